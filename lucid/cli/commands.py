@@ -39,7 +39,7 @@ HELP = {
     "profile": "How long each step of a program takes.",
     "verify": "Compare a model with the reference.",
     "diff": "What differs between two models.",
-    "convert": "Write any model as a .lucid file.",
+    "convert": "Write any model as a .lucid or .onnx file.",
     "passes": "The passes, and what they make of a model.",
     "plugins": "What is installed beside Lucid and adds ops, passes and back ends.",
 }

@@ -12,10 +12,9 @@ import numpy as np
 
 from ..base import checks
 from ..base.checks import listed, named, placed, shown
-from ..base.texts import as_texts
 from ..errors import GraphError, LucidError, OptionError, TraceError, from_handler
 from ..formats.onnx import ops as ops  # which register themselves
-from ..formats.onnx.host import evaluate, is_evaluated, plain
+from ..formats.onnx.host import evaluate, plain
 from ..formats.onnx.model import Array, GraphDef, ModelDef, NodeDef, Size, ValueDef
 from ..formats.onnx.moved import as_text, is_text
 from ..formats.onnx.reader import read
@@ -29,7 +28,8 @@ from ..graph.types import DTYPES, TensorType, spec
 from ..nn.module import Module
 from ..nn.parameter import Parameter
 from ..tensor.tensor import Tensor
-from .names import identifier, numbered, path_of, symbol_of
+from .inputs import is_of_texts, known, shape_inputs
+from .names import identifier, numbered, path_of, state_of, symbol_of
 from .sizes import agreed, failed, symbols_of
 from .slopes import slopes
 
@@ -122,6 +122,8 @@ class _Plan:
         The modules, and the names in them, of values that are parameters or buffers.
     operators
         The modules of nodes, by the names of their results, which no other node of the model has.
+    state
+        Of a file that Lucid has written the names of its weights, which are those of the state dict.
     """
 
     graph: GraphDef
@@ -129,6 +131,7 @@ class _Plan:
     known: dict[str, Array] = field(default_factory=dict)
     weights: dict[str, tuple[Module, str]] = field(default_factory=dict)
     operators: dict[tuple[str, ...], Operator] = field(default_factory=dict)
+    state: frozenset[str] = frozenset()
 
 
 class Scope(Module):
@@ -179,7 +182,7 @@ class OnnxModel(Module):
         self.output_names = tuple(one.name for one in graph.outputs)
         self.shapes = {} if shapes is None else dict(checks.mapping("lucid.onnx.load", "shapes", shapes))
         self.shape_inputs = shape_inputs(graph)
-        self._plan = _Plan(graph, model.kinds)
+        self._plan = _Plan(graph, model.kinds, state=state_of(model))
         self._check_shapes()
         _Builder(self, self._plan).build()
 
@@ -242,7 +245,7 @@ class OnnxModel(Module):
         """The model's outputs: one bare, several as a tuple in the file's order."""
         given = placed(self.source, self.input_names, args, kwargs)
         declared = self._plan.graph.inputs
-        values: dict[str, Value] = {one.name: _known(x, one) for one, x in zip(declared, given, strict=True)}
+        values: dict[str, Value] = {one.name: known(x, one) for one, x in zip(declared, given, strict=True)}
         try:
             found = self.run(self._plan.graph, values, (), Room(1 << 28))
         except LucidError as error:
@@ -349,44 +352,6 @@ def _blamed(source: str, node: NodeDef) -> Iterator[None]:
         raise GraphError(f"{source}: {node} cannot be built: {type(error).__name__}: {error}") from error
 
 
-def _known(value: Any, declared: ValueDef) -> Any:
-    """An input that is given as a number, or as a tuple or list of numbers, is known while the model is built."""
-    if declared.many and isinstance(value, tuple | list):
-        return Items(value)
-    if is_of_texts(declared) and isinstance(value, str | tuple | list):
-        return as_texts(value)
-    try:
-        if isinstance(value, str | bytes | complex | set | dict):
-            raise TypeError
-        return np.asarray(value, declared.dtype) if isinstance(value, int | float | tuple | list) else value
-    except (TypeError, ValueError, OverflowError):
-        raise OptionError(f"the input {shown(declared.name)} is an array or numbers, got {shown(value)}") from None
-
-
-def is_of_texts(declared: ValueDef) -> bool:
-    """Whether an input is an array of texts."""
-    return declared.dtype is not None and declared.dtype.kind == "O" and not declared.many
-
-
-def shape_inputs(graph: GraphDef) -> tuple[str, ...]:
-    """The inputs of a graph that must be known while it is built."""
-    nodes = list(graph.walk())
-    source = {name: node for node in nodes for name in node.outputs if name}
-    pending = [
-        name for node in nodes if (converter := find(node)) is not None
-        for slot, name in enumerate(node.inputs) if slot in converter.host
-    ]  # fmt: skip
-    found: set[str] = set()
-    while pending:
-        name = pending.pop()
-        if name not in found:
-            found.add(name)
-            node = source.get(name)
-            if node is not None and node.op not in ("Shape", "Size") and is_evaluated(node):
-                pending += node.inputs
-    return tuple(one.name for one in graph.inputs if one.name in found)
-
-
 class _Builder:
     """Makes the modules, the parameters and what is known beforehand of a model."""
 
@@ -396,7 +361,8 @@ class _Builder:
         self.taken: dict[int, set[str]] = {}
         given = sum(array.nbytes for array in plan.graph.constants.values())
         self.room = Room((1 << 30) + 8 * given)
-        self.views: set[str] = set()
+        self.views: set[str] = set(plan.state)
+        """Weights, and what they are read through."""
 
     def build(self) -> None:
         graphs = [self.plan.graph]
@@ -441,12 +407,14 @@ class _Builder:
         scope.add_module(self._fresh(scope, kind), operator)
         self.plan.operators[node.outputs] = operator
         for slot, name in enumerate(node.inputs):
-            held = name in self.plan.weights or name in self.views
+            held = name in self.plan.weights or (name in self.views and name not in self.plan.state)
             if name in self.known and not held and slot not in converter.host:
                 self._weigh(name, slot, converter, operator)
 
     def _is_view(self, node: NodeDef) -> bool:
-        """Whether it gives a weight of the file, or a view of one, another shape."""
+        """Whether it gives a weight of the file, or a view of one, another shape; or of our own files anything else."""
+        if self.plan.state:
+            return not self.views.isdisjoint(node.inputs)
         name = node.inputs[0] if node.op in VIEWS and not node.domain and node.inputs else ""
         given = self.plan.graph.constants.get(name)
         return name in self.views or (given is not None and given.dtype.kind == "f" and given.ndim > 0)
@@ -454,12 +422,12 @@ class _Builder:
     def _weigh(self, name: str, slot: int, converter: Converter, operator: Operator) -> None:
         """Let a value be a parameter, or state: what has a name among the inputs, or was given as a weight."""
         array, label = self.known[name], converter.names[slot] if slot < len(converter.names) else ""
-        given = name in self.plan.graph.constants
-        if array.dtype.kind != "f" or array.dtype.name not in DTYPES or not (label or (given and array.ndim)):
+        given, ours = name in self.plan.graph.constants, name in self.plan.state
+        if array.dtype.kind != "f" or array.dtype.name not in DTYPES or not (label or ours or (given and array.ndim)):
             return
-        path = path_of(name) if given else ()
-        owner: Module = self._scope(path[:-1]) if path and len(path) > 1 else operator
-        attribute = self._fresh(owner, path[-1] if path and len(path) > 1 else label or "weight")
+        path = tuple(name.split(".")) if ours else path_of(name) if given else ()
+        owner: Module = self._scope(path[:-1]) if ours or len(path) > 1 else operator
+        attribute = self._fresh(owner, path[-1] if ours or len(path) > 1 else label or "weight")
         own = np.array(array, order="C")
         if slot in converter.state:
             owner.register_buffer(attribute, Tensor.wrap(own))

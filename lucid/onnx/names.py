@@ -6,6 +6,8 @@ import re
 from collections.abc import Collection
 from keyword import iskeyword
 
+from ..formats.onnx.model import OWN, ModelDef
+
 DEEPEST = 64
 """Modules in modules that the path of a name becomes."""
 
@@ -38,3 +40,10 @@ def numbered(name: str, taken: Collection[str]) -> str:
         number += 1
         fresh = f"{name}_{number}"
     return fresh
+
+
+def state_of(model: ModelDef) -> frozenset[str]:
+    """Of a file that Lucid has written the names of its weights: of what it makes names begin with a slash."""
+    if model.producer != OWN:
+        return frozenset()
+    return frozenset(name for name in model.graph.constants if not name.startswith("/"))

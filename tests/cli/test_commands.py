@@ -152,6 +152,14 @@ def test_convert_keeps_what_is_computed(call: Call, onnx_file: str) -> None:
         assert answer(call, "run", name, "x=x.npy")["outputs"]["output"]["first"][:2] == [0, 3]
 
 
+def test_convert_writes_onnx_too(call: Call, onnx_file: str) -> None:
+    call("convert", "mine:small", "small.lucid", "--spec", "N,3")
+    for source, target, options in (("small.lucid", "small.onnx", []), (onnx_file, "again.onnx", ["--opset", "18"])):
+        assert answer(call, "convert", source, target, *options)["bytes"] == Path(target).stat().st_size
+        said = call("diff", source, target, "--random")
+        assert "result" not in said.out.replace("the same structure, weights and results", ""), said.out
+
+
 def test_a_size_of_an_onnx_file_is_fixed_as_it_is_read(call: Call, onnx_file: str) -> None:
     said = answer(call, "run", onnx_file, "--random", "--size", "rows=4")
     assert said["outputs"]["output"]["shape"] == [4, 2]

@@ -21,6 +21,9 @@ Attribute: TypeAlias = (
 DOMAIN, ML, MICROSOFT = "", "ai.onnx.ml", "com.microsoft"
 
 
+OWN = "lucid"
+"""The producer that files which are written here name."""
+
 SMALL = frozenset((17, 18, 19, 20, 21, 22, 23, 24, 25, 26))
 """Numbers in the format of the element types of eight bits and fewer that NumPy does not have."""
 

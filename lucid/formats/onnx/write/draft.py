@@ -105,8 +105,8 @@ class Draft:
         self.arrays[item.name] = array
         return item
 
-    def constant(self, array: Array, name: str = "constant") -> Item:
-        """An array that is known; small ones that are equal, bit for bit, are one."""
+    def constant(self, array: Array, name: str = "/constant") -> Item:
+        """An array that is known; small ones that are equal, bit for bit, are one. Its name begins with a slash."""
         array = np.asarray(array)
         if array.size > LARGEST_SHARED:
             return self.weight(name, array)

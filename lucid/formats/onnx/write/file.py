@@ -13,7 +13,7 @@ from ....base.lazy import LazyModule, hashlib
 from ....errors import LucidError
 from ...files import checked_path, write_atomically
 from ..host import KINDS
-from ..model import DOMAIN, ML, Array
+from ..model import DOMAIN, ML, OWN, Array
 from .draft import Draft, Item, Part, Setting
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def message(draft: Draft, beside: Mapping[str, tuple[str, int]]) -> ModelProto:
     opsets = [helper.make_opsetid(DOMAIN, draft.opset)]
     opsets += [helper.make_opsetid(ML, ML_VERSION)] if ML in domains else []
     graph = _graph(draft, draft.part, "lucid", [_tensor(*one, beside.get(one[0])) for one in draft.arrays.items()])
-    model: ModelProto = helper.make_model(graph, producer_name="lucid", opset_imports=opsets)
+    model: ModelProto = helper.make_model(graph, producer_name=OWN, opset_imports=opsets)
     model.ir_version = helper.find_min_ir_version_for(opsets)
     return model
 

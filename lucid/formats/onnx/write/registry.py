@@ -200,7 +200,7 @@ class Use(Generic[A]):
 
     def array(self, values: object, dtype: DType = int64) -> Item:
         """A constant of these numbers."""
-        return self.draft.constant(np.asarray(values, dtype), f"{self.scope}/constant".lstrip("/"))
+        return self.draft.constant(np.asarray(values, dtype), f"{self.scope}/constant")
 
     def number(self, value: bool | float, dtype: DType | None = None) -> Item:
         """A scalar constant, of the element type of the first input where none is said."""

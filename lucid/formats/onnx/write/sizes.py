@@ -48,7 +48,7 @@ class Sizes:
     def size(self, dim: Dim) -> Item:
         """A size as a vector of one element."""
         if not isinstance(dim, SymDim):
-            return self.draft.constant(np.array([dim], np.int64), "size")
+            return self.draft.constant(np.array([dim], np.int64), "/size")
         known = self.draft.remembered(dim)
         if known is None:
             known = self.draft.part.made[dim] = self._computed(dim)
@@ -57,18 +57,18 @@ class Sizes:
     def scalar(self, dim: Dim) -> Item:
         """A size as a scalar."""
         if not isinstance(dim, SymDim):
-            return self.draft.constant(np.array(dim, np.int64), "size")
+            return self.draft.constant(np.array(dim, np.int64), "/size")
         key = "scalar", dim
         known = self.draft.remembered(key)
         if known is None:
-            empty = self.draft.constant(np.zeros(0, np.int64), "shape")
+            empty = self.draft.constant(np.zeros(0, np.int64), "/shape")
             known = self.draft.part.made[key] = self._emit("Reshape", self.size(dim), empty)
         return known
 
     def shape(self, dims: Sequence[Dim]) -> Item:
         """Sizes as a vector."""
         if not any(isinstance(dim, SymDim) for dim in dims):
-            return self.draft.constant(np.array(dims, np.int64), "shape")
+            return self.draft.constant(np.array(dims, np.int64), "/shape")
         key = "shape", tuple(dims)
         known = self.draft.remembered(key)
         if known is None:

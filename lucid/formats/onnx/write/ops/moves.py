@@ -36,7 +36,7 @@ MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "cir
 
 @writer(CONSTANT)
 def constant(use: Use[ConstantAttrs]) -> Item:
-    return use.draft.constant(use.attrs.value.array, f"{use.scope}/constant".lstrip("/"))
+    return use.draft.constant(use.attrs.value.array, f"{use.scope}/constant")
 
 
 @writer(FULL)
