@@ -105,7 +105,7 @@ def test_each_way_is_the_reference(kind: str, dtype: str, options: str, monkeypa
         force(monkeypatch, op, low)
     seen = set()
     with described(replace(USUAL, l2=8 * 2 * 3 * gates * 6 * arrays[0].itemsize)):
-        for threads in (2, 2, 2, 4, 4, 4):
+        for threads in (2,) * 4 + (4,) * 5:
             plan = make_plan(graph, threads=threads)
             seen |= {str(step.choice) for step in plan.steps if step.node.op in (forward, backward)}
             prepare, bind = generate(plan).load("program")([])
@@ -113,7 +113,7 @@ def test_each_way_is_the_reference(kind: str, dtype: str, options: str, monkeypa
             run = threads_only(threads).bind(bind, garbage_arena(plan.arena_bytes, None))
             for _ in range(2):
                 assert_all_close(list(run(*arrays, *seeds)), expected, kind, GRADIENT_TOLERANCE)
-    assert len(seen) == (5 if both else 3)
+    assert len(seen) == (6 if both else 3)
 
 
 @pytest.mark.parametrize("kind", LAYERS)
@@ -144,6 +144,46 @@ def test_weights_as_panels_are_the_reference(kind: str, batch: int, how: str) ->
             assert_all_close(list(run(arrays[0], *arrays[4:])), expected, kind, GRADIENT_TOLERANCE)
 
 
+ALIKE: dict[str, dict[str, Any]] = {"usual": {}, "clipped": {"clip": 0.4}, "rounded": {"rounded": True}}
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("batch", [1, 2, 3])
+@pytest.mark.parametrize(("how", "dtype"), [*((how, "float32") for how in ALIKE), ("usual", "float64")])
+def test_both_directions_at_once_are_the_reference(
+    kind: str, batch: int, how: str, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chunk by chunk, with states to begin with and to end with; weights are parameters, or change from run to run."""
+    rng, (forward, _, _, states) = np.random.default_rng(batch), LAYERS[kind]
+    attrs = replace(both_ways(kind), **(ALIKE[how] if how != "rounded" or kind == "LSTM" else {}))
+    attrs = replace(attrs, linear_before_reset=batch < 3) if isinstance(attrs, GRUAttrs) else attrs
+    arrays = [np.asarray(0.5 * rng.standard_normal(s), dtype) for s in operands(kind, 11, batch, 5, 32)]
+    types, given = types_of(arrays), [arrays[0], *arrays[4:]]
+    weights = {f"w{i}": types[i] for i in (1, 2, 3)}
+    graph = trace_with_parameters(
+        lambda x, *s, w1, w2, w3: tuple(apply_all(forward, attrs, x, w1, w2, w3, *s)[: 1 + states]),
+        types[0], *types[4:], **weights,
+    )  # fmt: skip
+    changing = trace(lambda *xs: tuple(apply_all(forward, attrs, *xs)[: 1 + states]), types)
+    expected = evaluate_reference(changing, arrays)
+    monkeypatch.setattr(layer, "LEAST_ROWS", 1)
+    (low,) = lowerings(forward)
+    force(monkeypatch, forward, low)
+    with described(replace(USUAL, l2=1 << 16, unpacked=32 * 16 * batch)):
+        for one in (graph, changing):
+            plans = [make_plan(one, threads=1) for _ in range(2)]
+            found = {str(step.choice) for plan in plans for step in plan.steps if step.node.op is forward}
+            assert found == {"numpy", "numpy (both directions at once)"}
+            for plan in plans:
+                source = generate(plan)
+                prepare, bind = source.load("program")([arrays[int(name[1:])] for name in plan.parameters])
+                prepare()
+                run = threads_only(1).bind(bind, garbage_arena(plan.arena_bytes, None))
+                for _ in range(2):
+                    results = run(*(given if one is graph else arrays))
+                    assert_all_close(list(results), expected, kind, GRADIENT_TOLERANCE)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_what_is_rounded_is_nowhere_clipped_in_vain(dtype: type[np.floating[Any]]) -> None:
     """Bit by bit what clipping both sides gives, the case of two ties included."""
@@ -171,6 +211,16 @@ def test_long_layers_have_a_worker_for_each_direction() -> None:
     with described(USUAL):
         assert str(choices(node, tuple(types), threads=2)[0]) == "numpy (a direction each)"
         assert str(choices(node, tuple(types), threads=1)[0]) == "numpy"
+
+
+@pytest.mark.parametrize(
+    ("hidden", "batch", "at_once"), [(64, 1, True), (256, 1, False), (256, 2, True), (512, 2, False), (128, 40, False)]
+)
+def test_both_directions_go_at_once_where_their_weights_stay_near(hidden: int, batch: int, at_once: bool) -> None:
+    types = tuple(TensorType(shape, float32) for shape in operands("LSTM", 20, batch, 64, hidden))
+    node = Node(ops.LSTM, both_ways("LSTM"), ops.LSTM.infer_types(both_ways("LSTM"), types))
+    with described(USUAL):
+        assert ("at once" in str(choices(node, types, threads=1)[0])) == at_once
 
 
 def test_a_program_sees_that_weights_have_changed() -> None:

@@ -18,6 +18,7 @@ from ..shared.panels_views import turn_panels
 from .forward_views import forward_chunks
 from .functions import FUNCTIONS, rounded
 from .layer import LayerWriter, Lines, R, StepNames, step_panels, ways
+from .together_views import together_chunks
 
 MANY = 1 << 18
 """Numbers of a weight from which on a product of one row is quicker with it as it is."""
@@ -43,7 +44,7 @@ class ForwardWriter(LayerWriter[R]):
     """
 
     def __init__(self, k: Emitter[R], gates: int, sigmoids: int, kept: int) -> None:
-        super().__init__(k, gates)
+        super().__init__(k, gates, keeps=any(y is not None for y in k.outs[kept:]))
         self.kept = self.out(kept, "gates")
         self.raw = self.kept is not None and self.attrs.raw
         self.constant = all(x.phase is Phase.STATE for x in (self.weight, self.recurrent, self.bias))
@@ -130,12 +131,16 @@ class ForwardWriter(LayerWriter[R]):
         bias = k.view(self.bias, f"{self.bias}[:, -{hidden}:]", (self.directions, hidden)) if outside else None
         given, weights = (self.x, weight, rows, self._shift(outside)), (self.weights(), bias, peepholes)
         valid = self.valid(k.ins[-1]) if self.attrs.lengths else None
-        sequences = self.kept, y, cells, k.ins[4 : 4 + len(states)], states, valid
+        begin, every = tuple(k.ins[4 : 4 + len(states)]), y
+        if self.together:
+            begin = tuple(k.laid_out(x) for x in begin)
+            every = y and k.scratch((self.times, self.lanes, hidden), self.dtype, "states")
+        sequences = self.kept, every, cells, begin, states, valid
 
         def of_chunk(width: int) -> Callable[[int], tuple[int, ...]]:
             return lambda rows: (self.chunk * rows, width)
 
-        made = self.batch > 1 or self.kept is not None
+        made = self.batch > 1 or self.together or self.kept is not None
         rooms = zip(
             self.memory("gathered", self.chunked(lambda rows: (rows, self.features)), self.rows < self.batch),
             self.memory("made", of_chunk(self.width), made),
@@ -145,14 +150,19 @@ class ForwardWriter(LayerWriter[R]):
         )  # fmt: skip
 
         def before(v: StepNames) -> list[str]:
-            copied, source = k.names.fresh("to"), k.names.fresh("of")
+            copied, source, made_at, shift, sums = map(k.names.fresh, ("to", "of", "made", "shift", "sums"))
             gather = [f"for {copied}, {source} in {v.gathered}:\n    {copied}[...] = {source}"]
             return [
                 *(gather if self.rows < self.batch else []), multiply_lines(k, v.products),
-                f"np.add({v.made}, {v.shift}, out={v.sums})",
+                f"for {made_at}, {shift}, {sums} in {v.shifted}:\n    np.add({made_at}, {shift}, out={sums})",
             ]  # fmt: skip
 
-        self.over_time(before, lines, forward_chunks, given, weights, sequences, tuple(rooms))
+        chunks = together_chunks if self.together else forward_chunks
+        self.over_time(before, lines, chunks, given, weights, sequences, tuple(rooms))
+        if self.together and y is not None:
+            for d in range(self.directions):
+                order = "::-1" if self.attrs.backwards[d] else ":"
+                k.line(f"{y}[:, {d}] = {every}[{order}, {d * self.batch}:{(d + 1) * self.batch}]")
         _copy_last(self, states, (y, cells)[: len(states)])
         self.end()
 
@@ -161,15 +171,20 @@ class ForwardWriter(LayerWriter[R]):
     def multiplied(self, v: StepNames, state: str, which: str = "", gates: int | None = None) -> str:
         """The line that multiplies a state with the weights of these gates, or of all."""
         weight, target = getattr(v, f"weight{which}"), getattr(v, f"target{which}")
-        if self.batch == 1 or (gates or self.gates) * self.panels == 1:
+        if not self.together and (self.batch == 1 or (gates or self.gates) * self.panels == 1):
             return f"{state}.dot({weight}, out={target})"
         return f"np.matmul({state}, {weight}, out={target})"
+
+    def rounded(self, v: StepNames) -> list[str]:
+        """Lines that round a state, that of each direction by itself."""
+        parts = [f"_{d}" for d in range(self.directions)] if self.together else [""]
+        return [f"{self.k.use(rounded)}({getattr(v, f'h{part}')}, {getattr(v, f't{part}')})" for part in parts]
 
     def half(self, gates: int) -> str:
         """0.5 for so many gates: an array where that is small, which NumPy need not broadcast."""
         even = self.batch % len({run.first for mine in self.runs for run in mine}) == 0
-        if even and 0 < self.rows * gates * self.hidden <= FEW:
-            shape = (gates, self.rows, self.hidden)
+        if even and 0 < self.lanes * gates * self.hidden <= FEW:
+            shape = (gates, self.lanes, self.hidden)
             return self.k.use(filled(0.5, self.dtype, shape[gates == 1 :]), "half")
         return scalar(self.k, 0.5, self.dtype)
 
@@ -252,10 +267,10 @@ def lstm(k: Emitter[LSTMAttrs]) -> None:
 
     def lines(v: StepNames) -> list[str]:
         h, c = (v.made_h, v.made_c) if lengths else (v.y, v.cell)
-        shown = v.t if k.attrs.rounded else v.h
-        found = [layer.multiplied(v, shown), f"np.add({v.product}, {v.x}, out={v.x})"]
-        if k.attrs.rounded:
-            found.insert(0, f"{k.use(rounded)}({v.h}, {shown})")
+        found = [
+            *(layer.rounded(v) if k.attrs.rounded else []),
+            layer.multiplied(v, v.left_t if k.attrs.rounded else v.left_h), f"np.add({v.product}, {v.x}, out={v.x})",
+        ]  # fmt: skip
         if peepholes:
             for seen_by, weight in ((v.x_i, v.peep_i), (v.x_f, v.peep_f)):
                 found += [f"np.multiply({v.c}, {weight}, out={v.t})", f"np.add({seen_by}, {v.t}, out={seen_by})"]
@@ -285,15 +300,15 @@ def gru(k: Emitter[GRUAttrs]) -> None:
         h = v.made_h if k.attrs.lengths else v.y
         if last:
             found = [
-                layer.multiplied(v, v.h), f"np.add({v.product_n}, {v.bias_n}, out={v.product_n})",
+                layer.multiplied(v, v.left_h), f"np.add({v.biased}, {v.bias_n}, out={v.biased})",
                 f"np.add({v.product_zr}, {v.x_zr}, out={v.x_zr})", *layer.gate(0, v.x_zr, v.a_zr, 2),
                 f"np.multiply({v.a_r}, {v.product_n}, out={v.t})", f"np.add({v.t}, {v.x_n}, out={v.x_n})",
             ]  # fmt: skip
         else:
             found = [
-                layer.multiplied(v, v.h, "_zr", 2), f"np.add({v.product_zr}, {v.x_zr}, out={v.x_zr})",
+                layer.multiplied(v, v.left_h, "_zr", 2), f"np.add({v.product_zr}, {v.x_zr}, out={v.x_zr})",
                 *layer.gate(0, v.x_zr, v.a_zr, 2), f"np.multiply({v.a_r}, {v.h}, out={v.t})",
-                layer.multiplied(v, v.t, "_n", 1), f"np.add({v.product_n}, {v.x_n}, out={v.x_n})",
+                layer.multiplied(v, v.left_t, "_n", 1), f"np.add({v.product_n}, {v.x_n}, out={v.x_n})",
             ]  # fmt: skip
         found += [
             *layer.gate(1, v.x_n, v.a_n), f"np.subtract({v.h}, {v.a_n}, out={v.t})",
@@ -311,7 +326,7 @@ def rnn(k: Emitter[RNNAttrs]) -> None:
 
     def lines(v: StepNames) -> list[str]:
         h = v.made_h if k.attrs.lengths else v.y
-        found = [layer.multiplied(v, v.h), f"np.add({v.product}, {v.x}, out={v.x})"]
+        found = [layer.multiplied(v, v.left_h), f"np.add({v.product}, {v.x}, out={v.x})"]
         return [*found, *layer.gate(0, v.x_z, h), *_kept(layer, v, (v.h, h)), *_results(layer, v, y)]
 
     layer.run(lines, y, states)

@@ -72,7 +72,7 @@ def _fixed(spec: Spec, w: Weights, room: Room, run: Run) -> Named:
     """What is the same at all times."""
     d, weight = run.direction, w.recurrent[run.direction]
     gates, rows, hidden = room.product.shape
-    found: Named = {"t": room.t, "made_h": room.h, "made_c": room.c}
+    found: Named = {"t": room.t, "left_t": room.t, "made_h": room.h, "made_c": room.c}
     found |= planes(room.product, spec.cuts(gates, "product"))
     if room.active is not None:
         found |= planes(room.active, spec.cuts(gates, "a"))
@@ -86,7 +86,7 @@ def _fixed(spec: Spec, w: Weights, room: Room, run: Run) -> Named:
             found[f"weight{key}"] = weight[a:b]
             found[f"target{key}"] = in_panels(room.product[a:b], weight.shape[-1])
     if w.bias is not None:
-        found["bias_n"] = w.bias[d]
+        found["biased"], found["bias_n"] = room.product[-1], w.bias[d]
     return {**found, **peepholes_of(w.peepholes, d, hidden)}
 
 
@@ -98,12 +98,13 @@ def _before(g: Given, s: Sequences, room: Room, run: Run, lo: int, count: int) -
     seen = x if room.x is None else room.x[:count]
     kept = room.gates[:count] if s.gates is None else s.gates[lo : lo + count, d, :, run.rows]
     made = as_view(kept if room.made is None else room.made[: count * rows], count * rows, gates * hidden)
-    sums: Named = {"made": as_view(made, count, rows, gates, hidden).swapaxes(1, 2), "shift": g.shift[d], "sums": kept}
+    shifted = as_view(made, count, rows, gates, hidden).swapaxes(1, 2), g.shift[d], kept
     if g.x.shape[1] == 1:  # all gates of a time are one run
-        sums = {"made": made, "shift": as_view(g.shift[d], -1), "sums": as_view(kept, count, gates * hidden)}
+        shifted = made, as_view(g.shift[d], -1), as_view(kept, count, gates * hidden)
     products = list(small_products(as_view(seen, count * rows, x.shape[-1]), g.weight[d], made, g.rows))
-    lists: Lists = {"gathered": [] if room.x is None else [(seen, x)], "products": products}
-    return Chunk({"seen": kept, **sums}, lists, [])
+    gathered = [] if room.x is None else [(seen, x)]
+    lists: Lists = {"gathered": gathered, "products": products, "shifted": [shifted]}
+    return Chunk({"seen": kept}, lists, [])
 
 
 def _steps(s: Sequences, run: Run) -> Iterator[Named]:
@@ -114,7 +115,7 @@ def _steps(s: Sequences, run: Run) -> Iterator[Named]:
     for t in run.times:
         y = last[0] if s.y is None else s.y[t, d, rows]
         cell = last[-1] if s.cells is None else s.cells[t, d, rows]
-        views: Named = {"h": before[0], "c": before[-1], "y": y, "cell": cell}
+        views: Named = {"h": before[0], "left_h": before[0], "c": before[-1], "y": y, "cell": cell}
         if s.valid is not None:
             views["valid"] = s.valid[t, rows]
         else:

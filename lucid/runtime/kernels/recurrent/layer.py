@@ -9,7 +9,7 @@ chunk, and within it for each time, one tuple, before the first run.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -28,6 +28,8 @@ from .steps_views import Chunks, Run, Spec
 
 LEAST_ROWS = 256
 """Rows of the product of a chunk, where there are so many: with fewer it spends its time packing the weights."""
+CHUNK_PART = 8
+"""The gates of a chunk are such a part of the second-level cache."""
 
 
 class StepNames:
@@ -56,13 +58,18 @@ class Share:
         Whether it takes one direction, not all.
     rows, batch
         How many sequences at most, of how many.
+    together
+        Whether each step is of all directions, where no gradient reads what they keep.
     """
 
     apart: bool
     rows: int
     batch: int
+    together: bool = False
 
     def __str__(self) -> str:
+        if self.together:
+            return "both directions at once"
         sequences = f"{self.rows} sequence{'s' * (self.rows > 1)}" if self.rows < self.batch else ""
         return f"{' and '.join(filter(None, ['a direction' if self.apart else '', sequences]))} each"
 
@@ -82,15 +89,17 @@ class LayerWriter(Generic[R]):
         Its sizes; ``gates`` how many of these there are.
     runs
         For each worker the directions and sequences that it takes, and in which order these go over time.
-    rows
-        Sequences that a worker takes at most.
+    rows, lanes
+        Sequences that a worker takes at most, and how many states of them a step is of.
+    together
+        Whether each step is of all directions.
     chunk
         Times of a chunk at most.
     direction
         One of those that are being written.
     """
 
-    def __init__(self, k: Emitter[R], gates: int) -> None:
+    def __init__(self, k: Emitter[R], gates: int, keeps: bool = False) -> None:
         attrs: R = k.attrs
         self.k, self.attrs = k, attrs
         self.finish: list[tuple[Operand, Operand]] = []
@@ -101,7 +110,10 @@ class LayerWriter(Generic[R]):
         share = k.way or Share(False, self.batch, self.batch)
         self.runs = share.runs([self.order(d) for d in range(self.directions)])
         self.rows = max(run.last - run.first for mine in self.runs for run in mine)
-        self.chunk = chunk_of(self.times, self.rows, self.width * self.dtype.itemsize)
+        self.together = share.together and not keeps
+        at_once = self.directions if self.together else 1
+        self.lanes = self.rows * at_once
+        self.chunk = chunk_of(self.times, self.rows, self.width * self.dtype.itemsize * at_once)
         self.direction = 0
 
     def order(self, direction: int) -> tuple[int, ...]:
@@ -145,7 +157,8 @@ class LayerWriter(Generic[R]):
 
     def memory(self, label: str, shape: Callable[[int], tuple[int, ...]], wanted: bool = True) -> list[Operand | None]:
         """For each worker working memory, of this shape for so many sequences; None where it is not wanted."""
-        sizes = [max(run.last - run.first for run in mine) for mine in self.runs]
+        at_once = self.lanes // self.rows if self.rows else 1
+        sizes = [max(run.last - run.first for run in mine) * at_once for mine in self.runs]
         return [self.k.scratch(shape(rows), self.dtype, label) if wanted else None for rows in sizes]
 
     def planes(self, rows: int) -> tuple[int, ...]:
@@ -172,7 +185,8 @@ class LayerWriter(Generic[R]):
             before(first)
             lines(each)
             spec = Spec(tuple(first.asked), tuple(each.asked), runs, self.hidden, self.chunk)
-            loop: BlockLoop[int] = BlockLoop(self.k, [[a for r in mine for a, _ in spec.chunks(r)] for mine in runs])
+            gone = [mine[:1] if self.together else mine for mine in runs]
+            loop: BlockLoop[int] = BlockLoop(self.k, [[a for r in mine for a, _ in spec.chunks(r)] for mine in gone])
             *names, steps = loop.over(loop.bind("chunks", function, spec, *operands), *spec.before, "steps")
             loop.line(*before(StepNames(dict(zip(spec.before, names, strict=True)))))
             fields = loop.fresh(*spec.fields)
@@ -198,7 +212,7 @@ class LayerWriter(Generic[R]):
 
 def chunk_of(times: int, rows: int, row: int) -> int:
     """Times of a chunk at most, where the gates of a sequence at one time have so many bytes."""
-    cached = this_machine().l2 // 8 // max(1, rows * row)
+    cached = this_machine().l2 // CHUNK_PART // max(1, rows * row)
     most = max(1, cached, -(-LEAST_ROWS // max(1, rows)))
     return max((b - a for a, b in pieces(times, most)), default=1)
 
@@ -225,9 +239,10 @@ def ways(gates: int, *, back: bool = False) -> Callable[[Node[RecurrentAttrs], t
         directions, itemsize, width = len(node.attrs.backwards), inputs[0].dtype.itemsize, gates * hidden
         kept = times * batch * directions * width * itemsize
 
-        def work(rows: int, runs: int, workers: int) -> Work:
-            chunks = -(-times // chunk_of(times, rows, width * itemsize))
-            mine = (_step(rows, hidden, gates, itemsize, back) * times + Work(calls=4 * chunks)) * runs
+        def work(rows: int, runs: int, workers: int, at_once: int = 1) -> Work:
+            chunks = -(-times // chunk_of(times, rows, width * itemsize * at_once))
+            step = replace(_step(rows, hidden, gates, itemsize, back) * at_once, calls=8 + 2 * at_once)
+            mine = (step * times + Work(calls=4 * chunks * at_once)) * (runs / at_once)
             before = Product(times * rows, features, runs * width, itemsize, packed=True, resident=False)
             if not back:
                 return mine + Work((before,), far=kept / workers)
@@ -235,6 +250,9 @@ def ways(gates: int, *, back: bool = False) -> Callable[[Node[RecurrentAttrs], t
             return mine + Work((weights,), far=4 * kept / workers, calls=5)
 
         one = [Way(work(batch, directions, 1))]
+        if batch and not back and _go_together(node.attrs) and _stay(batch, width * itemsize, hidden):
+            in_order = Work(far=2 * kept / gates, calls=directions)
+            one.append(Way(work(batch, directions, 1, directions) + in_order, Share(False, batch, batch, True)))
         for apart in (False, True)[:directions]:
             count = threads // directions if apart else threads
             rows = batch if getattr(node.attrs, "rounded", False) else -(-batch // max(1, count))
@@ -247,10 +265,27 @@ def ways(gates: int, *, back: bool = False) -> Callable[[Node[RecurrentAttrs], t
     return found
 
 
+def _go_together(attrs: RecurrentAttrs) -> bool:
+    """Whether a step may be of both directions: they have the same activations, and neither lengths nor peepholes."""
+    half = len(attrs.activations) // 2
+    alike = len(attrs.backwards) > 1 and attrs.activations[:half] == attrs.activations[half:]
+    return alike and not attrs.lengths and not getattr(attrs, "peepholes", False)
+
+
+def _stay(rows: int, gates: int, hidden: int) -> bool:
+    """Whether what steps of both directions go over stays in the cache: the gates of a sequence are so many bytes.
+
+    A product of one row takes as long as its weight takes to be read; one of several hides what comes from near by.
+    Gates of many sequences take so long that calls do not count.
+    """
+    l2 = this_machine().l2
+    return 2 * gates * hidden <= l2 * (1 if rows == 1 else 4) and 2 * rows * gates <= l2 // CHUNK_PART
+
+
 def _step(rows: int, hidden: int, gates: int, itemsize: int, back: bool) -> Work:
     """What one time of so many sequences takes."""
     width, machine = gates * hidden, this_machine()
     depth, columns = (width, hidden) if back else (hidden, width)
     packed = rows > 1 and step_panels(rows, depth, hidden, back or gates == 1, itemsize) is None
     product = Product(rows, depth, columns, itemsize, packed, not is_streamed(machine, hidden, width, itemsize))
-    return Work((product,), near=(6.0 if back else 4.0) * rows * width * itemsize, calls=10)
+    return Work((product,), near=(6.0 if back else 4.0) * rows * width * itemsize)
