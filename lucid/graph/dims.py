@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property, reduce
+from keyword import iskeyword
 from operator import and_
 from typing import TypeAlias
 
@@ -284,8 +285,8 @@ def _is_quotient(atom: Atom) -> bool:
 
 
 def symbol(name: str) -> SymDim:
-    """The symbolic dim called ``name`` (a Python identifier)."""
-    if not name.isidentifier():
+    """The symbolic dim called ``name``: an identifier, and no keyword, as Python reads expressions of them."""
+    if not name.isidentifier() or iskeyword(name):
         raise ShapeError(f"a symbolic dimension needs an identifier as its name, got {shown(name)}")
     return SymDim((((name,), 1),))
 

@@ -13,7 +13,7 @@ import numpy as np
 from ..base.arrays import Array
 from ..base.checks import LARGEST, shown
 from ..errors import DTypeError, OptionError, ShapeError, from_handler
-from .dims import Dim, SymDim, evaluate, substitute, symbol
+from .dims import Dim, SymDim, evaluate, parse_dim, substitute
 
 DType: TypeAlias = "np.dtype[np.generic]"
 Shape: TypeAlias = "tuple[Dim, ...]"
@@ -209,18 +209,18 @@ def spec(*dims: int | str | SymDim, dtype: object = "float32") -> TensorType:
     Parameters
     ----------
     *dims
-        Non-negative ints, or names of symbolic dimensions. The same name is the same size everywhere.
+        Non-negative ints, names of symbolic dimensions, or sums, products and quotients of both: ``"2*h"`` is an even
+        size. The same name is the same size everywhere.
     dtype
         Element type, float32 when omitted.
     """
     shape: list[Dim] = []
-    for dim in dims:
-        if isinstance(dim, str):
-            shape.append(symbol(dim))
-        elif isinstance(dim, SymDim) or (isinstance(dim, int) and not isinstance(dim, bool) and 0 <= dim <= LARGEST):
+    for given in dims:
+        dim = parse_dim(given) if isinstance(given, str) else given
+        if isinstance(dim, SymDim) or (isinstance(dim, int) and not isinstance(dim, bool) and 0 <= dim <= LARGEST):
             shape.append(dim)
         else:
-            raise ShapeError(f"spec: a dimension is a non-negative int or a name, got {shown(dim)}")
+            raise ShapeError(f"spec: a dimension is a non-negative int or a name, got {shown(given)}")
     return TensorType(tuple(shape), as_dtype(dtype))
 
 

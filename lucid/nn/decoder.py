@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
 
-from ..base.checks import shown
+from ..base.checks import check_device, shown
 from ..errors import OptionError, ShapeError
+from ..tensor import creation
 from ..tensor.tensor import Tensor
 from . import functional as F
 from . import init
@@ -166,5 +167,6 @@ class Transformer(Module):
     @staticmethod
     def generate_square_subsequent_mask(sz: int, device: object = None, dtype: object = None) -> Tensor:
         """A mask to add, of ``sz`` by ``sz``: minus infinity where a query would see a later key, else 0."""
-        later = np.triu(np.ones((sz, sz), bool), 1)
-        return Tensor(np.where(later, -np.inf, 0.0), dtype="float32" if dtype is None else dtype)
+        check_device("generate_square_subsequent_mask", device)
+        mask: Tensor = creation.full((sz, sz), -math.inf, dtype=dtype).triu(1)
+        return mask

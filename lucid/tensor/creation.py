@@ -19,6 +19,7 @@ from ..graph import public, rng
 from ..graph.assume import is_at_least
 from ..graph.dims import SymDim, as_dim
 from ..graph.ops import random
+from ..graph.ops.diagonals import tril, triu
 from ..graph.ops.elementwise import cast
 from ..graph.ops.promotion import check_fits
 from ..graph.ops.reduce import cumsum
@@ -178,8 +179,9 @@ def ones_like(x: Tensor, dtype: object = None, requires_grad: bool = False) -> T
 def eye(n: int, m: int | None = None, dtype: object = None, requires_grad: bool = False) -> Tensor:
     """Ones on the diagonal of an ``n`` by ``m`` matrix, ``m`` being ``n`` where not given."""
     rows, columns = _shape("eye", (n, n if m is None else m))
-    if not (isinstance(rows, int) and isinstance(columns, int)):
-        raise TraceError(f"eye: sizes must be known while tracing, got {rows} and {columns}")
+    if isinstance(rows, SymDim) or isinstance(columns, SymDim):
+        ones = full_op(_WORLD, 1, (rows, columns), _kind(dtype))
+        return _leaf(cast_type("Tensor", triu(tril(ones))), requires_grad)
     return _leaf(Tensor.wrap(np.eye(rows, columns, dtype=_kind(dtype))), requires_grad)
 
 

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 import lucid
+import lucid.nn.functional as F
+from lucid import nn
 from lucid.errors import ShapeError, TraceError
 from lucid.graph.dims import Dim, SymDim, evaluate, exact_quotient, parse_dim, symbol
 from lucid.graph.traced_dims import TracedDim
@@ -91,6 +93,33 @@ def test_a_traced_size_computes_with_tensors_on_either_side() -> None:
         np.testing.assert_array_equal(found, function(lucid.tensor(x)).numpy())
 
 
+def test_sizes_in_arithmetic_are_kept_to() -> None:
+    """Two times a half of an even size is it again: what a U-Net brings together."""
+
+    def halved(x: Any) -> Any:
+        return lucid.cat([F.interpolate(F.avg_pool2d(x, 2), scale_factor=2), x], 1)
+
+    net = lucid.compile(halved, lucid.spec("N", 1, "2*h", "2*w"))
+    x = np.arange(48, dtype=np.float32).reshape(1, 1, 6, 8)
+    np.testing.assert_array_equal(net(x).numpy(), halved(lucid.tensor(x)).numpy())
+    with pytest.raises(ShapeError, match="2\\*h"):
+        net(x[:, :, :5])
+    with pytest.raises(ShapeError, match="differ"):
+        lucid.compile(halved, lucid.spec("N", 1, "h", "w"))
+
+
+def test_masks_of_a_traced_size() -> None:
+    def masks(x: Any) -> tuple[Any, ...]:
+        n = x.shape[0]
+        return nn.Transformer.generate_square_subsequent_mask(n), lucid.eye(n), lucid.eye(n, 3, dtype="int32")
+
+    net = lucid.compile(masks, lucid.spec("N"))
+    for size in (0, 1, 4):
+        for mine, wanted in zip(net(np.zeros(size, np.float32)), masks(np.zeros(size, np.float32)), strict=True):
+            assert mine.dtype == wanted.dtype
+            np.testing.assert_array_equal(mine.numpy(), wanted.numpy())
+
+
 def _scaled(x: Any) -> list[Any]:
     n, m = x[x > 2].shape[0], x.shape[0]
     return [
@@ -117,7 +146,8 @@ def test_spec_and_broadcasting() -> None:
     assert broadcast_shapes("Add", (N, 1, 3), (4, 1)) == (N, 4, 3)
     with pytest.raises(ShapeError, match="do not broadcast"):
         broadcast_shapes("Add", (N,), (3,))
-    for bad in (-1, True, 2.0, "2x", None):
+    assert spec("2*N + 1", "N*(M - 1) // 2", "8").shape == (2 * N + 1, N * (M - 1) // 2, 8)
+    for bad in (-1, True, 2.0, "2x", None, "-3", "h / 2", "", "in", "f(h)"):
         with pytest.raises(ShapeError):
             spec(bad)  # type: ignore[arg-type]
 
