@@ -184,6 +184,34 @@ def test_both_directions_at_once_are_the_reference(
                     assert_all_close(list(results), expected, kind, GRADIENT_TOLERANCE)
 
 
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("batch", [3, 5])
+@pytest.mark.parametrize("how", [*ALIKE, "of some lengths"])
+def test_three_rows_are_multiplied_as_four(kind: str, batch: int, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the weights come from beyond the cache; of five sequences one of two workers has three."""
+    rng, (forward, _, _, states) = np.random.default_rng(batch), LAYERS[kind]
+    options = {"lengths": True} if how == "of some lengths" else ALIKE[how]
+    attrs = replace(both_ways(kind), **(options if how != "rounded" or kind == "LSTM" else {}))
+    attrs = replace(attrs, linear_before_reset=True) if isinstance(attrs, GRUAttrs) else attrs
+    arrays = [np.asarray(0.5 * rng.standard_normal(s), np.float32) for s in operands(kind, 9, batch, 5, 32)]
+    arrays += [np.array([9, 0, 4, 1, 7][:batch])] if attrs.lengths else []
+    graph = trace(lambda *xs: tuple(apply_all(forward, attrs, *xs)[: 1 + states]), types_of(arrays))
+    expected, used = evaluate_reference(graph, arrays), set()
+    (low,) = lowerings(forward)
+    force(monkeypatch, forward, low)
+    with described(replace(USUAL, l2=1 << 10, unpacked=32 * 16 * batch)):
+        for _ in range(4):
+            plan = make_plan(graph, threads=2)
+            source = generate(plan)
+            used.add("(4, 32), float32" in source.text)
+            prepare, bind = source.load("program")([])
+            prepare()
+            run = threads_only(2).bind(bind, garbage_arena(plan.arena_bytes, None))
+            for _ in range(2):
+                assert_all_close(list(run(*arrays)), expected, kind, GRADIENT_TOLERANCE)
+    assert True in used or (batch == 5 and how == "rounded")  # which is never shared by sequences
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_what_is_rounded_is_nowhere_clipped_in_vain(dtype: type[np.floating[Any]]) -> None:
     """Bit by bit what clipping both sides gives, the case of two ties included."""

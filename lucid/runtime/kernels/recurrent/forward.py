@@ -8,12 +8,13 @@ import numpy as np
 
 from ....graph.ops.recurrent import GRU, GRU_GATES, LSTM, LSTM_GATES, RNN, RNN_GATES
 from ....graph.ops.recurrent_types import SIGMOID, TANH, GRUAttrs, LSTMAttrs, RNNAttrs
+from ...planning.machine import this_machine
 from ...planning.phase import Phase
 from ...planning.registry import kernel
 from ...program.emitter import Emitter, Operand
 from ...program.views import as_view
 from ..elementwise import FEW, filled, scalar
-from ..shared.panels import Blocking, cut_for, multiply_lines
+from ..shared.panels import Blocking, cut_for, is_streamed, multiply_lines
 from ..shared.panels_views import turn_panels
 from .forward_views import forward_chunks
 from .functions import FUNCTIONS, rounded
@@ -22,6 +23,8 @@ from .together_views import together_chunks
 
 MANY = 1 << 18
 """Numbers of a weight from which on a product of one row is quicker with it as it is."""
+ODD = 3
+"""Rows of which BLAS multiplies two and then one, and so reads the weights twice: with a fourth it reads them once."""
 OFTEN = 8
 """Products with a weight from which on it is worth to turn it for a single run."""
 
@@ -41,6 +44,8 @@ class ForwardWriter(LayerWriter[R]):
         Whether weights are halved beforehand where their product goes into a sigmoid, which then is a tanh.
     panels
         How many there are of a gate's weight.
+    spare
+        Whether three rows are multiplied as four.
     """
 
     def __init__(self, k: Emitter[R], gates: int, sigmoids: int, kept: int) -> None:
@@ -54,6 +59,15 @@ class ForwardWriter(LayerWriter[R]):
         self.halved = self.turned and not self.raw and plain and firsts == {SIGMOID}
         self.sigmoids = sigmoids * self.hidden if self.halved else 0
         self.panels = 1
+        streamed = is_streamed(this_machine(), self.hidden, self.width, self.dtype.itemsize)
+        whole = not self.together and getattr(self.attrs, "linear_before_reset", True)
+        self.spare = self.rows == ODD and whole and streamed and self._in_panels() is not None
+
+    def _in_panels(self) -> int | None:
+        """Columns of a panel of the state's weight, where there are such."""
+        if self.k.exact or self.batch == 1:
+            return None
+        return step_panels(self.rows, self.hidden, self.hidden, self.gates == 1, self.dtype.itemsize)
 
     def _panels(self, x: Operand, width: int, label: str) -> Operand:
         """Weights (D, gates * H, inputs) as panels (D, panels, inputs, width)."""
@@ -90,8 +104,7 @@ class ForwardWriter(LayerWriter[R]):
             if (self.constant or self.times >= OFTEN) and size * self.width < MANY:
                 return k.target(self._panels(self.recurrent, self.width, "recurrent"), (*shape[:1], size, self.width))
             return k.permuted(self._rows(self.recurrent), (0, 2, 1))
-        width = None if k.exact else step_panels(self.rows, size, size, self.gates == 1, self.dtype.itemsize)
-        width = width or size
+        width = self._in_panels() or size
         self.panels = size // width
         if self.turned:
             made = self._panels(self.recurrent, width, "recurrent")
@@ -145,7 +158,9 @@ class ForwardWriter(LayerWriter[R]):
             self.memory("gathered", self.chunked(lambda rows: (rows, self.features)), self.rows < self.batch),
             self.memory("made", of_chunk(self.width), made),
             self.memory("seen", self.chunked(self.planes), self.kept is None),
-            self.memory("active", self.planes, self.raw), self.memory("product", self.planes),
+            self.memory("active", self.planes, self.raw),
+            self.memory("product", lambda rows: self.planes(self.even(rows))),
+            self.memory("left", lambda rows: self.matrix(self.even(rows)), self.spare, zero=True),
             *(self.memory(label, self.matrix) for label in ("t", "h", "c")), strict=True,
         )  # fmt: skip
 
@@ -168,17 +183,28 @@ class ForwardWriter(LayerWriter[R]):
 
     # ------------------------------------------------------------ lines
 
+    def even(self, rows: int) -> int:
+        """So many rows, with those to spare."""
+        return rows + (self.spare and rows == ODD)
+
+    def of_state(self, v: StepNames) -> list[str]:
+        """Lines that multiply the state, rounded where it is so, with the weights of all gates."""
+        rounds = getattr(self.attrs, "rounded", False)
+        if self.spare:
+            shown = f"{self.k.use(rounded)}({v.h}, {v.shown})" if rounds else f"{v.shown}[...] = {v.h}"
+            return [shown, self.multiplied(v, v.left)]
+        if not rounds:
+            return [self.multiplied(v, v.left_h)]
+        parts = [f"_{d}" for d in range(self.directions)] if self.together else [""]  # that of each direction by itself
+        each = [f"{self.k.use(rounded)}({getattr(v, f'h{part}')}, {getattr(v, f't{part}')})" for part in parts]
+        return [*each, self.multiplied(v, v.left_t)]
+
     def multiplied(self, v: StepNames, state: str, which: str = "", gates: int | None = None) -> str:
         """The line that multiplies a state with the weights of these gates, or of all."""
         weight, target = getattr(v, f"weight{which}"), getattr(v, f"target{which}")
         if not self.together and (self.batch == 1 or (gates or self.gates) * self.panels == 1):
             return f"{state}.dot({weight}, out={target})"
         return f"np.matmul({state}, {weight}, out={target})"
-
-    def rounded(self, v: StepNames) -> list[str]:
-        """Lines that round a state, that of each direction by itself."""
-        parts = [f"_{d}" for d in range(self.directions)] if self.together else [""]
-        return [f"{self.k.use(rounded)}({getattr(v, f'h{part}')}, {getattr(v, f't{part}')})" for part in parts]
 
     def half(self, gates: int) -> str:
         """0.5 for so many gates: an array where that is small, which NumPy need not broadcast."""
@@ -267,10 +293,7 @@ def lstm(k: Emitter[LSTMAttrs]) -> None:
 
     def lines(v: StepNames) -> list[str]:
         h, c = (v.made_h, v.made_c) if lengths else (v.y, v.cell)
-        found = [
-            *(layer.rounded(v) if k.attrs.rounded else []),
-            layer.multiplied(v, v.left_t if k.attrs.rounded else v.left_h), f"np.add({v.product}, {v.x}, out={v.x})",
-        ]  # fmt: skip
+        found = [*layer.of_state(v), f"np.add({v.product}, {v.x}, out={v.x})"]
         if peepholes:
             for seen_by, weight in ((v.x_i, v.peep_i), (v.x_f, v.peep_f)):
                 found += [f"np.multiply({v.c}, {weight}, out={v.t})", f"np.add({seen_by}, {v.t}, out={seen_by})"]
@@ -300,7 +323,7 @@ def gru(k: Emitter[GRUAttrs]) -> None:
         h = v.made_h if k.attrs.lengths else v.y
         if last:
             found = [
-                layer.multiplied(v, v.left_h), f"np.add({v.biased}, {v.bias_n}, out={v.biased})",
+                *layer.of_state(v), f"np.add({v.biased}, {v.bias_n}, out={v.biased})",
                 f"np.add({v.product_zr}, {v.x_zr}, out={v.x_zr})", *layer.gate(0, v.x_zr, v.a_zr, 2),
                 f"np.multiply({v.a_r}, {v.product_n}, out={v.t})", f"np.add({v.t}, {v.x_n}, out={v.x_n})",
             ]  # fmt: skip
@@ -326,7 +349,7 @@ def rnn(k: Emitter[RNNAttrs]) -> None:
 
     def lines(v: StepNames) -> list[str]:
         h = v.made_h if k.attrs.lengths else v.y
-        found = [layer.multiplied(v, v.left_h), f"np.add({v.product}, {v.x}, out={v.x})"]
+        found = [*layer.of_state(v), f"np.add({v.product}, {v.x}, out={v.x})"]
         return [*found, *layer.gate(0, v.x_z, h), *_kept(layer, v, (v.h, h)), *_results(layer, v, y)]
 
     layer.run(lines, y, states)

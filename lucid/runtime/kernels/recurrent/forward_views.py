@@ -55,7 +55,7 @@ class Room(NamedTuple):
     """Working memory of a worker.
 
     For inputs of its sequences, for their products, for the gates of a chunk, for what these are made of at one time,
-    and three states.
+    for what is multiplied there, with rows to spare, where it is not the state itself, and three states.
     """
 
     x: Array | None
@@ -63,6 +63,7 @@ class Room(NamedTuple):
     gates: Array
     active: Array | None
     product: Array
+    left: Array | None
     t: Array
     h: Array
     c: Array
@@ -70,10 +71,13 @@ class Room(NamedTuple):
 
 def _fixed(spec: Spec, w: Weights, room: Room, run: Run) -> Named:
     """What is the same at all times."""
-    d, weight = run.direction, w.recurrent[run.direction]
-    gates, rows, hidden = room.product.shape
+    d, weight, rows = run.direction, w.recurrent[run.direction], run.last - run.first
+    gates, _, hidden = room.product.shape
+    product = room.product[:, :rows]
     found: Named = {"t": room.t, "left_t": room.t, "made_h": room.h, "made_c": room.c}
-    found |= planes(room.product, spec.cuts(gates, "product"))
+    found |= planes(product, spec.cuts(gates, "product"))
+    if room.left is not None:
+        found |= {"left": room.left, "shown": room.left[:rows]}
     if room.active is not None:
         found |= planes(room.active, spec.cuts(gates, "a"))
     for key, (a, b) in {"": (0, gates), **{f"_{key}": cut for key, cut in PLACES[gates].items()}}.items():
@@ -86,7 +90,7 @@ def _fixed(spec: Spec, w: Weights, room: Room, run: Run) -> Named:
             found[f"weight{key}"] = weight[a:b]
             found[f"target{key}"] = in_panels(room.product[a:b], weight.shape[-1])
     if w.bias is not None:
-        found["biased"], found["bias_n"] = room.product[-1], w.bias[d]
+        found["biased"], found["bias_n"] = product[-1], w.bias[d]
     return {**found, **peepholes_of(w.peepholes, d, hidden)}
 
 

@@ -155,11 +155,17 @@ class LayerWriter(Generic[R]):
         self.k.line(f"np.logical_not({valid}, out={beyond})")
         return beyond
 
-    def memory(self, label: str, shape: Callable[[int], tuple[int, ...]], wanted: bool = True) -> list[Operand | None]:
-        """For each worker working memory, of this shape for so many sequences; None where it is not wanted."""
+    def memory(
+        self, label: str, shape: Callable[[int], tuple[int, ...]], wanted: bool = True, *, zero: bool = False
+    ) -> list[Operand | None]:  # fmt: skip
+        """For each worker working memory, of this shape for so many sequences; None where it is not wanted.
+
+        What is ``zero`` at first stays so where the layer writes nothing.
+        """
         at_once = self.lanes // self.rows if self.rows else 1
         sizes = [max(run.last - run.first for run in mine) * at_once for mine in self.runs]
-        return [self.k.scratch(shape(rows), self.dtype, label) if wanted else None for rows in sizes]
+        make = self.k.zeroed if zero else self.k.scratch
+        return [make(shape(rows), self.dtype, label) if wanted else None for rows in sizes]
 
     def planes(self, rows: int) -> tuple[int, ...]:
         """The shape of all gates of a time."""
