@@ -45,7 +45,8 @@ def export(
     path
         Where to. What is there stays as it is until the new file is whole.
     *specs, **keyword_specs
-        Types of the inputs, as for :func:`lucid.compile`; a compiled model or a graph has them already.
+        Types of the inputs, as for :func:`lucid.compile`. A graph has them, and so has a compiled model where none are
+        given.
     opset
         The version of ONNX's operators.
     external_data
@@ -68,14 +69,13 @@ def export(
     how = Form(opset, external_data, input_names, output_names)
     _refuse_pytorchs_order(path)
     given = checked_specs(export, model, (specs, keyword_specs), parameters)
-    if isinstance(model, Graph):
-        model = compile(model, parameters=parameters)
-    elif not isinstance(model, CompiledModel):
-        write_onnx(*_traced(checked_model(model, OWNER), given), path, how)
-        return
-    elif any(given):
-        raise OptionError(f"{OWNER}: a compiled model has the types of its inputs; give no specs with it")
-    model.export_onnx(path, **how._asdict())
+    subject: object = compile(model, parameters=parameters) if isinstance(model, Graph) else model
+    if isinstance(subject, CompiledModel) and any(given):
+        subject = subject.model  # which is traced for these
+    if isinstance(subject, CompiledModel):
+        subject.export_onnx(path, **how._asdict())
+    else:
+        write_onnx(*_traced(checked_model(subject, OWNER), given), path, how)
 
 
 def _refuse_pytorchs_order(path: object) -> None:
@@ -89,8 +89,10 @@ def _refuse_pytorchs_order(path: object) -> None:
 def _traced(model: Callable[..., object], specs: Specs) -> tuple[Graph, Mapping[str, Tensor], Structure]:
     """The graph of a model in evaluation mode, the tensors that it reads, and how its results are nested."""
     types, structure = flatten(specs, (TensorType,))
+    if not types:
+        raise OptionError(f"{OWNER}: give lucid.spec(...) for each input after the path")
     with _evaluating(model):
-        made = record(model, structure, types, grad=False)
+        made = record(model, structure, types)
     return made.graph, made.recorder.state, made.results.structure
 
 

@@ -116,3 +116,106 @@ def test_the_order_of_pytorch_is_answered(tmp_path: Path) -> None:
         lucid.onnx.export(digits(), (lucid.randn(1, 1, 8, 8),), str(tmp_path / "model.onnx"))  # type: ignore[arg-type]
     with pytest.raises(OptionError, match=r"'opset_version' is no option \(opset, "):
         lucid.onnx.export(digits(), tmp_path / "model.onnx", lucid.spec("N", 1, 8, 8), opset_version=17)
+
+
+def test_gradients_are_written(tmp_path: Path) -> None:
+    """As far as their ops have a form: those of poolings are made of others."""
+    model = nn.Sequential(
+        nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.MaxPool2d(2, stride=2), nn.Conv2d(2, 2, 2),
+        nn.AvgPool2d(2, stride=1), nn.Flatten(), nn.Linear(2, 3),
+    ).eval()  # fmt: skip
+    graph = lucid.compile(model, lucid.spec("N", 1, 8, 8)).backward_graph
+    state = dict(model.state_dict())
+    proto = written(graph, tmp_path / "back.onnx", parameters={name: state[name] for name in graph.parameters})
+    assert [one.name for one in proto.graph.output] == list(graph.names)
+
+    slope = lucid.value_and_grad(lambda x: (model(x) ** 2).sum())
+    back = lucid.onnx.load(written(slope, tmp_path / "slope.onnx", lucid.spec("N", 1, 8, 8)))
+    for batch in (1, 3):
+        x = lucid.randn(batch, 1, 8, 8)
+        for found, wanted in zip(back(x), slope(x), strict=True):
+            np.testing.assert_allclose(found.numpy(), wanted.numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_odd_names_and_shapes(tmp_path: Path) -> None:
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.add_module("für alle 1", nn.Linear(3, 3))
+            self.x, self.scale = nn.Parameter(lucid.randn(3)), nn.Parameter(lucid.tensor(2.0))
+            self.register_buffer("shift", lucid.ones(3))
+            self.tied = nn.Linear(3, 3, bias=False)
+            self.tied.weight = getattr(self, "für alle 1").weight
+
+        def forward(self, x: Any, pair: Any, unused: Any = None) -> Any:
+            y = getattr(self, "für alle 1")(x) * self.x * self.scale + self.shift
+            return {"y": y, "same": [y, x], "weight": self.x, "tied": self.tied(pair["a"]) + pair["b"]}
+
+    model = Odd().eval()
+    pair = {"a": lucid.spec("N", 3), "b": lucid.spec(3)}
+    proto = written(model, tmp_path / "odd.onnx", lucid.spec("N", 3), pair, unused=lucid.spec())
+    assert [one.name for one in proto.graph.input] == ["x_1", "pair.a", "pair.b", "unused"]  # x is a weight
+    assert [one.name for one in proto.graph.output] == ["y", "same.0", "same.1", "weight", "tied"]
+    back = lucid.onnx.load(proto)
+    assert set(back.state_dict()) == {"x", "scale", "shift", "für alle 1.weight", "für alle 1.bias"}
+    given = lucid.randn(2, 3), {"a": lucid.randn(2, 3), "b": lucid.randn(3)}, lucid.tensor(0.0)
+    wanted = model(*given)
+    found = back(given[0], *given[1].values(), given[2])
+    for one, other in zip(found, [wanted["y"], *wanted["same"], wanted["weight"], wanted["tied"]], strict=True):
+        np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-6, atol=1e-6)
+
+
+def test_names_that_are_given(tmp_path: Path) -> None:
+    options = {"input_names": ["in.put/0"], "output_names": ["out put"]}
+    proto = written(nn.ReLU(), tmp_path / "relu.onnx", lucid.spec(2), **options)
+    assert [one.name for one in (*proto.graph.input, *proto.graph.output)] == ["in.put/0", "out put"]
+    for wrong in ({"input_names": ["a", "b"]}, {"output_names": "y"}, {"input_names": [""]}):
+        with pytest.raises(OptionError, match="_names"):
+            lucid.onnx.export(nn.ReLU(), tmp_path / "other.onnx", lucid.spec(2), **wrong)
+    assert not (tmp_path / "other.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: lucid.cond(x.sum() > 0, lambda: x.reshape(-1) * x.shape[0], lambda: x.flatten() - 1),
+        lambda x: lucid.scan(lambda c, s: (c + s, c * s + x.sum()), lucid.zeros(3), x),
+        lambda x: lucid.while_loop(lambda i, y: y.sum() < 100, lambda i, y: (i + 1, y * 2), (lucid.tensor(0), x.abs())),
+        lambda x: x[x > 0] * 2,
+        lambda x: lucid.unique(x.long(), return_counts=True),
+        lambda x: (x, x, x.exp(), x),
+        lambda x: x[: x.shape[0] // 2 + 1] * (x.shape[0] - 5),
+        lambda x: x.reshape(3, -1).T + np.arange(3, dtype=np.float32),
+    ],
+)
+def test_functions_at_several_sizes(function: Any, tmp_path: Path) -> None:
+    back = lucid.onnx.load(written(function, tmp_path / "f.onnx", lucid.spec("N", 3)))
+    for rows in (1, 4, 7):
+        x = lucid.randn(rows, 3)
+        found, wanted = ([one] if isinstance(one, lucid.Tensor) else one for one in (back(x), function(x)))
+        for one, other in zip(found, wanted, strict=True):
+            assert one.dtype == other.dtype
+            np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_random_numbers_are_the_runtimes_own(tmp_path: Path) -> None:
+    def drawn(x: Any) -> Any:
+        return lucid.rand_like(x), lucid.randn_like(x), nn.functional.dropout(lucid.ones_like(x), 0.25, training=True)
+
+    uniform, normal, kept = lucid.onnx.load(written(drawn, tmp_path / "f.onnx", lucid.spec("N", 100)))(
+        lucid.zeros(100, 100)
+    )
+    assert 0 <= uniform.min() < uniform.max() < 1
+    assert abs(normal.mean()) < 0.05 > abs(normal.std() - 1)
+    assert set(kept.numpy().ravel()) == {0, np.float32(4 / 3)}
+    assert abs(kept.mean() - 1) < 0.05
+
+
+def test_texts_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(GraphError, match="texts"):
+        lucid.onnx.export(lambda x: lucid.Text(x), tmp_path / "f.onnx", lucid.spec(2, 3, dtype="int32"))
+
+
+def test_inputs_need_specs(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"lucid\.spec"):
+        lucid.onnx.export(nn.ReLU(), tmp_path / "f.onnx")

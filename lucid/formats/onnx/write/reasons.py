@@ -12,14 +12,12 @@ _GROUP = "it adds up over the processes of a group, which a file does not have"
 REASONS: Mapping[str, str] = {
     **dict.fromkeys(("Erfc", "Erfinv", "Lgamma", "Polygamma", "ProductOfOthers"), _FUNCTION),
     **dict.fromkeys(("Cholesky", "Eigh", "Inverse", "Qr", "SlogDet", "Solve", "Svd"), _MATRICES),
-    **dict.fromkeys(("AvgPool2dGrad", "AdaptiveAvgPool2dGrad", "PadGrad", "ResizeGrad"), _TRANSPOSE),
-    **dict.fromkeys(("MaxPool2dGrad", "MaxPool2dGather", "MaxPool2dPositions"), _TRANSPOSE),
+    **dict.fromkeys(("PadGrad", "ResizeGrad"), _TRANSPOSE),
     **dict.fromkeys(("AllReduceBegin", "AllReduceEnd"), _GROUP),
     "AdaptiveArgMax2d": "ONNX has no positions of largest elements in windows of several sizes",
     "BitCast": "ONNX has it since version 26 of its operators, which is newer than those that are written",
     "Call": "it is what eager code calls a compiled model by: compile or export the function around it",
     "CtcLoss": "ONNX has no such loss",
-    "Expect": "it ends the run where data is not as the model expects, which no operator of ONNX does",
     "TreeLeaves": "trees are tables here, of which ONNX has no operator for the leaves alone",
 }
 """By the names of the ops."""

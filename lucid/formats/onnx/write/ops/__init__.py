@@ -13,3 +13,4 @@ from . import random as random
 from . import recurrent as recurrent
 from . import reductions as reductions
 from . import windows as windows
+from . import winners as winners

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .....graph.ir import Graph
 from .....graph.ops.control import IF, IfAttrs
+from .....graph.ops.expect import EXPECT, ExpectAttrs
 from .....graph.ops.loops import LOOP, SCAN, Along, LoopAttrs, ScanAttrs
 from .....graph.types import bool_, int64
 from ..draft import Item, Part, Step, UnwritableError
@@ -74,3 +75,12 @@ def _counted(use: Use[ScanAttrs], init: list[Item], captures: list[Item]) -> Wri
     body.outputs.insert(0, (Item(after, bool_), ()))
     dtypes = [type_.dtype for type_ in use.node.outputs[: a.carried + len(a.stacked)]]
     return use.emit_all("Loop", use.size(a.length), use.number(True, bool_), *init, dtypes=dtypes, body=body)
+
+
+@writer(EXPECT)
+def expect(use: Use[ExpectAttrs]) -> Item:
+    """The first of one, where the condition is as it should be, and otherwise the second, which ends the run."""
+    x, condition = use.inputs
+    wrong = use.emit("Not", condition) if use.attrs.value else condition
+    row = use.emit("Unsqueeze", x, use.array([0]))
+    return use.emit("Gather", row, use.cast(wrong, int64), axis=0)

@@ -20,10 +20,11 @@ from .....graph.ops.conv import (
     ConvWeightAttrs,
 )
 from .....graph.ops.pool import MAX_POOL, MaxPoolAttrs, pad_constant
-from .....graph.types import DTYPES, Shape, bool_, float32, float64
+from .....graph.types import DTYPES, Shape, bool_, float32, float64, int64
 from .....graph.windows import Window, windows_of
 from ..draft import Item, Setting, UnwritableError
 from ..registry import Use, Written, writer
+from .winners import winners
 
 
 def _settings(a: ConvAttrs, kernel: Sequence[int]) -> dict[str, Setting]:
@@ -94,10 +95,7 @@ def conv_grad_weight(use: Use[ConvWeightAttrs]) -> Item:
 
 @writer(MAX_POOL)
 def max_pool(use: Use[MaxPoolAttrs]) -> Written:
-    """Without the numbers of the winners, which ONNX counts otherwise.
-
-    Padding that competes is put around first. What a window that hangs over the end sees there never wins.
-    """
+    """Padding that competes is put around first. What a window that hangs over the end sees there never wins."""
     a, dtype = use.attrs, use.type.dtype
     if dtype.kind in "iu" and dtype.itemsize > 4:
         raise UnwritableError(f"ONNX has no maximum over windows of {dtype.name}: cast it to float64 before")
@@ -112,11 +110,16 @@ def max_pool(use: Use[MaxPoolAttrs]) -> Written:
         not isinstance(more, int) or not 0 <= more < k for more, k in zip((*before, *after), a.kernel * 2, strict=True)
     ):
         x, before, after = _padded(use, x, before, after, least), [0] * axes, [0] * axes
-    y = use.emit(
-        "MaxPool", x, kernel_shape=list(a.kernel), strides=list(a.stride), pads=_numbers((*before, *after)),
-        dilations=list(a.dilation),
+    asked = use.is_read(1)
+    if asked and x is not use.inputs[0]:
+        raise UnwritableError(
+            "who won is asked where padding competes, or the numbers are no floats: use pad_value=-inf"
+        )
+    y, *places = use.emit_all(
+        "MaxPool", x, dtypes=[x.dtype, *[int64] * asked], kernel_shape=list(a.kernel), strides=list(a.stride),
+        pads=_numbers((*before, *after)), dilations=list(a.dilation),
     )  # fmt: skip
-    return [use.cast(y, dtype)]
+    return [use.cast(y, dtype), *(winners(use, one) for one in places)]
 
 
 def _reach(window: Window, count: Dim) -> Dim:
