@@ -208,3 +208,11 @@ def test_eigenvalues_of_what_is_not_finite_are_nan(wrong: float) -> None:
         assert np.isnan(values.numpy()[1]).all() and np.isnan(vectors.numpy()[1]).all()
         np.testing.assert_array_equal(values.numpy()[0], [1, 1])
     assert np.isnan(lucid.linalg.eigvalsh(Tensor(x)).numpy()[1]).all()
+
+
+def test_a_share_that_is_a_number_is_checked_while_tracing() -> None:
+    net = lucid.compile(lambda x: x.quantile(0.25, dim=1), lucid.spec("N", 4))
+    assert not any(node.op.name == "Expect" for _, node in net.graph.nodes())
+    np.testing.assert_array_equal(net(X).numpy(), np.quantile(X, 0.25, axis=1).astype(np.float32))
+    with pytest.raises(LucidError, match=r"q must lie between 0 and 1, got -0\.5"):
+        lucid.compile(lambda x: x.quantile(-0.5), lucid.spec("N", 4))

@@ -98,7 +98,7 @@ def _quantile(
         raise OptionError(f"{op}: interpolation is one of {', '.join(INTERPOLATIONS)}, got {shown(interpolation)}")
     if not is_float(x.type.dtype):
         raise DTypeError(f"{op}: needs a floating-point tensor, got {x.type}")
-    _, q = ew.promote(x, q)
+    q = _shares(op, x, q)
     if q.type.rank > 1 or not is_float(q.type.dtype):
         raise ShapeError(f"{op}: q is a number or a vector of them, got {q.type}")
     axis = 0 if dim is None else sh.normal_axis(op, dim, x.type.rank, scalar=True)
@@ -112,14 +112,22 @@ def _quantile(
     return sh.reshape(front, (*q.type.shape, *shape))
 
 
+def _shares(op: str, x: AbstractTensor, q: Operand) -> AbstractTensor:
+    """``q``, of which a number is checked while tracing, and a tensor when the program runs."""
+    words, (_, shares) = f"{op}: q must lie between 0 and 1", ew.promote(x, q)
+    if not isinstance(q, int | float):
+        return expect(shares, all_(logical_and(ge(shares, 0), le(shares, 1))), True, f"{words} everywhere")
+    if not 0 <= q <= 1:
+        raise OptionError(f"{words}, got {q}")
+    return shares
+
+
 def _to_the_end(axis: int, rank: int) -> tuple[int, ...]:
     return (*(i for i in range(rank) if i != axis), axis)
 
 
 def _of_lanes(op: str, x: AbstractTensor, q: AbstractTensor, interpolation: str) -> AbstractTensor:
     """Quantiles of the last axis, as a last axis."""
-    words = f"{op}: q must lie between 0 and 1 everywhere"
-    q = expect(q, all_(logical_and(ge(q, 0), le(q, 1))), True, words)
     unknown = ew.isnan(x)
     if op == "nanquantile":
         most = clip(reduce.sum(ew.invert(unknown), -1, True) - 1, 0)
