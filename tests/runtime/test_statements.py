@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import lucid
-from lucid import runtime
+from lucid import nn, runtime
 from lucid.errors import GraphError
 from lucid.graph.ir import Graph
 from lucid.runtime import eager
@@ -159,6 +159,31 @@ def test_a_name_of_another_program_is_no_keyword() -> None:
     keys = [{packing.key for packing in plan.packings.all} for plan in (three, four)]
     assert "out" in three.names._taken and "out" not in four.names._taken
     assert len(keys[0] & keys[1]) >= 3
+
+
+class OfParameters(nn.Module):
+    """What depends on parameters only is computed when they change."""
+
+    def __init__(self, activation: Any) -> None:
+        super().__init__()
+        self.image = nn.Parameter(np.linspace(-2, 2, 162, dtype=np.float32).reshape(1, 2, 9, 9))
+        self.conv, self.linear, self.activation = nn.Conv2d(2, 3, 3), nn.Linear(9, 4), activation
+
+    def forward(self, x: Any) -> Any:
+        return self.activation(self.conv(self.image)).mean() * x, self.activation(self.linear(self.image)).sum() * x
+
+
+@pytest.mark.parametrize("name", ["relu", "gelu", "silu", "mish", "elu", "softplus", "hardswish"])
+def test_activations_of_what_depends_on_parameters_only(name: str) -> None:
+    """A line that sees memory under a name that another line gave runs whenever that one does."""
+    model, x = OfParameters(getattr(nn.functional, name)), lucid.ones(2)
+    net = lucid.compile(model)
+    for _ in range(2):
+        with lucid.no_grad():
+            for y, wanted in zip(net(x), model(x), strict=True):
+                np.testing.assert_allclose(y.numpy(), wanted.numpy(), rtol=1e-5)
+            model.linear.weight.mul_(-1.5)
+            model.conv.weight.add_(0.25)
 
 
 def test_no_regular_expression_reads_a_program() -> None:

@@ -93,11 +93,12 @@ def packings(steps: Sequence[Step], parameters: Mapping[str, Operand], names: Na
 
 @dataclass(eq=False)
 class _Part:
-    """Lines of a step that compute from parameters and work on the same memory."""
+    """Lines of a step that compute from parameters and work on the same memory, under names of their own (``views``)."""
 
     step: str
     lines: list[int]
     memory: list[Operand]
+    views: set[str] = field(default_factory=set)
     key: Hashable = None
     parameters: set[str] = field(default_factory=set)
     reads: set[_Part] = field(default_factory=set)
@@ -125,15 +126,17 @@ class _Reader:
     def parts(self, step: Step) -> list[_Part]:
         """The parts of one step, in the order of their first lines."""
         memory = {y.name: y for y in step.memory if y.phase is Phase.STATE}
+        local = {name for statement in step.code.prepare for name in statement.writes}
         parts: list[_Part] = []
         for index, statement in enumerate(step.code.prepare):
-            statements = _behind(statement, step.code.state)
-            found = [memory[name] for name in dict.fromkeys(names_in(statements)) if name in memory]
-            part = _Part(step.name, [index], found)
-            for other in [one for one in parts if not set(one.memory).isdisjoint(found)]:
-                parts.remove(other)
-                part = _Part(step.name, other.lines + part.lines, list(dict.fromkeys(other.memory + part.memory)))
-            parts.append(part)
+            names = dict.fromkeys(names_in(_behind(statement, step.code.state)))
+            found = [memory[name] for name in names if name in memory]
+            views = local & set(names)
+            joined = [one for one in parts if not (one.views.isdisjoint(views) and set(one.memory).isdisjoint(found))]
+            parts = [one for one in parts if one not in joined]
+            lines = [line for one in joined for line in one.lines]
+            found = list(dict.fromkeys([*(y for one in joined for y in one.memory), *found]))
+            parts.append(_Part(step.name, [*lines, index], found, views.union(*(one.views for one in joined))))
         written = {y for part in parts for y in part.memory}
         parts += [_Part(step.name, [], [y]) for y in memory.values() if y not in written]
         for part in parts:
