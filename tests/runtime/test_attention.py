@@ -101,6 +101,16 @@ def test_there_may_be_none(sizes: tuple[int, int, int, int], threads: int) -> No
         check(ATTENTION_GRAD, attrs, [*mine, *results, np.ones_like(results[0])], threads)
 
 
+@pytest.mark.parametrize("lead", [(0, 2), (2, 0), (0,), (1, 0, 2)], ids=str)
+@pytest.mark.parametrize("kind", [bool, np.float32])
+def test_there_may_be_no_heads(kind: type, lead: tuple[int, ...]) -> None:
+    shapes = (*lead, 4, 3), (*lead, 5, 3), (*lead, 5, 2)
+    arrays = [*(np.zeros(shape, np.float32) for shape in shapes), np.ones((4, 5), kind)]
+    check(ATTENTION, AttentionAttrs(0.5, masked=True), arrays, 1)
+    results = run_reference(ATTENTION, AttentionAttrs(0.5, masked=True), arrays)
+    check(ATTENTION_GRAD, AttentionAttrs(0.5, masked=True), [*arrays, *results, np.ones_like(results[0])], 1)
+
+
 LONG = [np.random.default_rng(i).standard_normal((1, 2, 2048, 8)).astype(np.float32) for i in range(3)]
 """Queries, keys and values of two heads, whose scores would take 32 MB."""
 

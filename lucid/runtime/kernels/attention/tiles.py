@@ -81,8 +81,8 @@ class Tiling:
 
 
 def tiles(s: Sizes, tiling: Tiling, attrs: AttentionAttrs) -> list[list[Tile]]:
-    """The tiles, those of the same heads one after another in a list; none where there are no queries."""
-    if not s.rows:
+    """The tiles, those of the same heads one after another in a list; none where there are no queries or heads."""
+    if not s.rows or 0 in s.lead:
         return []
     rows = [(a, b) for a, b in _rows(s, tiling.rows)]
     found = []
