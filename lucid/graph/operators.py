@@ -12,11 +12,11 @@ from ..errors import OptionError
 from .dims import SymDim
 from .mathematics import Mathematics
 from .opdef import AbstractTensor
-from .ops import bounds, composite, diagonals, indexing, linalg, reduce, slices, subscript
+from .ops import bounds, composite, diagonals, indexing, linalg, reduce, repeats, slices, subscript
 from .ops import elementwise as ew
 from .ops import norm as normal
 from .ops import shape as sh
-from .public import apart, operand, order, public, tensor
+from .public import apart, filling, operand, order, public, tensor
 from .selecting import Selecting
 from .types import DTYPES, DType, is_float
 
@@ -376,7 +376,7 @@ class Operators(Selecting[R], Mathematics[R]):
     broadcast_to: Method[R] = public(sh.broadcast_to)
     squeeze: Method[R] = public(sh.squeeze)
     unsqueeze: Method[R] = public(sh.unsqueeze)
-    repeat_interleave: Method[R] = apart(public(sh.repeat_interleave))
+    repeat_interleave: Method[R] = apart(public(repeats.repeat_interleave, output_size=None))
     narrow: Method[R] = public(slices.narrow)
     gather: Method[R] = public(indexing.gather)
     take_along_dim: Method[R] = public(indexing.take_along_dim)
@@ -388,7 +388,7 @@ class Operators(Selecting[R], Mathematics[R]):
     flipud: Method[R] = apart(public(slices.flipud))
     roll: Method[R] = apart(public(slices.roll))
     index_select: Method[R] = public(indexing.index_select)
-    masked_fill: Method[R] = public(indexing.masked_fill)
+    masked_fill: Method[R] = public(indexing.masked_fill, value=filling)
     softmax: Method[R] = public(normal.softmax)
     log_softmax: Method[R] = public(normal.log_softmax)
     matmul: Method[R] = _matmul

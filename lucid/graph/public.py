@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -174,6 +174,11 @@ def scalar(owner: str, name: str, value: object, world: AbstractTensor | None) -
     return value
 
 
+def filling(owner: str, name: str, value: object, world: AbstractTensor | None) -> object:
+    """As :func:`scalar`, or a tensor of one number."""
+    return value if isinstance(value, AbstractTensor) else scalar(owner, name, value, world)
+
+
 def order(owner: str, name: str, value: object, world: AbstractTensor | None) -> object:
     """The order of a norm; PyTorch's name for that of vectors and matrices is "fro"."""
     return 2.0 if isinstance(value, str) and value == "fro" else at_least_0(owner, name, value, world)
@@ -336,6 +341,15 @@ def apart(face: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def _spread(operands: tuple[object, ...]) -> Sequence[object]:
+    """Operands; a list of tensors in their stead is taken for them, as in PyTorch."""
+    first = operands[0]
+    listed = (
+        len(operands) == 1 and isinstance(first, list | tuple) and any(isinstance(x, AbstractTensor) for x in first)
+    )
+    return first if listed else operands  # type: ignore[return-value]  # it is a list
+
+
 class _Parameters:
     """What a function takes.
 
@@ -377,7 +391,7 @@ class _Parameters:
         ]
         if len(args) > count:
             rest = args[count:]
-            taken.extend([tensor(owner, "operand", v, world) for v in rest] if self.operands else rest)
+            taken.extend([tensor(owner, "operand", v, world) for v in _spread(rest)] if self.operands else rest)
         for one, value in kwargs.items():
             check = self.found.get(one)
             if check is not None:

@@ -14,13 +14,13 @@ from ..base.checks import flag, number
 from ..errors import OptionError, ShapeError
 from ..graph import mathematics, selecting
 from ..graph.mathematics import Mathematics
-from ..graph.ops import bounds, composite, diagonals, indexing, linalg, nonelementary, reduce, slices, stacks
+from ..graph.ops import bounds, composite, diagonals, indexing, linalg, nonelementary, reduce, repeats, slices, stacks
 from ..graph.ops import elementwise as ew
 from ..graph.ops import norm as normal
 from ..graph.ops import random as draws
 from ..graph.ops import shape as sh
 from ..graph.ops.einsum import einsum as _einsum
-from ..graph.public import apart, operand, order, public, tensor, whole
+from ..graph.public import apart, filling, operand, order, public, tensor, whole
 from ..graph.selecting import Selecting
 from ..graph.trace import active_trace
 from ..graph.types import is_float
@@ -94,7 +94,16 @@ greater, greater_equal, less, less_equal, not_equal = gt, ge, lt, le, ne
 clip = clamp = _face(bounds.clip)
 clamp_min: Callable[..., Tensor] = public(bounds.clamp_min, min=operand)
 clamp_max: Callable[..., Tensor] = public(bounds.clamp_max, max=operand)
-where = _face(ew.where)
+_where = _face(ew.where)
+
+
+@functools.wraps(_where)
+def where(condition: object, *choices: object, **kwargs: object) -> Tensor:
+    if choices or kwargs:
+        return _where(condition, *choices, **kwargs)
+    places: Tensor = nonzero(condition, as_tuple=True)  # a tuple of them, as in PyTorch and NumPy
+    return places
+
 
 sum = _face(reduce.sum)
 prod = _face(reduce.prod)
@@ -148,7 +157,7 @@ unsqueeze = _face(sh.unsqueeze)
 unflatten = _face(sh.unflatten)
 broadcast_to = _face(sh.broadcast_to)
 tile = _apart(sh.tile)
-repeat_interleave = _apart(sh.repeat_interleave)
+repeat_interleave = apart(public(repeats.repeat_interleave, output_size=None))
 concat = cat = concatenate = _face(sh.concat)
 stack = _face(sh.stack)
 vstack, hstack = _face(stacks.vstack), _face(stacks.hstack)
@@ -160,7 +169,7 @@ ravel = _face(sh.flatten)
 gather = _face(indexing.gather)
 index_select = _face(indexing.index_select)
 take_along_dim = _face(indexing.take_along_dim)
-masked_fill = _face(indexing.masked_fill)
+masked_fill: Callable[..., Tensor] = public(indexing.masked_fill, value=filling)
 narrow = _face(slices.narrow)
 flip, fliplr, flipud = _apart(slices.flip), _apart(slices.fliplr), _apart(slices.flipud)
 roll = _apart(slices.roll)

@@ -186,7 +186,7 @@ def _numbers(name: str, value: object, dtype: DType) -> Array:
     return array if hasattr(value, "__array__") else as_array(name, value, dtype)
 
 
-def _copied(x: AbstractTensor, value: Any) -> AbstractTensor:
+def _copied(x: AbstractTensor, value: AbstractTensor | Array) -> AbstractTensor:
     """The value as what takes the place of ``x``, with a history of its own: not the very one that the value has."""
     tensor = value if isinstance(value, AbstractTensor) else x.constant(value)
     given = _broadcast("copy_", cast(tensor, x.type.dtype), x.type.shape)

@@ -35,6 +35,7 @@ from ..graph.ops import pad as padding
 from ..graph.ops import shape as sh
 from ..graph.ops import trigonometry as tr
 from ..graph.ops.einsum import einsum
+from ..graph.ops.repeats import repeat_interleave
 from ..graph.ops.source import full
 from ..graph.public import public, scalar, tensor
 from ..graph.selecting import Selecting
@@ -199,8 +200,8 @@ def _norm(x: AbstractTensor, ord: Any = None, axis: Axes = None, keepdims: bool 
     return composite.norm(x, 2.0 if ord in (None, "fro") else ord, axis, keepdims)
 
 
-def _repeat(a: AbstractTensor, repeats: int, axis: int | None = None) -> AbstractTensor:
-    return sh.repeat_interleave(a, repeats, axis)
+def _repeat(a: AbstractTensor, repeats: object, axis: int | None = None) -> AbstractTensor:
+    return repeat_interleave(a, repeats, axis)
 
 
 def _transpose(a: AbstractTensor, axes: Sequence[int] | None = None) -> AbstractTensor:

@@ -72,6 +72,57 @@ def copied_after_which_it_changes(lib: Any, x: Any, y: Any) -> Any:
     return a * a + z
 
 
+@program
+def summed_in_another_type(lib: Any, x: Any, i: Any, b: Any) -> Any:
+    F, double = lib.nn.functional, lib.float64
+    return (
+        F.softmax(x, dim=-1, dtype=double), lib.softmax(i, 1, dtype=double), x.log_softmax(0, double),
+        F.softmin(x, -1, dtype=double), x.sum(0, dtype=double), i.mean(dtype=lib.float32), x.norm(dtype=double),
+        x.prod(1, True, dtype=double), x.cumprod(0, dtype=double), x.nansum(dtype=double),
+        x.nanmean(0, dtype=double), b.prod(0, dtype=lib.float32),
+    )  # fmt: skip
+
+
+@program
+def filled_by_one_number(lib: Any, x: Any, s: Any, b: Any, i: Any) -> Any:
+    a = x * 2
+    a.masked_fill_(~b, s * 2)
+    hidden = x.masked_fill(b, lib.tensor(float("-inf")))
+    return x.masked_fill(b, s), lib.masked_fill(x, b, lib.tensor(3)), a, hidden.exp(), i.masked_fill(b, lib.tensor(7))
+
+
+@program
+def places_of_experts(lib: Any, x: Any, b: Any) -> Any:
+    """As mixtures of experts go over those that chose one."""
+    result = lib.zeros_like(x)
+    for expert in range(4):
+        (rows,) = lib.where(b[:, expert])
+        result[rows] += x[rows] * (expert + 1)
+    mask = b.long()
+    rows, columns = lib.where(mask.t())
+    return result.index_add_(0, columns, x[columns] * 2), rows
+
+
+@program
+def repeated(lib: Any, x: Any) -> Any:
+    return x.repeat_interleave(2, dim=0), lib.repeat_interleave(x, 3), x.repeat_interleave(lib.tensor([2]), 1)
+
+
+@program
+def repeated_as_often_as_is_said(lib: Any, x: Any, i: Any) -> Any:
+    counts = i[0, :3]
+    total = int(GIVEN["i"][0, :3].sum())
+    return (
+        lib.repeat_interleave(x, counts, dim=0, output_size=total), lib.repeat_interleave(counts, output_size=total),
+        x[0, :3].repeat_interleave(counts, output_size=total),
+    )  # fmt: skip
+
+
+@program
+def lists_of_operands(lib: Any, x: Any, v: Any) -> Any:
+    return lib.einsum("ij,j->ij", [x, v]), lib.meshgrid([v, v * 2], indexing="ij"), lib.cat([x, x[:1]])
+
+
 def _flat(result: Any) -> list[Any]:
     return [one for part in result for one in _flat(part)] if isinstance(result, tuple | list) else [result]
 

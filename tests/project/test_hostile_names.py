@@ -223,7 +223,7 @@ def test_a_value_that_is_no_number_is_refused_before_it_is_printed() -> None:
         __str__ = __repr__
 
     x, mask = lucid.tensor([1.0, 2.0]), lucid.tensor([True, False])
-    for value in (object(), None, "2", lucid.tensor(3.0), [1.0], 1j):
+    for value in (object(), None, "2", lucid.tensor([3.0]), [1.0], 1j):
         with pytest.raises(OptionError, match="masked_fill: value is a number"):
             lucid.masked_fill(x, mask, value)  # type: ignore[arg-type]
     for call in (

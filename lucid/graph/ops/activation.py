@@ -55,9 +55,9 @@ def softsign(x: AbstractTensor) -> AbstractTensor:
     return x / (1.0 + ew.abs_(x))
 
 
-def softmin(x: AbstractTensor, dim: int = -1) -> AbstractTensor:
-    """Softmax of ``-x`` along ``dim``."""
-    return softmax(-x, dim)
+def softmin(x: AbstractTensor, dim: int = -1, dtype: object = None) -> AbstractTensor:
+    """Softmax of ``-x`` along ``dim``, in ``dtype``."""
+    return softmax(-x, dim, dtype)
 
 
 def tanhshrink(x: AbstractTensor) -> AbstractTensor:

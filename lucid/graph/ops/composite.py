@@ -138,8 +138,11 @@ def any_(x: AbstractTensor, dim: Axes = None, keepdim: bool = False) -> Abstract
     return ne(reduce.sum(_truth(x), dim, keepdim), 0)
 
 
-def norm(x: AbstractTensor, p: float = 2.0, dim: Axes = None, keepdim: bool = False) -> AbstractTensor:
-    """The ``p``-norm over ``dim`` (an axis, several, or None for all); a vector of zeros takes no gradient."""
+def norm(
+    x: AbstractTensor, p: float = 2.0, dim: Axes = None, keepdim: bool = False, dtype: object = None
+) -> AbstractTensor:
+    """The ``p``-norm over ``dim`` (an axis, several, or None for all), in ``dtype``; one of zeros has no gradient."""
+    x = x if dtype is None else ew.cast(x, dtype)
     if not is_float(x.type.dtype):
         raise DTypeError(f"norm: needs a floating-point tensor, got {x.type}")
     if p == 2:

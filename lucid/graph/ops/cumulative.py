@@ -9,12 +9,13 @@ import numpy as np
 
 from ...errors import TraceError
 from ..opdef import AbstractTensor
-from ..types import bool_, int64, is_float
+from ..types import bool_, is_float
 from . import elementwise as ew
 from .composite import ge, le, logical_or
 from .indexing import gather
-from .promotion import cast, floating
+from .promotion import floating
 from .put import counted
+from .reduce import summed
 from .shape import concat, expand, normal_axis, reshape
 from .slices import piece
 from .sorting import Ordered
@@ -44,9 +45,9 @@ def _joined(
     return lanes
 
 
-def cumprod(x: AbstractTensor, dim: int) -> AbstractTensor:
-    """Running product along ``dim``, whose size is known."""
-    x = x if is_float(x.type.dtype) else cast(x, int64)
+def cumprod(x: AbstractTensor, dim: int, dtype: object = None) -> AbstractTensor:
+    """Running product along ``dim``, whose size is known, in ``dtype``."""
+    x = summed(x, dtype)
     axis = normal_axis("cumprod", dim, x.type.rank, scalar=True)
     return _joined("cumprod", [x], axis, [1], lambda a, b: [a[0] * b[0]])[0] if x.type.rank else x
 

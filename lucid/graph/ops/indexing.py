@@ -17,7 +17,7 @@ from ...errors import DTypeError, OptionError, ShapeError, TraceError
 from ..dims import Dim, SymDim, as_dim
 from ..opdef import NO_GRADIENT, AbstractTensor, Attrs, GradContext, Gradients, OpDef, T, apply, attributes, register
 from ..types import DType, Shape, TensorType, broadcast_shapes, format_shape, int64, is_float
-from .elementwise import where
+from .elementwise import cast, where
 from .shape import AxisAttrs, along, expand, flatten, normal_axis, reshape
 from .source import constant, full
 
@@ -320,8 +320,14 @@ def content(x: Indices, words: str) -> Array:
         raise TraceError(words) from error
 
 
-def masked_fill(x: AbstractTensor, mask: Indices, value: float) -> AbstractTensor:
-    """``x`` with the number ``value`` where ``mask`` holds; the element type stays."""
+def masked_fill(x: AbstractTensor, mask: Indices, value: float | AbstractTensor) -> AbstractTensor:
+    """``x`` with ``value``, a number or a tensor of one, where ``mask`` holds; the element type stays."""
+    if isinstance(value, AbstractTensor):
+        if value.type.rank:
+            raise OptionError(f"masked_fill: value is a number, got a tensor {value.type}; for tensors use where")
+        if is_float(value.type.dtype) and not is_float(x.type.dtype):
+            raise DTypeError(f"masked_fill: {value.type} does not fit into {x.type.dtype.name}")
+        return where(mask, cast(value, x.type.dtype), x)
     if isinstance(value, np.generic):
         value = value.item()
     if not isinstance(value, int | float):

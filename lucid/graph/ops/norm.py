@@ -14,7 +14,7 @@ from ..assume import is_equal
 from ..dims import Dim, as_dim, exact_quotient
 from ..opdef import AbstractTensor, Attrs, GradContext, Gradients, OpDef, T, apply, apply_all, attributes, register
 from ..types import Shape, TensorType, format_shape, is_float, product
-from .elementwise import exp, sqrt
+from .elementwise import cast, exp, sqrt
 from .shape import AxisAttrs, along, reshape, stop_gradient
 from .source import full
 
@@ -227,13 +227,15 @@ GROUP_NORM = register(
 # ---------------------------------------------------------------- functions
 
 
-def softmax(x: T, dim: int = -1) -> T:
-    """``exp(x)`` divided by its sum over ``dim``, computed without overflow."""
+def softmax(x: T, dim: int = -1, dtype: object = None) -> T:
+    """``exp(x)`` divided by its sum over ``dim``, computed without overflow, in ``dtype``."""
+    x = x if dtype is None else cast(x, dtype)
     return along("softmax", x, dim, lambda x, axis: apply(SOFTMAX, AxisAttrs(axis), x))
 
 
-def log_softmax(x: T, dim: int = -1) -> T:
-    """The logarithm of :func:`softmax`, computed without underflow."""
+def log_softmax(x: T, dim: int = -1, dtype: object = None) -> T:
+    """The logarithm of :func:`softmax`, computed without underflow, in ``dtype``."""
+    x = x if dtype is None else cast(x, dtype)
     return along("log_softmax", x, dim, lambda x, axis: apply(LOG_SOFTMAX, AxisAttrs(axis), x))
 
 

@@ -179,10 +179,10 @@ def _reduce(op: OpDef, x: T, dim: Axes, keepdim: bool) -> T:
 
 def sum(x: T, dim: Axes = None, keepdim: bool = False, dtype: object = None) -> T:
     """Sum over ``dim`` (an axis, several, or None for all), in ``dtype``; bools and small ints are summed as int64."""
-    return _reduce(SUM, _summed(x, dtype), dim, keepdim)
+    return _reduce(SUM, summed(x, dtype), dim, keepdim)
 
 
-def _summed(x: T, dtype: object) -> T:
+def summed(x: T, dtype: object) -> T:
     """``x`` in the element type in which it is added up."""
     if dtype is not None:
         return cast(x, dtype)
@@ -191,7 +191,7 @@ def _summed(x: T, dtype: object) -> T:
 
 def prod(x: T, dim: Axes = None, keepdim: bool = False, dtype: object = None) -> T:
     """Product over ``dim`` (an axis, several, or None for all), in ``dtype``; bools and small ints become int64."""
-    return _reduce(PROD, _summed(x, dtype), dim, keepdim)
+    return _reduce(PROD, summed(x, dtype), dim, keepdim)
 
 
 def mean(x: T, dim: Axes = None, keepdim: bool = False, dtype: object = None) -> T:
@@ -283,7 +283,7 @@ def min(x: AbstractTensor, dim: int | None = None, keepdim: bool = False) -> Abs
 
 def cumsum(x: T, dim: int, dtype: object = None) -> T:
     """Running sum along ``dim``, in ``dtype``."""
-    return along("cumsum", _summed(x, dtype), dim, lambda x, axis: apply(CUMSUM, CumSumAttrs(axis), x))
+    return along("cumsum", summed(x, dtype), dim, lambda x, axis: apply(CUMSUM, CumSumAttrs(axis), x))
 
 
 def sum_to(x: T, shape: Shape) -> T:

@@ -48,13 +48,14 @@ def aminmax(x: AbstractTensor, dim: int | None = None, keepdim: bool = False) ->
     return Extrema(reduce.amin(x, dim, keepdim), reduce.amax(x, dim, keepdim))
 
 
-def nansum(x: AbstractTensor, dim: Axes = None, keepdim: bool = False) -> AbstractTensor:
-    """Sum over ``dim`` of what is not NaN."""
-    return reduce.sum(ew.where(ew.isnan(x), full(x, 0, ()), x), dim, keepdim)
+def nansum(x: AbstractTensor, dim: Axes = None, keepdim: bool = False, dtype: object = None) -> AbstractTensor:
+    """Sum over ``dim`` of what is not NaN, in ``dtype``."""
+    return reduce.sum(ew.where(ew.isnan(x), full(x, 0, ()), x), dim, keepdim, dtype)
 
 
-def nanmean(x: AbstractTensor, dim: Axes = None, keepdim: bool = False) -> AbstractTensor:
-    """Mean over ``dim`` of what is not NaN."""
+def nanmean(x: AbstractTensor, dim: Axes = None, keepdim: bool = False, dtype: object = None) -> AbstractTensor:
+    """Mean over ``dim`` of what is not NaN, in ``dtype``."""
+    x = x if dtype is None else cast(x, dtype)
     if not is_float(x.type.dtype):
         raise DTypeError(f"nanmean: needs a floating-point tensor, got {x.type}")
     counts = reduce.sum(cast(ew.invert(ew.isnan(x)), x.type.dtype), dim, keepdim)

@@ -93,7 +93,7 @@ def packings(steps: Sequence[Step], parameters: Mapping[str, Operand], names: Na
 
 @dataclass(eq=False)
 class _Part:
-    """Lines of a step that compute from parameters and work on the same memory, under names of their own (``views``)."""
+    """Lines of a step that compute from parameters and work on the same memory, and the names that they give it."""
 
     step: str
     lines: list[int]
