@@ -151,8 +151,10 @@ def test_each_lowering_is_the_definition(name: str, seed: int, monkeypatch: pyte
     floating = x.dtype.kind == "f"
     force(monkeypatch, MAX_POOL, next(low for low in lowerings(MAX_POOL) if low.name == name))
     monkeypatch.setattr(pool, "BLOCK_BYTES", 200 + 40 * seed)
+    monkeypatch.setattr(pool_runs, "block_bytes", lambda: 200 + 40 * seed)
+    monkeypatch.setattr(pool_grads, "BLOCK_BYTES", 20 * seed)
+    monkeypatch.setattr(pool_grads, "CORNERS", 100 * (seed % 5))
     for module in (pool_runs, pool_grads):
-        monkeypatch.setattr(module, "block_bytes", lambda: 200 + 40 * seed)
         monkeypatch.setattr(module, "LEAST_BYTES", 50)
     expected = brute_force(attrs, x, dy if floating else None)
     for outputs in range(1, 3 + floating):
@@ -166,6 +168,22 @@ def test_each_lowering_is_the_definition(name: str, seed: int, monkeypatch: pyte
                 results = run(x, dy)
             for result, wanted in zip(results, expected[:outputs], strict=True):
                 np.testing.assert_array_equal(result, wanted, err_msg=str((attrs, x.shape, x.dtype)))
+
+
+@pytest.mark.parametrize("width", [7, 1000, 70000])
+@pytest.mark.parametrize("kernel", [(3, 1), (3, 9), (2, 300)])
+def test_winners_are_found_however_far_they_are_from_the_first_tap(kernel: tuple[int, int], width: int) -> None:
+    """In rows that numbers of 16 bits do not span, and windows wider than an image."""
+    rng = np.random.default_rng(width)
+    pads = (0, kernel[1] // 2, 0, kernel[1] // 2)
+    attrs = MaxPoolAttrs(kernel, (1, kernel[1]), pads, pad_value=-math.inf)
+    x = rng.permutation(3 * width).reshape(1, 1, 3, width).astype(np.float32)
+    y, _ = MAX_POOL.infer_types(attrs, [spec(*x.shape)])
+    dy = rng.integers(1, 9, y.concrete).astype(np.float32)
+    pooled, _, dx = eager.evaluate(trace(both(attrs, True), types_of([x, dy])), [x, dy])
+    expected = np.zeros(3 * width, np.float32)
+    np.add.at(expected, np.argsort(x.ravel())[pooled.astype(int)], dy)
+    np.testing.assert_array_equal(dx, expected.reshape(x.shape))
 
 
 @pytest.mark.parametrize("order", [None, CHANNELS_LAST])

@@ -246,8 +246,8 @@ KERNELS = [
     Bug("runtime.kernels.indexing", 'k.line(f"{y}[...] = {x}[{_key(x.type.rank, axes, indices)}]")',
         'k.line(f"{y}[...] = {x}[{_key(x.type.rank, axes, indices)}] + 1")',
         lambda x: x[lucid.tensor([0, 2]), lucid.tensor([1, 1])], [ROW], "Index by"),
-    Bug("runtime.kernels.pool.max_grad_views", "partial(np.copyto, image[at], part)",
-        "partial(np.add, image[at], part)",
+    Bug("runtime.kernels.pool.max_grad_views", "codes, winners.cols.kernel, out=rows",
+        "codes, winners.cols.kernel + 1, out=rows",
         lambda x: F.max_pool2d(x, 2, 2), [IMAGE], "MaxPool2dGrad by"),
 ]  # fmt: skip
 

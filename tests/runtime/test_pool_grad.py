@@ -5,7 +5,6 @@ from __future__ import annotations
 from lucid.graph.ir import Node
 from lucid.graph.ops.pool import MAX_POOL_GRAD, MaxPoolAttrs, MaxPoolGradAttrs, index_dtype
 from lucid.graph.types import CHANNELS_LAST, TensorType, float32
-from lucid.runtime.kernels.pool.max_grad import TAPS
 from lucid.runtime.planning.machine import described
 from lucid.runtime.planning.registry import choose
 
@@ -26,15 +25,16 @@ def predicted(shape: tuple[int, ...], kernel: int, stride: int, threads: int = 1
 def test_it_grows_with_the_images_and_their_windows() -> None:
     with described(MACHINES["8core2m"]):
         one = predicted((32, 64, 32, 32), 2, 2)
-        assert 5e-4 < one < 5e-3  # 1.9 ms were measured
+        assert 5e-4 < one < 5e-3  # 1.3 ms were measured
         assert 1.8 < predicted((64, 64, 32, 32), 2, 2) / one < 2.2
-        assert predicted((32, 64, 32, 32), 3, 2) > 1.5 * one
-        assert predicted((32, 64, 32, 32), 2, 2, last=False) > one
+        assert predicted((32, 64, 32, 32), 2, 1) > 2 * one
+        assert predicted((0, 64, 32, 32), 2, 2) == 0
         assert 3 < one / predicted((32, 64, 32, 32), 2, 2, threads=4) <= 4
 
 
-def test_winners_of_large_windows_are_looked_up_one_by_one() -> None:
-    assert TAPS < 32 * 32
+def test_how_large_windows_are_or_how_images_lie_does_not_matter() -> None:
     with described(MACHINES["8core2m"]):
-        assert predicted((32, 64, 32, 32), 32, 32) < predicted((32, 64, 32, 32), 2, 2)
-        assert predicted((0, 64, 32, 32), 2, 2) == 0
+        one = predicted((32, 64, 32, 32), 2, 2)
+        assert predicted((32, 64, 32, 32), 3, 2) < one  # there are fewer
+        assert predicted((32, 64, 32, 32), 32, 32) < one / 2
+        assert predicted((32, 64, 32, 32), 2, 2, last=False) == one

@@ -1,192 +1,195 @@
-"""What gradients of max pooling read and write: where taps lie in the image, and the calls for each block."""
+"""What gradients of max pooling read and write: where the winners lie in memory, and the calls for each block."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
-from itertools import product
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
 from ....base.arrays import Array
-from ....graph.windows import Axis, real
+from ....graph.types import DType
+from ....graph.windows import Axis
 from ...program.views import as_view
-from ..shared.cut import Block, per_block
-from ..shared.pooling_views import At, Call
+from ..shared.cut import Block, per_block, pieces
+from ..shared.pooling_views import Call
 
-
-@dataclass(frozen=True)
-class Spread:
-    """Where the taps of windows along an axis lie in the image: ``tap = stride * (window + shift) + residue``."""
-
-    axis: Axis
-
-    @cached_property
-    def places(self) -> list[tuple[int, int]]:
-        """Residue and shift of each tap."""
-        offsets = (i * self.axis.dilation - self.axis.before for i in range(self.axis.kernel))
-        return [(offset % self.axis.stride, offset // self.axis.stride) for offset in offsets]
-
-    @cached_property
-    def low(self) -> int:
-        """The least shift."""
-        return -self.axis.before // self.axis.stride
-
-    @cached_property
-    def high(self) -> int:
-        """The greatest shift."""
-        return (self.axis.extent - 1 - self.axis.before) // self.axis.stride
-
-    @property
-    def pitch(self) -> int:
-        """Room for the windows, shifted by as much as any tap asks for."""
-        return self.axis.count + self.high - self.low
-
-    def lines(self, residue: int) -> tuple[slice, slice]:
-        """The elements of the image at a residue that shifted windows can reach, and those windows in their room."""
-        step = self.axis.stride
-        found = real(residue + self.low * step, self.pitch, self.axis.size, step)
-        return found.source, found.places
-
-    @cached_property
-    def complete(self) -> bool:
-        """Whether every element of the image is reached."""
-        residues = {residue for residue, _ in self.places}
-        reached = sum(len(range(self.axis.size)[self.lines(residue)[0]]) for residue in residues)
-        return reached == self.axis.size
+SHORT = np.dtype(np.uint16)
+"""What tells how far a window's taps are from its first, where that is not too far."""
+REACH = 1 << 16
+"""How far that is, and that of which such numbers are what is left."""
 
 
 @dataclass(frozen=True)
 class Winners:
-    """Where in a plane the winner of each window lies.
+    """Where the winners of windows lie among the numbers of a plane, ``step`` of which are a pixel's.
+
+    A winner's code is its tap's number, and a greater one is padding's.
+    """
+
+    rows: Axis
+    cols: Axis
+    step: int = 1
+
+    @property
+    def windows(self) -> int:
+        """How many lie side by side, with all their channels."""
+        return self.cols.count * self.step
+
+    @property
+    def line(self) -> int:
+        """Numbers of a row of the image."""
+        return self.cols.size * self.step
+
+    @property
+    def taps(self) -> int:
+        return self.rows.kernel * self.cols.kernel
+
+    @property
+    def right(self) -> int:
+        """How far the next tap of a row is."""
+        return self.cols.dilation * self.step
+
+    @property
+    def down(self) -> int:
+        """How much farther the next tap is where it begins another row."""
+        return self.rows.dilation * self.line - self.cols.kernel * self.right
+
+    def offset(self, codes: DType) -> DType:
+        """The type of numbers that tell how far taps are from the first, made of such codes."""
+        return SHORT if self.farthest < REACH and codes.itemsize <= SHORT.itemsize else np.dtype(np.intp)
+
+    @property
+    def apart(self) -> bool:
+        """Whether no element of the image is seen by two windows."""
+        return all(axis.extent <= axis.stride for axis in (self.rows, self.cols))
+
+    @property
+    def farthest(self) -> int:
+        """How far a window's last tap is from its first."""
+        return (self.rows.extent - 1) * self.line + (self.cols.extent - 1) * self.step
+
+    def offsets(self) -> Array:
+        """For each code but padding's how far the tap is from the first."""
+        codes = np.arange(self.taps)
+        found: Array = codes * self.right + codes // self.cols.kernel * self.down
+        return found
+
+    def corners(self, planes: int, lines: int) -> Array:
+        """The places of the first taps of so many rows of windows, in each of so many planes that follow each other."""
+        plane = np.arange(planes) * (self.rows.size * self.line)
+        down = (np.arange(lines) * self.rows.stride - self.rows.before) * self.line
+        right = (np.arange(self.cols.count) * self.cols.stride - self.cols.before) * self.step
+        found: Array = np.add.outer(np.add.outer(np.add.outer(plane, down), right), np.arange(self.step))
+        return found
+
+
+class Room(NamedTuple):
+    """A worker's memory: the rows of the winners in their windows, how far these are from the first tap, and places."""
+
+    rows: Array
+    down: Array
+    right: Array
+    places: Array
+
+    def of(self, size: int) -> Room:
+        """That for so many windows."""
+        return Room(*(x[:size] for x in self))
+
+
+class Part(NamedTuple):
+    """Windows whose winners lie in ``image``, the numbers of some planes.
 
     Attributes
     ----------
-    corners, offsets
-        Places of the windows' first taps, and those of all taps from there: one for each code but the last, padding.
-    plane
-        Elements of a plane.
+    image, windows, codes
+        The planes, and of their windows what belongs to each, and who has won.
+    corners
+        The places of their first taps, less ``base``.
     """
 
+    image: Array
+    windows: Array
+    codes: Array
     corners: Array
-    offsets: Array
-    plane: int
-
-    @classmethod
-    def of(cls, rows: Axis, cols: Axis) -> Winners:
-        """Those of such windows."""
-        starts = ([axis.start(o) for o in range(axis.count)] for axis in (rows, cols))
-        taps = (np.arange(axis.kernel) * axis.dilation for axis in (rows, cols))
-        corners, offsets = (np.add.outer(np.multiply(down, cols.size), right) for down, right in (starts, taps))
-        return cls(corners, offsets.ravel(), rows.size * cols.size)
-
-    def find(self, index: Array) -> tuple[Array, Array]:
-        """For an image's codes, the windows that have a winner and no padding, and the places among all planes."""
-        taken = index != self.offsets.size
-        planes = np.arange(len(index)).reshape(-1, 1, 1) * self.plane
-        return taken, (np.take(self.offsets, index, mode="clip") + self.corners + planes)[taken]
+    base: int
 
 
-def scatter(dx: Array, dy: Array, index: Array, winners: Winners) -> None:
-    """Adds each element of ``dy`` to that of ``dx`` that has won its window."""
-    whole = dx if dx.flags.c_contiguous else np.empty(dx.shape, dx.dtype)
-    whole.fill(0)
-    for image, share, codes in zip(whole, dy, index, strict=True):
-        taken, places = winners.find(codes)
-        np.add.at(as_view(image, -1), places, share[taken])
-    if whole is not dx:
-        np.copyto(dx, whole)
+def find(winners: Winners, part: Part, room: Room) -> tuple[Array, Array | None]:
+    """The places of the winners, and where these are no padding; None where none is."""
+    codes, (rows, down, right, places) = part.codes, room
+    np.floor_divide(codes, winners.cols.kernel, out=rows)
+    np.copyto(down, rows)
+    np.multiply(down, winners.down % REACH if down.dtype == SHORT else winners.down, out=down)
+    np.copyto(right, codes)
+    np.multiply(right, winners.right, out=right)
+    np.add(down, right, out=down)
+    np.copyto(places, down)
+    np.add(places, part.corners, out=places)
+    if part.base:
+        np.add(places, part.base, out=places)
+    return places, codes < winners.taps if codes.max() >= winners.taps else None
 
 
-def look_up(x: Array, y: Array, index: Array, winners: Winners) -> None:
+def spread(winners: Winners, part: Part, room: Room) -> None:
+    """Adds each number of the windows to the one that has won."""
+    (places, real), shares = find(winners, part, room), part.windows
+    if real is not None:
+        np.add.at(part.image, places[real], shares[real])
+    elif winners.apart:
+        part.image[places] = shares
+    else:
+        np.add.at(part.image, places, shares)
+
+
+def gather(winners: Winners, part: Part, room: Room) -> None:
     """Takes the winner of each window; 0 for padding."""
-    y.fill(0)
-    for image, windows, codes in zip(x, y, index, strict=True):
-        taken, places = winners.find(codes)
-        windows[taken] = image.reshape(-1)[places]
+    places, real = find(winners, part, room)
+    np.take(part.image, places, out=part.windows, mode="clip")
+    if real is not None:
+        np.copyto(part.windows, 0, where=~real)
 
 
 def bind_grad(
-    axes: tuple[Spread, Spread], work: Sequence[Sequence[Block]], last: bool, dx: Array, dy: Array, index: Array,
+    winners: Winners, lines: int, work: Sequence[Sequence[Block]], dx: Array, dy: Array, index: Array, corners: Array,
     room: Sequence[Sequence[Array]],
 ) -> list[list[list[Call]]]:  # fmt: skip
     """The calls for each block of each worker."""
-    dx, dy, index = (_planes(x, last) for x in (dx, dy, index))
-    complete = all(axis.complete for axis in axes)
 
-    def calls(block: Block, sums_of: Callable[[int], _Sums]) -> list[Call]:
-        sums, image = sums_of(block.n1 - block.n0), dx[block.images]
-        found: list[Call] = [partial(np.copyto, sums.shares, dy[block.images])]
-        found.append(partial(np.copyto, sums.codes, index[block.images]))
-        if not complete:
-            found.append(partial(image.fill, 0))
-        for collect, at, part in sums.found:
-            found += [*collect, partial(np.copyto, image[at], part)]
-        return found
+    def calls(block: Block, memory: Room) -> list[Call]:
+        parts = list(_parts(winners, lines, block, (dx, dy, index), corners))
+        clear: Call = partial(parts[0].image.fill, 0)
+        return [clear, *(partial(spread, winners, part, memory.of(part.codes.size)) for part in parts)]
 
-    return per_block(calls, work, [cache(partial(_Sums, axes, dx.shape[3], memory)) for memory in room])
+    return per_block(calls, work, [Room(*memory) for memory in room])
 
 
-def _planes(x: Array, last: bool) -> Array:
+def bind_gather(
+    winners: Winners, lines: int, work: Sequence[Sequence[Block]], x: Array, y: Array, index: Array, corners: Array,
+    room: Sequence[Sequence[Array]],
+) -> list[list[list[Call]]]:  # fmt: skip
+    """The same of the way back."""
+
+    def calls(block: Block, memory: Room) -> list[Call]:
+        parts = _parts(winners, lines, block, (x, y, index), corners)
+        return [partial(gather, winners, part, memory.of(part.codes.size)) for part in parts]
+
+    return per_block(calls, work, [Room(*memory) for memory in room])
+
+
+def _parts(
+    winners: Winners, lines: int, block: Block, arrays: tuple[Array, Array, Array], corners: Array
+) -> Iterator[Part]:
+    """A block's windows: all at once, or of a single plane so many rows at a time, which have such corners."""
+    image, windows, codes = (_planes(x, winners.step)[block.images] for x in arrays)
+    for a, b in pieces(winners.rows.count, lines):
+        taken = windows[:, a:b], codes[:, a:b], corners[: len(image), : b - a]
+        these, who, first = (as_view(x, -1) for x in taken)
+        yield Part(as_view(image, -1), these, who, first, a * winners.rows.stride * winners.line)
+
+
+def _planes(x: Array, step: int) -> Array:
     """An array as (planes, rows, columns, innermost channels)."""
-    return x.transpose(0, 2, 3, 1) if last else as_view(x, x.shape[0] * x.shape[1], *x.shape[2:], 1)
-
-
-class _Sums:
-    """The sums of one worker over so many planes, by where in a stride they go.
-
-    Attributes
-    ----------
-    shares, codes
-        Where the upstream gradient and the index of the windows go.
-    found
-        Calls, the elements of the image that they compute, and the result.
-    """
-
-    def __init__(self, axes: tuple[Spread, Spread], step: int, memory: Sequence[Array], planes: int) -> None:
-        rows, cols = axes
-        room = (planes, rows.pitch, cols.pitch, step)
-        shares, codes, won, mask, taken, total = (x[: math.prod(room)] for x in memory)
-        inner = (slice(None), slice(rows.axis.count), slice(cols.axis.count))
-        self.shares, self.codes = as_view(shares, room)[inner], as_view(codes, room)[inner]
-        bits, taken_bits = shares.view(mask.dtype), taken.view(mask.dtype)
-        classes: dict[tuple[int, int], list[tuple[int, int]]] = {}
-        taps = product(rows.places, cols.places)
-        for number, ((down, low), (right, left)) in enumerate(taps):
-            offset = ((low - rows.low) * cols.pitch + left - cols.low) * step
-            classes.setdefault((down, right), []).append((number, offset))
-        self.found: list[tuple[list[Call], At, Array]] = []
-        for (down, right), members in classes.items():
-            calls: list[Call] = []
-            for number, offset in members:
-                end = total.size - offset
-                calls += [
-                    partial(np.equal, codes, codes.dtype.type(number), won),
-                    partial(np.negative, won.view(np.int8), won.view(np.int8)),
-                    partial(np.copyto, mask, won.view(np.int8)),
-                ]
-                if number == members[0][0]:
-                    calls.append(partial(total[:offset].fill, 0))
-                    calls.append(partial(np.bitwise_and, bits[:end], mask[:end], total.view(mask.dtype)[offset:]))
-                else:
-                    calls.append(partial(np.bitwise_and, bits, mask, taken_bits))
-                    calls.append(partial(np.add, total[offset:], taken[:end], total[offset:]))
-            (image_rows, room_rows), (image_cols, room_cols) = rows.lines(down), cols.lines(right)
-            part = as_view(total, room)[:, room_rows, room_cols]
-            self.found.append((calls, (slice(None), image_rows, image_cols), part))
-
-
-def bind_index_taps(
-    taps: Sequence[tuple[int, At, At]], work: Sequence[Sequence[Block]], x: Array, y: Array, index: Array,
-    masks: Sequence[Array],
-) -> list[list[tuple[Array, list[tuple[object, ...]]]]]:  # fmt: skip
-    """For each block the windows, and views for each tap."""
-
-    def views(block: Block, mask: Array) -> tuple[Array, list[tuple[object, ...]]]:
-        image, windows, codes = (array[block.images, block.channels] for array in (x, y, index))
-        won = mask[: windows.shape[0], : windows.shape[1]]
-        return windows, [(code, image[source], windows[at], codes[at], won[at]) for code, source, at in taps]
-
-    return per_block(views, work, masks)
+    return x.transpose(0, 2, 3, 1) if step > 1 else as_view(x, x.shape[0] * x.shape[1], *x.shape[2:], 1)
