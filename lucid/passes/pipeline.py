@@ -24,6 +24,7 @@ from .fuse.elementwise import fuse_elementwise
 from .fuse.linear import fuse_linear
 from .fuse.loops import fuse_loops
 from .fuse.residual import fuse_residual
+from .gather_terms import gather_terms
 from .join_slices import join_slices
 from .layout import assign_layout
 from .lift_signals import lift_signals
@@ -113,6 +114,7 @@ def step_pipeline(
         Pass("join_slices", join_slices),
         Pass("open_statistics", open_statistics),
         Pass("move_factors", move_factors),
+        Pass("gather_terms", gather_terms),
         Pass("mask_winners", mask_winners),
         Pass("clean_up", partial(clean_up, evaluate=evaluate, options=options)),
     )

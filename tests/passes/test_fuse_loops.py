@@ -168,8 +168,8 @@ def test_a_step_that_is_to_be_exact_leaves_sums_as_they_are() -> None:
     def names(exact: bool) -> list[str]:
         return [one.name for one in step_pipeline(evaluate, lambda node: True, exact=exact)]
 
-    assert {"open_statistics", "move_factors"} <= set(names(False))
-    assert {"open_statistics", "move_factors"}.isdisjoint(names(True))
+    assert {"open_statistics", "move_factors", "gather_terms"} <= set(names(False))
+    assert {"open_statistics", "move_factors", "gather_terms"}.isdisjoint(names(True))
 
 
 def test_what_is_cheap_is_computed_anew_for_each_reader() -> None:

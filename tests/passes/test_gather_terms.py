@@ -1,0 +1,94 @@
+"""Small terms of a sum are added up before they meet the large; what others read stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid import nn, optim
+from lucid.passes.gather_terms import gather_terms
+
+from .helpers import assert_same, trace
+
+IMAGE = (4, 3, 5)
+SMALL = dict.fromkeys("msbd", (3, 1))
+
+
+def large(graph: Any) -> list[str]:
+    """The ops whose results are as large as an image."""
+    return [node.op.name for _, node in graph.nodes() if node.op.inputs and node.outputs[0].shape == IMAGE]
+
+
+@pytest.mark.parametrize(
+    ("function", "left"),
+    [
+        (lambda x, m, s, b, d: (x - m) * s + b, ["Mul", "Add"]),
+        (lambda x, m, s, b, d: b - (x + m) * s, None),
+        (lambda x, m, s, b, d: b + s * (m + x), ["Mul", "Add"]),
+        (lambda x, m, s, b, d: m - (b - x), ["Add"]),
+        (lambda x, m, s, b, d: (x - m) * s * d + b, ["Mul", "Add"]),
+        (lambda x, m, s, b, d: (x - m) - b, ["Add"]),
+        (lambda x, m, s, b, d: x * s + b, None),
+        (lambda x, m, s, b, d: (x * x - m) * s + (x.exp() - b), ["Mul", "Mul", "Exp", "Add", "Add"]),
+    ],
+)
+def test_small_terms_are_added_up_first(function: Callable[..., Any], left: list[str] | None) -> None:
+    before = trace(function, IMAGE, **SMALL)
+    after = gather_terms(before)
+    if left is None:
+        assert after is before
+    else:
+        assert sorted(large(after)) == sorted(left)
+        assert_same(before, after, rtol=1e-5, atol=1e-5)
+
+
+def test_a_gradient_of_what_is_normalised_reads_each_image_once() -> None:
+    before = trace(lambda dy, x, m, s, b, d: (dy * s - b) - (x - m) * d, IMAGE, IMAGE, **SMALL)
+    after = gather_terms(before)
+    assert large(after) == ["Mul", "Mul", "Sub", "Add"]
+    assert_same(before, after, rtol=1e-5, atol=1e-5)
+
+
+def test_a_difference_that_others_read_is_looked_through_where_it_is_multiplied() -> None:
+    def function(x: Any, m: Any, s: Any, b: Any) -> Any:
+        centred = x - m
+        return centred * s + b, (centred * centred).mean()
+
+    before = trace(function, IMAGE, m=(3, 1), s=(3, 1), b=(3, 1))
+    after = gather_terms(before)
+    assert sorted(large(after)) == ["Add", "Mul", "Mul", "Sub"]
+    assert_same(before, after, rtol=1e-5, atol=1e-5)
+
+
+def test_a_sum_that_others_read_stays() -> None:
+    def function(x: Any, s: Any, b: Any, m: Any) -> Any:
+        y = x * s + b
+        return y, y - m
+
+    before = trace(function, IMAGE, s=(3, 1), b=(3, 1), m=(3, 1))
+    assert gather_terms(before) is before
+
+
+def test_small_terms_along_other_axes_stay_apart() -> None:
+    before = trace(lambda x, m, s, b: (x - m) * s + b, IMAGE, m=(3, 1), s=(3, 1), b=(5,))
+    assert gather_terms(before) is before
+
+
+def test_a_step_normalises_as_the_eager_model_far_from_zero() -> None:
+    """What lies a hundred deviations from zero, in single precision, beside double."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((64, 6)) + 100, rng.standard_normal((64, 6))
+    found = {}
+    for dtype in ("float32", "float64"):
+        model = nn.Sequential(nn.BatchNorm1d(6), nn.ReLU())
+        for p in model.parameters():
+            p.data = lucid.tensor(p.numpy().astype(dtype))
+        model.to(dtype)
+        step = lucid.compile_step(model, nn.MSELoss(), optim.SGD(model.parameters(), lr=0.1))
+        losses = [float(step(x.astype(dtype), y.astype(dtype))) for _ in range(20)]
+        found[dtype] = losses
+    np.testing.assert_allclose(found["float32"], found["float64"], rtol=1e-4)
