@@ -12,7 +12,11 @@ import pytest
 import lucid
 import lucid.nn.functional as F
 from lucid import nn
+from lucid.graph.opdef import NoAttrs, OpDef
+from lucid.graph.ops.elementwise import MAXIMUM, MINIMUM
 from lucid.reference import evaluate_reference
+
+from .test_conv import check
 
 RNG = np.random.default_rng(5)
 
@@ -86,3 +90,18 @@ def test_one_number_beside_many_has_no_axes() -> None:
 def test_few_arrays_are_joined_one_by_one() -> None:
     assert not any("concatenate" in line for line in lines_of("joined", (3, 7)))
     assert any("concatenate" in line for line in lines_of("side by side", (3, 7)))
+
+
+@pytest.mark.parametrize("op", [MAXIMUM, MINIMUM], ids=lambda op: op.name)
+@pytest.mark.parametrize("slot", [0, 1])
+@pytest.mark.parametrize(
+    ("dtype", "number"), [("float32", 0.5), ("float64", np.nan), ("float32", -np.inf), ("int32", 3)]
+)
+def test_many_numbers_and_one(op: OpDef, slot: int, dtype: str, number: float) -> None:
+    """Sizes on both sides of where NumPy is called otherwise, of every rank that one number may have; NaN wins."""
+    for shape, one in (((3, 4), (1,)), ((2, 40, 9, 11), (1, 1, 1, 1)), ((2, 40, 9, 11), ()), ((8000,), (1, 1, 1))):
+        x = (4 * RNG.standard_normal(shape)).astype(dtype)
+        if dtype != "int32":
+            x.reshape(-1)[:3] = np.nan, np.inf, -np.inf
+        arrays = [x, np.full(one, number, dtype)]
+        check(op, NoAttrs(), arrays[:: 1 - 2 * slot], parameters=(1 - slot,))

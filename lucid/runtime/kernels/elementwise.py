@@ -33,7 +33,7 @@ _UFUNCS = {
     ew.SIN: "sin", ew.COS: "cos", ew.TANH: "tanh", ew.FLOOR: "floor", ew.CEIL: "ceil", ew.ROUND: "rint",
     ROUND_STRAIGHT: "rint",
     ew.NOT: "invert", ew.ADD: "add", ew.SUB: "subtract", ew.MUL: "multiply", ew.DIV: "divide",
-    ew.MAXIMUM: "maximum", ew.MINIMUM: "minimum", ew.EQUAL: "equal", ew.NOT_EQUAL: "not_equal", ew.LESS: "less",
+    ew.EQUAL: "equal", ew.NOT_EQUAL: "not_equal", ew.LESS: "less",
     ew.LESS_EQUAL: "less_equal", ew.GREATER: "greater", ew.GREATER_EQUAL: "greater_equal",
     ew.AND: "bitwise_and", ew.OR: "bitwise_or",
     tr.ASIN: "arcsin", tr.ACOS: "arccos", tr.ATAN: "arctan", tr.SINH: "sinh", tr.COSH: "cosh", tr.ASINH: "arcsinh",
@@ -119,8 +119,27 @@ def apart_from(k: Emitter, y: Operand) -> Operand:
 
 @kernel(*_UFUNCS, in_place=True)
 def ufunc(k: Emitter) -> None:
+    _call(k, _UFUNCS[k.node.op])
+
+
+@kernel(ew.MAXIMUM, ew.MINIMUM, in_place=True)
+def extreme(k: Emitter) -> None:
+    """Of many numbers and one by ``clip``, as :func:`at_least`."""
+    (y,), least = k.outs, k.node.op is ew.MAXIMUM
+    one = next((slot for slot, x in enumerate(k.ins) if x.type.size == 1), None)
+    if one is None or not is_float(y.dtype) or math.prod(y.shape) <= FEW:
+        _call(k, "maximum" if least else "minimum")
+        return
+    number, none = soonest(k, k.ins[one], y), scalar(k, math.inf if least else -math.inf, y.dtype)
+    bounds = f"{number}, {none}" if least else f"{none}, {number}"
+    k.line(f"{k.ins[1 - one]}.clip({bounds}, out={y})")
+    k.may_overwrite(0, 1 - one)
+
+
+def _call(k: Emitter, name: str) -> None:
+    """The ufunc of this name."""
     (y,), ins = k.outs, [soonest(k, x, k.outs[0]) for x in k.ins]
-    called = f"np.{_UFUNCS[k.node.op]}({', '.join(map(str, ins))}"
+    called = f"np.{name}({', '.join(map(str, ins))}"
     if y.type.rank and all(x.contiguous and x.type.order is y.type.order is None for x in ins):
         k.call(called, y)  # what NumPy makes of arrays without gaps has none either
     else:
