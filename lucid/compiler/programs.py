@@ -15,11 +15,12 @@ from ..graph.assume import Assumption
 from ..graph.ir import Graph
 from ..graph.stages import found_sizes
 from ..passes.layout import Cost, assign_layout, lay_inputs, lay_results
+from ..passes.part_pools import Taken, part_pools
 from ..passes.regions import decide_branches
 from ..proof.programs import check_program, check_results
 from ..runtime.backends import BackendProgram
 from ..runtime.eager import evaluate
-from ..runtime.planning.choosing import result_seconds
+from ..runtime.planning.choosing import node_seconds, result_seconds
 from ..runtime.program.executable import Executable
 from ..runtime.program.store import Store
 from ..runtime.tuning import Tuned, resolve, tune
@@ -145,9 +146,11 @@ class _Making:
         if self.options.backend is not None:
             return BackendProgram(decide_branches(graph.bind(dict(key.sizes)), evaluate), self.options.backend)
         threads, exact = self.options.threads or get_num_threads(), self.options.exact
-        again = partial(_concrete, graph, key.sizes, key.orders, partial(result_seconds, threads=threads, exact=exact))
-        graph = again()
         lasting = key.kind in ("inference", STAGE) and not self._in_place
+        until_had = partial(result_seconds, threads=threads, exact=exact)
+        taken = partial(node_seconds, threads=threads, exact=exact, lasting=lasting)
+        again = partial(_concrete, graph, key.sizes, key.orders, until_had, taken)
+        graph = again()
         found = self._found(graph, key, threads) if lasting and key.kind != STAGE else {}
         return Executable(
             graph, threads=threads, exact=exact, lasting=lasting, chosen=resolve(graph, found, threads, exact),
@@ -165,13 +168,13 @@ class _Making:
         return known.get(case, {})
 
 
-def _concrete(graph: Graph, sizes: Sizes, orders: Orders, cost: Cost) -> Graph:
+def _concrete(graph: Graph, sizes: Sizes, orders: Orders, until_had: Cost, taken: Taken) -> Graph:
     """The graph for these sizes, and inputs that lie in memory like this, with all layouts decided."""
     bound = graph.bind(dict(sizes))
-    decided = decide_branches(bound, evaluate)
+    decided = part_pools(decide_branches(bound, evaluate), taken)
     if orders or decided is not bound:
         decided = assign_layout(lay_inputs(decided, orders) if orders else decided)
-    return lay_results(decided, cost)
+    return lay_results(decided, until_had)
 
 
 def check(

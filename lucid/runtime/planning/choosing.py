@@ -123,6 +123,13 @@ def as_read(name: str, node: Node, read: set[Value]) -> Node:
     return node if outputs == len(node.outputs) else replace(node, outputs=node.outputs[:outputs])
 
 
+def node_seconds(
+    node: Node, inputs: tuple[TensorType, ...], *, threads: int = 1, exact: bool = False, lasting: bool = True
+) -> float:
+    """Predicted seconds that a node takes."""
+    return choose(node, inputs, threads=threads, exact=exact, lasting=lasting).way.seconds
+
+
 def result_seconds(
     node: Node, inputs: tuple[TensorType, ...], *, threads: int = 1, exact: bool = False
 ) -> float | None:
