@@ -5,6 +5,7 @@ Tolerances are those of :mod:`.test_onnxruntime`: sums of products in another or
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,26 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import strategies as st
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail
+from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NotThere
 
 import lucid
 from lucid import Tensor, nn
+from lucid.formats.onnx.write import file
+from lucid.formats.onnx.write.reasons import REASONS
+from lucid.formats.onnx.write.versions import USUAL
+from lucid.graph.opdef import OpDef
+from lucid.graph.ops.pool import MAX_POOL
 from lucid.nn import functional as F
+from lucid.reference.evaluator import run_reference
 
+from ..draws.arrays import Drawn
 from ..nets import NETS, settle
+from ..onnx.test_written import written
+from ..op_checks import assert_all_close
+from ..tensor.test_drawn_shapes import DRAWS
 
 Array = np.ndarray[Any, Any]
 RTOL = 1e-4
@@ -28,9 +43,9 @@ def session(model: Any, path: Path, *specs: Any, **options: Any) -> Any:
     """The model's file in ONNX Runtime."""
     lucid.onnx.export(model, path, *specs, **options)
     onnx.checker.check_model(str(path), full_check=True)
-    settings = onnxruntime.SessionOptions()
-    settings.log_severity_level, settings.intra_op_num_threads = 3, 1
-    return onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
+    how = onnxruntime.SessionOptions()
+    how.log_severity_level, how.intra_op_num_threads = 3, 1
+    return onnxruntime.InferenceSession(str(path), how, providers=["CPUExecutionProvider"])
 
 
 def arrays_of(results: Any) -> list[Array]:
@@ -155,3 +170,57 @@ def test_shapes_are_computed_in_the_file(tmp_path: Path) -> None:
 def test_versions_of_the_operators(opset: int, tmp_path: Path) -> None:
     calls = [[drawn(2, 3, 17, 20)]]
     check(Mixed().eval(), tmp_path / "net.onnx", [lucid.spec("N", 3, "H", "W")], calls, opset=opset)
+
+
+#: Where ONNX Runtime does otherwise, whatever wrote the file, and what.
+OTHERWISE = {
+    "GRU": "the last state of a sequence without steps is 0",
+    "RNN": "the last state of a sequence without steps is 0",
+    "LSTM": "the last state of a sequence without steps is 0",
+}
+
+
+@pytest.mark.parametrize(
+    "op", [op for op in DRAWS if op.name not in REASONS and op.name not in OTHERWISE], ids=lambda op: op.name
+)
+def test_ops_on_drawn_operands(op: OpDef) -> None:
+    """Those that it has, of numbers: what a NaN or nothing at all becomes, ONNX leaves open."""
+
+    @seed(zlib.crc32(op.name.encode()))
+    @given(data=st.data())
+    @settings(
+        max_examples=8, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    )  # fmt: skip
+    def run(data: st.DataObject) -> None:
+        drawn = data.draw(DRAWS[op], op.name)
+        if all(array.size and np.isfinite(array).all() for array in drawn.arrays):
+            compare(op, drawn)
+
+    run()
+
+
+def compare(op: OpDef, drawn: Drawn) -> None:
+    draft, kept, faults = written(op, drawn, USUAL, [0] if op is MAX_POOL else None)
+    if faults:
+        return
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads = 4, 1
+    try:
+        theirs = onnxruntime.InferenceSession(
+            file.message(draft, {}).SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        names = [one.name for one in theirs.get_inputs()]
+        found = theirs.run(None, dict(zip(names, drawn.arrays or [np.zeros((), np.float32)], strict=True)))
+    except (NotThere, Fail) as error:
+        assert isinstance(error, NotThere) or "only support" in str(error), error
+        return
+    with np.errstate(all="ignore"):
+        expected = run_reference(op, drawn.attrs, drawn.arrays)
+    wanted = [expected[place] for place in kept]
+    assert [(one.shape, one.dtype) for one in found] == [(one.shape, one.dtype) for one in wanted]
+    assert_all_close(*([narrow(one) for one in side] for side in (found, wanted)), op.name)
+
+
+def narrow(x: Array) -> Array:
+    """Some of its functions of float64 are as exact as of float32."""
+    return x.astype(np.float32) if x.dtype == np.float64 else x
