@@ -211,8 +211,11 @@ def compare(op: OpDef, drawn: Drawn) -> None:
         )
         names = [one.name for one in theirs.get_inputs()]
         found = theirs.run(None, dict(zip(names, drawn.arrays or [np.zeros((), np.float32)], strict=True)))
-    except (NotThere, Fail) as error:
-        assert isinstance(error, NotThere) or "only support" in str(error), error
+    except NotThere:
+        return
+    except Fail as error:  # which it says of forms of an operator that it does not have, too
+        if "only support" not in str(error):
+            raise
         return
     with np.errstate(all="ignore"):
         expected = run_reference(op, drawn.attrs, drawn.arrays)
