@@ -97,12 +97,16 @@ def test_all_that_cannot_be_written_is_named_at_once(tmp_path: Path) -> None:
 def test_weights_beside_the_file(tmp_path: Path) -> None:
     model = nn.Linear(40, 50).eval()
     for _ in range(2):  # over what is there
+        lucid.onnx.export(nn.Linear(40, 50), tmp_path / "model.onnx", lucid.spec("N", 40), external_data=True)
         lucid.onnx.export(model, tmp_path / "model.onnx", lucid.spec("N", 40), external_data=True)
         onnx.checker.check_model(str(tmp_path / "model.onnx"), full_check=True)
     (beside,) = (one for one in tmp_path.iterdir() if one.suffix == ".data")
     assert beside.stat().st_size >= 40 * 50 * 4 > (tmp_path / "model.onnx").stat().st_size
     x = lucid.randn(3, 40)
     np.testing.assert_array_equal(lucid.onnx.load(tmp_path / "model.onnx")(x).numpy(), model(x).numpy())
+    (tmp_path / "model.onnx.other.data").write_bytes(b"")
+    lucid.onnx.export(model, tmp_path / "model.onnx", lucid.spec("N", 40))
+    assert {one.name for one in tmp_path.iterdir()} == {"model.onnx", "model.onnx.other.data"}
 
 
 def test_what_is_of_training_is_refused(tmp_path: Path) -> None:

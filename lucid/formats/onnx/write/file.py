@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -99,24 +100,37 @@ def _little(array: Array) -> Array:
 
 def save(draft: Draft, path: str | os.PathLike[str], external: bool) -> None:
     """Write the file, and where they lie beside it that of its arrays; the old one stays until the new one is whole."""
-    target = Path(checked_path(path, "written"))
-    if not external and sum(array.nbytes for array in draft.arrays.values()) <= INLINE:
-        write_atomically(target, [message(draft, {}).SerializeToString()])
-        return
+    target = Path(os.path.realpath(checked_path(path, "written")))
+    places, data = dict[str, tuple[str, int]](), ""
+    if external or sum(array.nbytes for array in draft.arrays.values()) > INLINE:
+        places, data = _save_arrays(draft, target)
+    write_atomically(target, [message(draft, places).SerializeToString()])
+    beside = re.compile(rf"{re.escape(target.name)}\.[0-9a-f]{{{DIGITS}}}\.data")
+    for name in os.listdir(target.parent):
+        if beside.fullmatch(name) and name != data:  # what a file of this name has had before
+            (target.parent / name).unlink(missing_ok=True)
+
+
+def _save_arrays(draft: Draft, target: Path) -> tuple[dict[str, tuple[str, int]], str]:
+    """Write the arrays that are not small into a file beside the target: where each is, and what that file is called.
+
+    It has a name of its own for each content, so that a model that is there keeps what it reads until it is replaced.
+    """
     large = {name: array for name, array in draft.arrays.items() if array.nbytes > SMALL}
     digest = hashlib.sha256()
     for array in large.values():
         digest.update(_little(array).reshape(-1).view(np.uint8).data)
-    # a name of its own for each content: a model that is there already keeps what it reads until it is replaced
-    data = target.with_name(f"{target.name}.{digest.hexdigest()[:12]}.data")
+    data = target.with_name(f"{target.name}.{digest.hexdigest()[:DIGITS]}.data")
     places, position = dict[str, tuple[str, int]](), 0
     for name, array in large.items():
         places[name] = data.name, position
         position += array.nbytes + -array.nbytes % ALIGNED
     write_atomically(data, (part for array in large.values() for part in _padded(array)))
-    write_atomically(target, [message(draft, places).SerializeToString()])
+    return places, data.name
 
 
+DIGITS = 12
+"""Of the digest of its content those that the name of such a file has."""
 ALIGNED = 64
 """Bytes at a multiple of which arrays begin, so that they can be mapped."""
 
