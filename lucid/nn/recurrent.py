@@ -11,8 +11,9 @@ from ..base.checks import shown, user_stacklevel
 from ..errors import DTypeError, OptionError, ShapeError
 from ..graph.opdef import AbstractTensor
 from ..graph.ops import recurrent as ops
+from ..graph.ops.linalg import matmul
 from ..graph.ops.recurrent_types import TANH, Activation, GRUAttrs, LSTMAttrs, RNNAttrs
-from ..graph.ops.shape import concat, reshape, squeeze, transpose, unsqueeze
+from ..graph.ops.shape import concat, reshape, squeeze, stack, transpose, unsqueeze
 from ..graph.ops.slices import piece
 from ..graph.ops.source import full
 from ..graph.types import Shape, format_shape
@@ -47,6 +48,12 @@ class _Base(Module):
     nonlinearity = "tanh"
     bias: bool
     hidden_size: int
+    proj_size = 0
+
+    @property
+    def _width(self) -> int:
+        """Features of what comes out."""
+        return self.proj_size or self.hidden_size
 
     def _run(self, bidirectional: bool, operands: Sequence[AbstractTensor]) -> Sequence[AbstractTensor]:
         """The op: the states at all times, and the last ones."""
@@ -58,23 +65,33 @@ class _Base(Module):
         return ops.rnn(RNNAttrs((TANH if self.nonlinearity == "tanh" else RELU,) * count, way), *operands)
 
     def _layer(
-        self, x: AbstractTensor, suffixes: Sequence[str], states: Sequence[AbstractTensor]
+        self, x: AbstractTensor, suffixes: Sequence[str], states: Sequence[AbstractTensor], begun: bool
     ) -> Sequence[AbstractTensor]:
-        """One layer over (T, N, I), whose weights end in a suffix for each direction."""
+        """One layer over (T, N, I), whose weights end in a suffix for each direction; ``begun`` with given states."""
+        return self._plain(x, suffixes, self._own("weight_ih", suffixes), self._own("weight_hh", suffixes), states)
 
-        def own(name: str) -> AbstractTensor:
-            return _gates([getattr(self, f"{name}{suffix}") for suffix in suffixes], self.order)
+    def _own(self, name: str, suffixes: Sequence[str]) -> list[AbstractTensor]:
+        return [getattr(self, f"{name}{suffix}") for suffix in suffixes]
 
+    def _plain(
+        self, x: AbstractTensor, suffixes: Sequence[str], inner: Sequence[AbstractTensor],
+        outer: Sequence[AbstractTensor], states: Sequence[AbstractTensor],
+    ) -> Sequence[AbstractTensor]:  # fmt: skip
+        """The same with these weights of the input and of the state, of each direction."""
         rows = len(self.order) * self.hidden_size
-        bias = concat([own("bias_ih"), own("bias_hh")], 1) if self.bias else full(x, 0, (len(suffixes), 2 * rows))
-        return self._run(len(suffixes) == 2, (x, own("weight_ih"), own("weight_hh"), bias, *states))
+        biases = [_gates(self._own(name, suffixes), self.order) for name in ("bias_ih", "bias_hh") if self.bias]
+        bias = concat(biases, 1) if biases else full(x, 0, (len(suffixes), 2 * rows))
+        return self._run(len(suffixes) == 2, (x, _gates(inner, self.order), _gates(outer, self.order), bias, *states))
 
     def _add_parameters(self, suffix: str, inputs: int, device: object, dtype: object) -> None:
         rows, kind = len(self.order) * self.hidden_size, parameter_type(self, device, dtype)
         self.register_parameter(f"weight_ih{suffix}", Parameter.blank((rows, inputs), kind))
-        self.register_parameter(f"weight_hh{suffix}", Parameter.blank((rows, self.hidden_size), kind))
+        self.register_parameter(f"weight_hh{suffix}", Parameter.blank((rows, self._width), kind))
         for name in ("bias_ih", "bias_hh"):
             self.register_parameter(f"{name}{suffix}", Parameter.blank((rows,), kind) if self.bias else None)
+        if self.proj_size:
+            shape = self.proj_size, self.hidden_size
+            self.register_parameter(f"weight_hr{suffix}", Parameter.blank(shape, kind))
 
     def reset_parameters(self) -> None:
         """Draw the parameters anew, uniform within ±1/sqrt(hidden_size)."""
@@ -91,16 +108,17 @@ class _Base(Module):
                 f"{type(self).__name__}: has input_size={features}, the input {x.type} {x.type.shape[-1]} features"
             )
 
-    def _begin(self, given: object, like: AbstractTensor, shape: Shape) -> list[AbstractTensor]:
-        """The states that the caller gives, or zeros; of this shape."""
+    def _begin(self, given: object, like: AbstractTensor, lead: Shape) -> list[AbstractTensor]:
+        """The states that the caller gives, or zeros; of these sizes before the features."""
+        shapes = [(*lead, width) for width in (self._width, self.hidden_size)[: self.states]]
         if given is None:
-            return [full(like, 0, shape)] * self.states
+            return [full(like, 0, shape) for shape in shapes]
         name, wanted = type(self).__name__, "h and c" if self.states == 2 else "h"
         found = list(given) if self.states == 2 and isinstance(given, tuple | list) else [given]
         if len(found) != self.states or isinstance(given, AbstractTensor) != (self.states == 1):
             raise OptionError(f"{name}: the state is {wanted}, got {shown(given)}")
         states: list[AbstractTensor] = [tensor(self, one) for one in found]
-        for state in states:
+        for state, shape in zip(states, shapes, strict=True):
             if state.type.shape != shape:
                 raise ShapeError(f"{name}: a state must have shape {format_shape(shape)}, got {state.type}")
             if state.type.dtype != like.type.dtype:
@@ -122,10 +140,14 @@ class _Recurrent(_Base):
         bidirectional: bool = False,
         device: object = None,
         dtype: object = None,
+        proj_size: int = 0,
     ) -> None:
         super().__init__()
         self.input_size = size(self, "input_size", input_size)
         self.hidden_size = size(self, "hidden_size", hidden_size)
+        self.proj_size = size(self, "proj_size", proj_size, 0)
+        if self.proj_size >= self.hidden_size:
+            raise OptionError(f"LSTM: proj_size {proj_size} must be less than hidden_size {hidden_size}")
         self.num_layers = layers(self, num_layers)
         self.bias = flag(self, "bias", bias)
         self.batch_first = flag(self, "batch_first", batch_first)
@@ -140,7 +162,7 @@ class _Recurrent(_Base):
         self._suffixes = tuple(tuple(f"_l{layer}{way}" for way in ways) for layer in range(self.num_layers))
         for layer, suffixes in enumerate(self._suffixes):
             for suffix in suffixes:
-                inputs = self.input_size if layer == 0 else len(ways) * self.hidden_size
+                inputs = self.input_size if layer == 0 else len(ways) * self._width
                 self._add_parameters(suffix, inputs, device, dtype)
         self.reset_parameters()
 
@@ -155,8 +177,7 @@ class _Recurrent(_Base):
         single, directions = x.type.rank == 2, 1 + self.bidirectional
         if not single and self.batch_first:
             x = transpose(x, 0, 1)
-        whole = (self.num_layers * directions, *(() if single else x.type.shape[1:2]), self.hidden_size)
-        begin = self._begin(given, x, whole)
+        begin = self._begin(given, x, (self.num_layers * directions, *(() if single else x.type.shape[1:2])))
         if single:
             x, begin = unsqueeze(x, 1), [unsqueeze(state, 1) for state in begin]
         ends: list[Sequence[AbstractTensor]] = []
@@ -164,9 +185,9 @@ class _Recurrent(_Base):
             if number and self.dropout and self.training:
                 x = F.dropout(x, self.dropout, True)
             states = [piece(state, 0, number * directions, directions) for state in begin]
-            y, *last = self._layer(x, suffixes, states)
+            y, *last = self._layer(x, suffixes, states, given is not None)
             times, _, batch, _ = y.type.shape
-            x = reshape(transpose(y, 1, 2), (times, batch, directions * self.hidden_size))
+            x = reshape(transpose(y, 1, 2), (times, batch, directions * self._width))
             ends.append(last)
         found = [concat(parts, 0) if len(parts) > 1 else parts[0] for parts in zip(*ends, strict=True)]
         if single:
@@ -174,7 +195,14 @@ class _Recurrent(_Base):
         return transpose(x, 0, 1) if self.batch_first else x, found
 
     def extra_repr(self) -> str:
-        usual = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
+        usual = {
+            "proj_size": 0,
+            "num_layers": 1,
+            "bias": True,
+            "batch_first": False,
+            "dropout": 0.0,
+            "bidirectional": False,
+        }
         other = [f"{name}={getattr(self, name)}" for name, value in usual.items() if getattr(self, name) != value]
         return ", ".join([f"{self.input_size}, {self.hidden_size}", *other])
 
@@ -253,8 +281,8 @@ class LSTM(_Recurrent):
     __doc__ = f"""Long short-term memory (Hochreiter and Schmidhuber, 1997) over time.
 
     Called with x and, if wanted, the pair of h and c to begin with, each (num_layers * directions, N, H); gives the
-    states of the last layer at all times, and the pair of the last h and c of all layers. ``proj_size`` must be 0:
-    projections are not there yet.
+    states of the last layer at all times, and the pair of the last h and c of all layers. With ``proj_size``, h is
+    that of the cell times ``weight_hr_l0`` (P, H), and so has P features (Sak et al., 2014).
 {_PARAMETERS}"""
 
     order, states = (0, 3, 1, 2), 2
@@ -273,16 +301,45 @@ class LSTM(_Recurrent):
         dtype: object = None,
     ) -> None:
         super().__init__(
-            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype, proj_size
         )  # fmt: skip
-        if size(self, "proj_size", proj_size, 0):
-            raise OptionError("LSTM: projections are not there yet; proj_size=0, and an nn.Linear on what comes out")
+
+    def _layer(
+        self, x: AbstractTensor, suffixes: Sequence[str], states: Sequence[AbstractTensor], begun: bool
+    ) -> Sequence[AbstractTensor]:
+        """Where h is projected, a cell takes its own state by the product of the two weights between them."""
+        if not self.proj_size:
+            return super()._layer(x, suffixes, states, begun)
+        inner, outer, down = (self._own(name, suffixes) for name in ("weight_ih", "weight_hh", "weight_hr"))
+        h, c = states
+        if begun:
+            x, inner = _begun(x, inner, outer, h)
+        cells = [matmul(w, p) for w, p in zip(outer, down, strict=True)]
+        y, last, kept = self._plain(x, suffixes, inner, cells, [full(c, 0), c])
+        turned = transpose(stack(down), 1, 2)
+        return matmul(y, turned), matmul(last, turned), kept
 
     def forward(
         self, x: Tensor, hx: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:  # fmt: skip
         y, (h, c) = self._forward(x, hx)
         return y, (h, c)  # type: ignore[return-value]  # of the world of x
+
+
+def _begun(
+    x: AbstractTensor, inner: Sequence[AbstractTensor], outer: Sequence[AbstractTensor], h: AbstractTensor
+) -> tuple[AbstractTensor, list[AbstractTensor]]:
+    """The input (T, N, I) and its weights with what h (D, N, P) adds where each direction begins, as more features."""
+    times, batch, _ = x.type.shape
+    width = h.type.shape[2]
+    rest = full(x, 0, (times - 1, batch, width))
+    starts = [concat([piece(h, 0, 0, 1), rest], 0)]
+    if len(inner) == 2:
+        starts.append(concat([rest, piece(h, 0, 1, 1)], 0))
+    weights = [
+        concat([w, *(u if way == own else full(u, 0) for way, u in enumerate(outer))], 1) for own, w in enumerate(inner)
+    ]
+    return concat([x, *starts], 2), weights
 
 
 class _Cell(_Base):
@@ -304,11 +361,11 @@ class _Cell(_Base):
         assert isinstance(x, AbstractTensor)
         self._check(x, self.input_size, 1, "(N, I)")
         single = x.type.rank == 1
-        begin = self._begin(given, x, (*x.type.shape[:-1], self.hidden_size))
+        begin = self._begin(given, x, x.type.shape[:-1])
         seen, states = unsqueeze(x, 0), [unsqueeze(state, 0) for state in begin]
         if single:
             seen, states = unsqueeze(seen, 0), [unsqueeze(state, 0) for state in states]
-        _, *last = self._layer(seen, ("",), states)
+        _, *last = self._layer(seen, ("",), states, given is not None)
         found = [squeeze(state, 0) for state in last]
         return [squeeze(state, 0) for state in found] if single else found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -106,7 +107,7 @@ def test_parameters_lie_within_the_bound() -> None:
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: nn.LSTM(3, 4, proj_size=2), OptionError, "projections are not there yet"),
+        (lambda: nn.LSTM(3, 4, proj_size=4), OptionError, "proj_size 4 must be less than hidden_size 4"),
         (lambda: nn.LSTM(3, 0), OptionError, "LSTM: hidden_size must be positive, got 0"),
         (lambda: nn.RNN(3, 4, nonlinearity="sin"), OptionError, "RNN: nonlinearity is one of 'tanh', 'relu'"),
         (lambda: nn.GRU(3, 4, bidirectional=1), OptionError, "GRU: bidirectional is True or False"),
@@ -124,3 +125,20 @@ def test_parameters_lie_within_the_bound() -> None:
 def test_what_is_refused(call: Any, error: type[LucidError], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("directions", [1, 2])
+def test_a_projected_state_is_of_any_length_and_saved(directions: int, tmp_path: Path) -> None:
+    """Compiled once for sequences of every length; what is saved gives the same."""
+    layer = nn.LSTM(3, 5, proj_size=2, bidirectional=directions == 2)
+    sizes = ("T", "N", 3), (directions, "N", 2), (directions, "N", 5)
+    net = lucid.compile(lambda x, h, c: layer(x, (h, c)), *(lucid.spec(*size) for size in sizes))
+    net.save(tmp_path / "net.lucid")
+    again = lucid.load(tmp_path / "net.lucid")
+    for times in (1, 2, 7):
+        given = [lucid.randn(*size) for size in ((times, 4, 3), (directions, 4, 2), (directions, 4, 5))]
+        wanted, (h, c) = layer(given[0], (given[1], given[2]))
+        assert wanted.shape == (times, 4, 2 * directions) and h.shape == (directions, 4, 2)
+        for results in (net(*given), again(*given)):
+            for got, want in zip((results[0], *results[1]), (wanted, h, c), strict=True):
+                np.testing.assert_allclose(got.numpy(), want.numpy(), atol=1e-6)

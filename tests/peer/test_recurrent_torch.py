@@ -27,6 +27,8 @@ LAYERS = [
     ),
     ("RNN", {"nonlinearity": "relu", "num_layers": 2}),
     ("LSTM", {"num_layers": 2, "dropout": 0.4}),
+    ("LSTM", {"proj_size": 3}),
+    ("LSTM", {"proj_size": 1, "num_layers": 2, "bidirectional": True, "batch_first": True, "bias": False}),
 ]
 CELLS = [("RNNCell", {}), ("RNNCell", {"nonlinearity": "relu"}), ("GRUCell", {}), ("LSTMCell", {}),
          ("LSTMCell", {"bias": False}), ("GRUCell", {"bias": False})]  # fmt: skip
@@ -84,6 +86,7 @@ def compare(ours: nn.Module, theirs: tn.Module, arrays: list[Array], dtype: str)
             close(parameter.grad, wanted[name].grad, dtype, f"{how} gradient of {name}")  # type: ignore[arg-type]
 
 
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
 @pytest.mark.parametrize(("kind", "options"), LAYERS)
 @pytest.mark.parametrize("given", ["states", "zeros", "single"])
 @both_dtypes
@@ -94,7 +97,8 @@ def test_a_layer_is_pytorchs(kind: str, options: dict[str, Any], given: str, dty
     sizes = (3, 6) if options.get("batch_first") else (6, 3)
     shapes: list[tuple[int, ...]] = [(6, 4) if given == "single" else (*sizes, 4)]
     state = (depth, 5) if given == "single" else (depth, 3, 5)
-    shapes += [state] * (0 if given == "zeros" else 2 if kind == "LSTM" else 1)
+    states = [(*state[:-1], options.get("proj_size", 5)), state] if kind == "LSTM" else [state]
+    shapes += states * (given != "zeros")
     compare(ours, theirs, [rng.standard_normal(shape).astype(dtype) for shape in shapes], dtype)
 
 
