@@ -12,7 +12,6 @@ from .lazy import difflib
 
 _PROCESSOR = 'everything runs on the processor, so there is nothing to move or to synchronise: device = "cpu"'
 _ONNX = "lucid.onnx.load(path) reads ONNX models, lucid.onnx.export(model, path, *specs) writes them"
-_SCATTER = "t[index] = values outside a model; lucid.where or one-hot products within"
 _NUMPY = "there is no op of that name; outside a model {0}"
 _CHECKPOINT = "backward computes nothing again: f(x), in smaller batches, whose gradients backward adds up in .grad"
 _HOOK = "lucid.autograd.grad(loss, t) is the gradient, leaf or not, to look at or to change"
@@ -64,7 +63,6 @@ TOP: Final[Mapping[str, str]] = {
     "short": "lucid.int16",
     "is_nonzero": "bool(t)",
     "addmv": "a @ b + c",
-    "kthvalue": "lucid.sort(t, dim), whose values and indices stand at k - 1",
     "msort": "lucid.sort(t, 0).values",
     **dict.fromkeys(("mode", "unique_consecutive"), "lucid.unique(t, return_counts=True)"),
     **dict.fromkeys(("sparse_coo_tensor", "sparse_csr_tensor"), "all tensors are dense"),
@@ -92,7 +90,6 @@ TOP: Final[Mapping[str, str]] = {
     "export": "net.save(path) of a compiled model",
     "numpy": "t.numpy(), or import numpy",
     **dict.fromkeys(("DoubleTensor", "IntTensor", "BoolTensor", "HalfTensor"), "lucid.tensor(data, dtype=...)"),
-    "index_put": _SCATTER,
 }
 """Names of the top level (``lucid.name``)."""
 
@@ -117,11 +114,6 @@ TENSOR: Final[Mapping[str, str]] = {
     "allclose": "lucid.allclose(t, other)",
     "stack": "lucid.stack([t, other])",
     "cat": "lucid.cat([t, other])",
-    "new_zeros": "lucid.zeros(size, dtype=t.dtype)",
-    "new_empty": "lucid.empty(size, dtype=t.dtype)",
-    "new_ones": "lucid.ones(size, dtype=t.dtype)",
-    "new_full": "lucid.full(size, value, dtype=t.dtype)",
-    "new_tensor": "lucid.tensor(data, dtype=t.dtype)",
     "new": "lucid.tensor(data, dtype=t.dtype)",
     "is_contiguous": "how a tensor lies in memory is for the runtime to know; t.contiguous() is t",
     "storage_offset": "t.numpy() has the memory",
@@ -129,7 +121,9 @@ TENSOR: Final[Mapping[str, str]] = {
     "is_sparse": "all tensors are dense",
     "layout": "all tensors are dense",
     "names": "axes have no names",
-    "put": _SCATTER,
+    "put": "t[index] = values, or t.index_put((index,), values)",
+    **dict.fromkeys(("fill_diagonal", "fill_diagonal_"), "t.diagonal().fill_(value)"),
+    "renorm": "t * (bound / t.norm(dim=1, keepdim=True)).clamp(max=1.0)",
     "resize": "t.reshape(shape), or lucid.nn.functional.pad",
     "set": "t.copy_(values)",
     "share_memory": "workers share what they need by themselves",
@@ -144,7 +138,6 @@ TENSOR: Final[Mapping[str, str]] = {
     "apply": "an op on the whole tensor; outside a model np.vectorize",
     **dict.fromkeys(("normal_", "uniform_", "xavier_uniform_", "trunc_normal_", "kaiming_normal_"), _DRAW),
     **dict.fromkeys(("exponential_", "geometric_", "random_", "bernoulli_", "cauchy_"), "t.copy_ of what NumPy draws"),
-    "index_put": _SCATTER,
 }
 """Names of tensors (``t.name``)."""
 

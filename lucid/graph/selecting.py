@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Generic, TypeAlias, TypeVar
 
 from .opdef import AbstractTensor
-from .ops import distance, parts, sampling, searching, selection, sorting
+from .ops import distance, fresh, parts, placing, sampling, searching, selection, sorting
 from .ops import scatter as places
-from .public import apart, flag, index, operand, public, size, string, tensor, whole
+from .public import apart, flag, index, operand, public, scalar, sequence, size, string, tensor, whole
 
 R = TypeVar("R", bound=AbstractTensor)
 G = TypeVar("G")
@@ -38,6 +38,15 @@ class Selecting(AbstractTensor, Generic[R]):
     index_add: Method[R] = public(places.index_add, source=tensor)
     index_copy: Method[R] = public(places.index_copy, source=tensor)
     index_fill: Method[R] = public(places.index_fill)
+
+    index_put: Method[R] = public(placing.index_put, indices=sequence, values=tensor, accumulate=flag)
+    masked_scatter: Method[R] = public(placing.masked_scatter, mask=tensor, source=tensor)
+    kthvalue: Method[sorting.Ordered] = public(placing.kthvalue, k=None)
+    new_zeros: Method[R] = public(fresh.new_zeros, device=None)
+    new_ones: Method[R] = public(fresh.new_ones, device=None)
+    new_empty: Method[R] = public(fresh.new_empty, device=None)
+    new_full: Method[R] = public(fresh.new_full, size=None, fill_value=scalar, device=None)
+    new_tensor: Method[R] = public(fresh.new_tensor, data=None, device=None)
 
     take: Method[R] = public(parts.take)
     select: Method[R] = public(parts.select, index=size)

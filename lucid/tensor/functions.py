@@ -183,6 +183,7 @@ nonzero, argwhere, masked_select = map(_methods, ("nonzero", "argwhere", "masked
 unique, bincount = map(_methods, ("unique", "bincount"))
 scatter, scatter_add, scatter_reduce = map(_methods, ("scatter", "scatter_add", "scatter_reduce"))
 index_add, index_copy, index_fill = map(_methods, ("index_add", "index_copy", "index_fill"))
+index_put, masked_scatter, kthvalue = map(_methods, ("index_put", "masked_scatter", "kthvalue"))
 take, select, diff, rot90, multinomial = map(_methods, ("take", "select", "diff", "rot90", "multinomial"))
 tensor_split, hsplit, vsplit, dsplit = map(_methods, ("tensor_split", "hsplit", "vsplit", "dsplit"))
 cdist, broadcast_tensors, cartesian_prod = selecting.cdist, selecting.broadcast_tensors, selecting.cartesian_prod

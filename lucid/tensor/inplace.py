@@ -113,6 +113,7 @@ class InPlace:
     sigmoid_, relu_, floor_, ceil_ = map(_method, ("sigmoid", "relu", "floor", "ceil"))
     scatter_, scatter_add_, scatter_reduce_ = map(_method, ("scatter", "scatter_add", "scatter_reduce"))
     index_add_, index_copy_, index_fill_ = map(_method, ("index_add", "index_copy", "index_fill"))
+    index_put_, masked_scatter_ = map(_method, ("index_put", "masked_scatter"))
     lerp_, addmm_, addcmul_, addcdiv_ = map(_method, ("lerp", "addmm", "addcmul", "addcdiv"))
     trunc_, cumprod_, erfc_, erfinv_ = map(_method, ("trunc", "cumprod", "erfc", "erfinv"))
     lgamma_, digamma_ = map(_method, ("lgamma", "digamma"))

@@ -123,6 +123,27 @@ def lists_of_operands(lib: Any, x: Any, v: Any) -> Any:
     return lib.einsum("ij,j->ij", [x, v]), lib.meshgrid([v, v * 2], indexing="ij"), lib.cat([x, x[:1]])
 
 
+@program
+def put_at_places(lib: Any, x: Any, y: Any, b: Any, s: Any) -> Any:
+    a, rows, shared = x * 2, lib.tensor([0, 2]), lib.tensor([0, 2, 0])
+    a.index_put_((rows, lib.tensor([1, 3])), s * 3)
+    a.masked_scatter_(~b, y * 2)
+    return a, x.index_put((shared,), y, accumulate=True), lib.index_put(x, [b], s), x.masked_scatter(b[:1], y)
+
+
+@program
+def smallest_but_some(lib: Any, x: Any) -> Any:
+    return *x.kthvalue(2, dim=1), *lib.kthvalue(x, 3, 0, True), x[0, 0].kthvalue(1).values
+
+
+@program
+def made_alike(lib: Any, x: Any, i: Any) -> Any:
+    a = x.new_zeros(3, 4)
+    a[0] = x[0]
+    filled, ones = x.new_full((3, 4), 2.5), i.new_ones([3, 4], dtype=lib.float64)
+    return a.add_(1), filled * x, ones, i.new_tensor([1, 2]), x.new_zeros(x.shape) + x.new_empty(3, 1).zero_()
+
+
 def _flat(result: Any) -> list[Any]:
     return [one for part in result for one in _flat(part)] if isinstance(result, tuple | list) else [result]
 

@@ -41,8 +41,8 @@ THERE: dict[str, str] = {
     "diagonal vecdot eigh eigvalsh svd svdvals qr",
     "t": "add_ mul_ sub_ div_ clamp_ zero_ fill_ exp_ relu_ prod any all norm topk sort argsort median unique nonzero "
     "unfold select diagonal quantile unbind scatter index_add masked_select cumprod contiguous cpu device t mT "
-    "movedim expand_as int eq ne lt le gt ge square rsqrt log1p expm1 log2 tan atan trunc reciprocal max add div "
-    "backward",
+    "new_zeros new_ones new_full new_empty new_tensor index_put_ masked_scatter_ kthvalue movedim expand_as int eq "
+    "ne lt le gt ge square rsqrt log1p expm1 log2 tan atan trunc reciprocal max add div backward",
     "layer": "to parameters get_parameter load_state_dict",
     "optim": "NAdam swa_utils",
     "optim.lr_scheduler": "ChainedScheduler CyclicLR MultiplicativeLR",

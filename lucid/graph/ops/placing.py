@@ -1,0 +1,62 @@
+"""Values put at the places that an index or a mask names, and the smallest but so many: of PyTorch's names."""
+
+from __future__ import annotations
+
+from ...base.checks import integer
+from ...errors import DTypeError, ShapeError
+from ..opdef import AbstractTensor
+from ..types import bool_, int64, product
+from .bounds import clip
+from .composite import all_, le
+from .elementwise import where
+from .expect import expect
+from .indexing import index_with
+from .promotion import cast
+from .put import counted, put
+from .reduce import cumsum
+from .shape import broadcast_to, flatten, normal_axis, reshape, squeeze
+from .slices import piece
+from .sorting import Ordered, sort
+from .source import full
+from .subscript import getitem
+
+
+def index_put(
+    x: AbstractTensor, indices: tuple[object, ...], values: AbstractTensor, accumulate: bool = False
+) -> AbstractTensor:
+    """``x`` with ``values`` at ``x[indices]``, or added there: all that meet at one place where they accumulate."""
+    shape = x.type.shape
+    if values.type.dtype != x.type.dtype:
+        raise DTypeError(f"index_put: needs values of {x.type.dtype.name}, got {values.type}")
+    numbers = getitem(reshape(counted(x, product(shape)), shape), tuple(indices))
+    spread = flatten(broadcast_to(values, numbers.type.shape))
+    return reshape(put(flatten(x), (0,), [flatten(numbers)], spread, "add" if accumulate else "set"), shape)
+
+
+def masked_scatter(x: AbstractTensor, mask: AbstractTensor, source: AbstractTensor) -> AbstractTensor:
+    """``x`` with the elements of ``source``, one after another, where ``mask`` holds."""
+    if mask.type.dtype != bool_:
+        raise DTypeError(f"masked_scatter: the mask must be bool, got {mask.type}; a comparison makes one: mask != 0")
+    if source.type.dtype != x.type.dtype:
+        raise DTypeError(f"masked_scatter: needs a source of {x.type.dtype.name}, got {source.type}")
+    marks = flatten(cast(broadcast_to(mask, x.type.shape), int64))
+    if source.type.size == 0:
+        raise ShapeError(f"masked_scatter: the source {source.type} holds nothing")
+    order, count = cumsum(marks, 0), full(marks, source.type.size, ())
+    words = "masked_scatter: the mask holds at more places than the source has elements"
+    order = expect(order, all_(le(order, count)), True, words)
+    taken = index_with(flatten(source), (0,), [clip(order - 1, 0)])
+    return where(mask, reshape(taken, x.type.shape), x)
+
+
+def kthvalue(x: AbstractTensor, k: int, dim: int = -1, keepdim: bool = False) -> Ordered:
+    """The ``k``-th smallest along ``dim``, the first of which is 1, and where it stands; NaN is larger than all."""
+    values, indices = sort(x, dim)
+    if not x.type.rank:
+        integer("kthvalue", "k", k, 1, 1)
+        return Ordered(values, indices)
+    size = x.type.shape[dim]
+    place = integer("kthvalue", "k", k, 1, *([size] if isinstance(size, int) else [])) - 1
+    axis = normal_axis("kthvalue", dim, x.type.rank)
+    found = Ordered(piece(values, axis, place, 1), piece(indices, axis, place, 1))
+    return found if keepdim else Ordered(squeeze(found.values, axis), squeeze(found.indices, axis))
