@@ -12,6 +12,9 @@ import pytest
 import lucid
 from lucid import nn
 from lucid.errors import GraphError, OptionError
+from lucid.graph.opdef import TypeAttrs, apply
+from lucid.graph.ops.random import RANDOM_UNIFORM, random_key
+from lucid.nn import functional as F
 
 
 def digits() -> nn.Sequential:
@@ -202,9 +205,48 @@ def test_functions_at_several_sizes(function: Any, tmp_path: Path) -> None:
             np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-5, atol=1e-6)
 
 
+def test_the_places_of_maxima(tmp_path: Path) -> None:
+    def pooled(x: Any, outside: float = -np.inf) -> Any:
+        return F.max_pool2d(x, (3, 2), (1, 2), (1, 0), (2, 1), return_indices=True, pad_value=outside)
+
+    with pytest.raises(GraphError, match="padding competes"):
+        lucid.onnx.export(lambda x: pooled(x, 0.0), tmp_path / "f.onnx", lucid.spec("N", 2, "H", "W"))
+    back = lucid.onnx.load(written(pooled, tmp_path / "f.onnx", lucid.spec("N", 2, "H", "W")))
+    for shape in ((1, 2, 6, 5), (3, 2, 9, 8)):
+        x = lucid.randn(*shape)
+        for one, other in zip(back(x), pooled(x), strict=True):
+            np.testing.assert_array_equal(one.numpy(), other.numpy())
+
+
+def test_an_empty_batch_keeps_its_shape(tmp_path: Path) -> None:
+    """A size that is 0 and one that is left cannot both stand in a shape of numbers."""
+    specs = lucid.spec("N", "M", 3)
+    back = lucid.onnx.load(written(lambda x: x.flatten(1) * 2, tmp_path / "f.onnx", specs))
+    for shape in ((0, 2, 3), (2, 0, 3), (2, 4, 3)):
+        assert back(lucid.zeros(*shape)).shape == (shape[0], 3 * shape[1])
+
+
+def test_quotients_of_sizes_are_rounded_down(tmp_path: Path) -> None:
+    def scaled(x: Any) -> Any:
+        return x * ((x.shape[0] - 8) // x.shape[1]) + (x.shape[0] + 1) // 2
+
+    back = lucid.onnx.load(written(scaled, tmp_path / "f.onnx", lucid.spec("N", "M")))
+    for shape in ((1, 2), (3, 4), (9, 2)):
+        np.testing.assert_array_equal(back(lucid.ones(*shape)).numpy(), scaled(lucid.ones(*shape)).numpy())
+
+
+def test_what_is_drawn_twice_from_one_key_is_refused(tmp_path: Path) -> None:
+    def twice(x: Any) -> Any:
+        key = random_key(x)
+        return tuple(apply(RANDOM_UNIFORM, TypeAttrs((3,), x.type.dtype), key) for _ in range(2))
+
+    with pytest.raises(GraphError, match="drawn twice from one key"):
+        lucid.onnx.export(twice, tmp_path / "f.onnx", lucid.spec(3))
+
+
 def test_random_numbers_are_the_runtimes_own(tmp_path: Path) -> None:
     def drawn(x: Any) -> Any:
-        return lucid.rand_like(x), lucid.randn_like(x), nn.functional.dropout(lucid.ones_like(x), 0.25, training=True)
+        return lucid.rand_like(x), lucid.randn_like(x), F.dropout(lucid.ones_like(x), 0.25, training=True)
 
     uniform, normal, kept = lucid.onnx.load(written(drawn, tmp_path / "f.onnx", lucid.spec("N", 100)))(
         lucid.zeros(100, 100)

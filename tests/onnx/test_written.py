@@ -32,7 +32,9 @@ from ..tensor.test_drawn_shapes import DRAWS, EXACT
 
 Array = np.ndarray[Any, Any]
 
-EXAMPLES = 5
+EXAMPLES = 8
+MORE = {"Pad": 24, "Resize": 24, "MaxPool2d": 24}
+"""Of ops that do several things."""
 
 #: Ops of which some uses cannot be written, and a part of the reason; of all others every use can.
 SOME: dict[str, str] = {
@@ -83,7 +85,11 @@ def test_it_comes_back(op: OpDef) -> None:
     @seed(zlib.crc32(op.name.encode()))
     @given(data=st.data())
     @settings(
-        max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+        max_examples=MORE.get(op.name, EXAMPLES),
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
     )
     def run(data: st.DataObject) -> None:
         nonlocal count
