@@ -38,6 +38,7 @@ from .step_average import Averages
 from .step_form import Form, Look, Members
 from .step_graph import NOT_FINITE, Holders, step_graph
 from .step_ranks import Ranks, Talk
+from .step_settled import Settled
 
 GRAPHS = 3
 """How many graphs add up gradients at most: of the first call, of those between, and of the last, which updates."""
@@ -79,6 +80,7 @@ class CompiledStep(CompiledModel):
         self.accumulated = Accumulated(optimizer, accumulate)
         self._members = Members()
         self._warned: set[int] = set()
+        self._settled: Settled | None = None
         self._form = self._present_form()
         super().__init__(objective, specs, options)
 
@@ -90,19 +92,37 @@ class CompiledStep(CompiledModel):
         with self._turn, self._ranks or nullcontext():
             for group in self.optimizer.param_groups:
                 self.optimizer.check(group)
-            self._form = self._present_form()
-            self._store.turns = min(self.accumulate, GRAPHS)
-            drawn = rng.current_keys().state
-            try:
-                result = self._run(args, kwargs)[0]
-            except ExecutionError as error:
-                if self._detects and NOT_FINITE in str(error):
-                    self._blame(args, kwargs, drawn, error)
-                raise
+            settled = self._settled
+            if settled is not None and not kwargs and settled.decides(args, self._numbers, self.optimizer):
+                self._latest, self._ran = settled.trace, settled.call
+                result = settled.run(args)
+            else:
+                result = self._looked_at(args, kwargs)
             assert self._ran is not None
             if self._ran.program.seen == changes.of_contents.now:  # nothing has changed but by this step
                 self._members.stepped(self._form.gathered)
             return result
+
+    def _looked_at(self, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
+        """The result of a call by whatever graph is for it; later ones may go the same way, where that is simple."""
+        self._settled = None
+        self._form = self._present_form()
+        self._store.turns = min(self.accumulate, GRAPHS)
+        drawn = rng.current_keys().state
+        try:
+            result, trace, call = self._run(args, kwargs)
+        except ExecutionError as error:
+            if self._detects and NOT_FINITE in str(error):
+                self._blame(args, kwargs, drawn, error)
+            raise
+        if not kwargs and not self._detects and self.accumulate == 1 and self._ranks is None and self._averages is None:
+            self._settled = Settled.of(trace, call, args, self._numbers, self.optimizer, self._members)
+        return result
+
+    @property
+    def _numbers(self) -> tuple[object, ...]:
+        """What decides a call beside its arguments and the optimizer."""
+        return self.clip_grad, self.clip_norm, self.accumulate
 
     @property
     def accumulate(self) -> int:

@@ -122,6 +122,10 @@ class Members:
             self.seen, self._when = now, when
         return self._found
 
+    def are_seen(self, optimizer: Optimizer) -> bool:
+        """Whether they would be found the same, where no parameter has gradients of earlier calls."""
+        return _when(frozenset()) == self._when and Look(optimizer).same(self.seen)
+
     def stepped(self, gathered: frozenset[int]) -> None:
         """Nothing has changed since but by a step."""
         self._when = _when(gathered)
