@@ -362,7 +362,8 @@ class CompiledModel(Told):
         """Write the model as an ONNX file, as it was traced; for the options see :func:`lucid.onnx.export`."""
         made = self._current()
         how = exported.Form(opset, external_data, input_names, output_names)
-        exported.write_onnx(made.traced, made.state, made.results.structure, path, how)
+        traced = exported.Traced(made.traced, made.state, made.results.structure, made.assumptions)
+        exported.write_onnx(traced, path, how)
 
     def __guarded__(self) -> Iterable[Any]:
         """What a larger trace depends on, when this is a part of it."""

@@ -13,6 +13,7 @@ from ..formats.onnx.write import file
 from ..formats.onnx.write.draft import Draft
 from ..formats.onnx.write.graph import Writer, refuse
 from ..formats.onnx.write.versions import NEWEST, OLDEST, USUAL
+from ..graph.assume import Assumption
 from ..graph.ir import Graph
 from ..tensor.tensor import Tensor
 from .arguments import LEAF, Structure, leaf_names, of_leaves
@@ -29,10 +30,28 @@ class Form(NamedTuple):
     output_names: Sequence[str] = ()
 
 
-def write_onnx(
-    graph: Graph, state: Mapping[str, Tensor], outputs: Structure, path: str | os.PathLike[str], how: Form
-) -> None:
-    """Write a graph as it was traced, with the tensors of its parameters; ``outputs`` is how its results are nested."""
+class Traced(NamedTuple):
+    """What is written.
+
+    Attributes
+    ----------
+    graph, state
+        A graph as it was traced, and the tensors of its parameters.
+    outputs
+        How its results are nested.
+    taken
+        What is taken for granted of its sizes.
+    """
+
+    graph: Graph
+    state: Mapping[str, Tensor]
+    outputs: Structure
+    taken: Sequence[Assumption]
+
+
+def write_onnx(traced: Traced, path: str | os.PathLike[str], how: Form) -> None:
+    """Write what was traced."""
+    graph, state, outputs, taken = traced
     opset, external_data, input_names, output_names = how
     integer(OWNER, "opset", opset)
     if not OLDEST <= opset <= NEWEST:
@@ -44,7 +63,7 @@ def write_onnx(
         writer = Writer(Draft(opset), {name: state[name].numpy() for name in graph.parameters})
         given = _names("input_names", input_names, graph.inputs)
         found = _names("output_names", output_names, graph.names or _output_names(outputs))
-        writer.whole(graph, given, found)
+        writer.whole(graph, given, found, taken)
         refuse(writer.faults, "the model")
         file.save(writer.draft, path, external_data)
 

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 import numpy as np
 
 from ..base.checks import shown
-from ..compiler.arguments import Structure, flatten
+from ..compiler.arguments import flatten
 from ..compiler.compiled import CompiledModel, Specs
 from ..compiler.entry import checked_model, checked_specs, compile
-from ..compiler.exported import OWNER, Form, write_onnx
+from ..compiler.exported import OWNER, Form, Traced, write_onnx
 from ..compiler.record import record
 from ..errors import OptionError
 from ..formats.onnx.write.versions import USUAL
@@ -75,7 +75,7 @@ def export(
     if isinstance(subject, CompiledModel):
         subject.export_onnx(path, **how._asdict())
     else:
-        write_onnx(*_traced(checked_model(subject, OWNER), given), path, how)
+        write_onnx(_traced(checked_model(subject, OWNER), given), path, how)
 
 
 def _refuse_pytorchs_order(path: object) -> None:
@@ -86,14 +86,14 @@ def _refuse_pytorchs_order(path: object) -> None:
         )
 
 
-def _traced(model: Callable[..., object], specs: Specs) -> tuple[Graph, Mapping[str, Tensor], Structure]:
-    """The graph of a model in evaluation mode, the tensors that it reads, and how its results are nested."""
+def _traced(model: Callable[..., object], specs: Specs) -> Traced:
+    """A model in evaluation mode."""
     types, structure = flatten(specs, (TensorType,))
     if not types:
         raise OptionError(f"{OWNER}: give lucid.spec(...) for each input after the path")
     with _evaluating(model):
         made = record(model, structure, types)
-    return made.graph, made.recorder.state, made.results.structure
+    return Traced(made.graph, made.recorder.state, made.results.structure, tuple(made.recorder.assumptions))
 
 
 @contextmanager

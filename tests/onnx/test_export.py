@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from onnx.reference import ReferenceEvaluator
 
 import lucid
 from lucid import nn
@@ -233,6 +234,27 @@ def test_quotients_of_sizes_are_rounded_down(tmp_path: Path) -> None:
     back = lucid.onnx.load(written(scaled, tmp_path / "f.onnx", lucid.spec("N", "M")))
     for shape in ((1, 2), (3, 4), (9, 2)):
         np.testing.assert_array_equal(back(lucid.ones(*shape)).numpy(), scaled(lucid.ones(*shape)).numpy())
+
+
+def test_what_a_trace_takes_for_granted_ends_the_run(tmp_path: Path) -> None:
+    """For other sizes the graph would be another, and what the file computes would be wrong."""
+    proto = written(lambda x: (x[-3:].sum(), x[-3:] * 2), tmp_path / "f.onnx", lucid.spec("N", 2))
+    assert any(node.name.startswith("/sizes/") for node in proto.graph.node)
+    evaluator = ReferenceEvaluator(proto)
+    x = np.arange(10, dtype=np.float32).reshape(5, 2)
+    total, part = evaluator.run(None, {"x": x})
+    np.testing.assert_array_equal(part, x[-3:] * 2)
+    assert total == x[-3:].sum()
+    with pytest.raises(ValueError, match="cannot reshape"):
+        evaluator.run(None, {"x": x[:2]})
+    back = lucid.onnx.load(proto)
+    np.testing.assert_array_equal(back(x)[1].numpy(), part)
+    plain = written(
+        nn.Sequential(nn.Conv2d(1, 1, 3, 2, 1), nn.Conv2d(1, 1, 3, 2, 1)),
+        tmp_path / "g.onnx",
+        lucid.spec(1, 1, "H", "W"),
+    )
+    assert not any(node.name.startswith("/sizes/") for node in plain.graph.node)  # it is so of all images
 
 
 def test_what_is_drawn_twice_from_one_key_is_refused(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ....base.checks import named
 from ....errors import GraphError
+from ....graph.assume import Assumption
 from ....graph.decomposition import decomposition
 from ....graph.dims import SymDim
 from ....graph.ir import Graph, Node, Origin, Value
@@ -16,6 +17,7 @@ from ....graph.types import TensorType
 from ..model import Array
 from . import ops as ops  # which register themselves
 from .draft import Draft, Item, Part, UnwritableError
+from .guards import guarded, restricts
 from .reasons import REASONS
 from .registry import Use, find
 from .sizes import Sizes
@@ -54,8 +56,10 @@ class Writer:
         self.made: Sequence[Item | None] = ()
         self._weights: dict[str, Item] = {}
 
-    def whole(self, graph: Graph, input_names: Sequence[str], output_names: Sequence[str]) -> None:
-        """The graph that the file is of."""
+    def whole(
+        self, graph: Graph, input_names: Sequence[str], output_names: Sequence[str], taken: Sequence[Assumption] = ()
+    ) -> None:
+        """The graph that the file is of, and what is taken for granted of its sizes."""
         for name in graph.parameters:
             self._weights[name] = self.draft.weight(name, self.arrays[name])
         part = self.draft.part
@@ -69,7 +73,7 @@ class Writer:
         for (item, _), type_ in zip(part.inputs, graph.input_types, strict=True):
             self.sizes.learn(item, type_)
         self.made = self.nodes(graph, [item for item, _ in part.inputs], None)
-        self.draft.give(self.made)
+        self.draft.give(guarded(self.draft, self.sizes, graph, self.made, [one for one in taken if restricts(one)]))
 
     def nodes(self, graph: Graph, given: Sequence[Item | None], around: Origin | None) -> list[Item | None]:
         """Write the nodes of a graph whose inputs are these; what it gives, None for what the file does not have."""
