@@ -227,6 +227,14 @@ def test_an_empty_batch_keeps_its_shape(tmp_path: Path) -> None:
         assert back(lucid.zeros(*shape)).shape == (shape[0], 3 * shape[1])
 
 
+@pytest.mark.parametrize("part", [slice(None, None, -2), slice(-3, None, -3), slice(None, -4, -1), slice(-2, 0, -1)])
+def test_a_slice_backwards_goes_on_to_the_first_element(part: slice, tmp_path: Path) -> None:
+    back = lucid.onnx.load(written(lambda x: x[part], tmp_path / "f.onnx", lucid.spec("N", 2)))
+    for rows in (4, 5, 6, 7):
+        x = lucid.randn(rows, 2)
+        np.testing.assert_array_equal(back(x).numpy(), x.numpy()[part])
+
+
 def test_quotients_of_sizes_are_rounded_down(tmp_path: Path) -> None:
     def scaled(x: Any) -> Any:
         return x * ((x.shape[0] - 8) // x.shape[1]) + (x.shape[0] + 1) // 2

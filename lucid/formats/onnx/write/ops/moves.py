@@ -93,11 +93,16 @@ def slice_(use: Use[SliceAttrs]) -> Item:
 
 
 def _end(start: Dim, size: Dim, step: int, dim: Dim) -> Dim:
-    """Where a slice ends: before this element, and at the end of the axis without asking how long it is."""
+    """Where a slice ends: before this element, and at the end of the axis without asking how long it is.
+
+    Backwards it is counted from behind: the place before the first element, -1, would be taken for the last one.
+    """
     end = start + size * step
     if step > 0:
         return LAST if end == dim and size != 0 else end
-    return -LAST if isinstance(end, int) and end < 0 else end
+    if isinstance(end, int):
+        return end if end >= 0 else -LAST
+    return end - step - 1 - dim
 
 
 @writer(SLICE_GRAD)
