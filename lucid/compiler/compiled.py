@@ -362,7 +362,8 @@ class CompiledModel(Told):
         """Write the model as an ONNX file, as it was traced; for the options see :func:`lucid.onnx.export`."""
         made = self._current()
         how = exported.Form(opset, external_data, input_names, output_names)
-        traced = exported.Traced(made.traced, made.state, made.results.structure, made.assumptions)
+        drops = made.training and not made.repeatable
+        traced = exported.Traced(made.traced, made.state, made.inputs, made.results.structure, drops, made.assumptions)
         exported.write_onnx(traced, path, how)
 
     def __guarded__(self) -> Iterable[Any]:

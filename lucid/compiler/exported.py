@@ -37,33 +37,37 @@ class Traced(NamedTuple):
     ----------
     graph, state
         A graph as it was traced, and the tensors of its parameters.
-    outputs
-        How its results are nested.
+    inputs, outputs
+        How its arguments and results are nested.
+    drops
+        Whether it is of training mode, and draws random numbers there.
     taken
         What is taken for granted of its sizes.
     """
 
     graph: Graph
     state: Mapping[str, Tensor]
+    inputs: Structure
     outputs: Structure
+    drops: bool
     taken: Sequence[Assumption]
 
 
 def write_onnx(traced: Traced, path: str | os.PathLike[str], how: Form) -> None:
     """Write what was traced."""
-    graph, state, outputs, taken = traced
+    graph, state = traced.graph, traced.state
     opset, external_data, input_names, output_names = how
     integer(OWNER, "opset", opset)
     if not OLDEST <= opset <= NEWEST:
         raise OptionError(f"{OWNER}: opset is from {OLDEST} to {NEWEST}, got {opset}")
     flag(OWNER, "external_data", external_data)
     file.check_package()
-    _check(graph, outputs)
+    _check(traced)
     with changes.writing:
         writer = Writer(Draft(opset), {name: state[name].numpy() for name in graph.parameters})
         given = _names("input_names", input_names, graph.inputs)
-        found = _names("output_names", output_names, graph.names or _output_names(outputs))
-        writer.whole(graph, given, found, taken)
+        found = _names("output_names", output_names, graph.names or _output_names(traced.outputs))
+        writer.whole(graph, given, found, traced.taken)
         refuse(writer.faults, "the model")
         file.save(writer.draft, path, external_data)
 
@@ -92,13 +96,12 @@ def _output_names(structure: Structure) -> list[str]:
     return [name for i, part in enumerate(parts) for name in leaf_names(part, f"output_{i}")]
 
 
-def _check(graph: Graph, outputs: Structure) -> None:
-    """Refuse what is of training mode, and results that are no tensors of numbers."""
-    if graph.updates:
-        listed = ", ".join(name for name, _ in graph.updates)
-        raise OptionError(
-            f"{OWNER}: each run of the model changes {listed}, and an ONNX file changes nothing: call "
-            f"model.eval() before it is compiled"
-        )
-    if any(part != LEAF for part in of_leaves(outputs)):
-        raise GraphError(f"{OWNER}: the model gives texts or maps, which are written as numbers only: return those")
+def _check(traced: Traced) -> None:
+    """Refuse what is of training mode, and arguments and results that are no tensors of numbers."""
+    changed = [name for name, _ in traced.graph.updates]
+    if changed or traced.drops:
+        why = f"each run of it changes {', '.join(changed)}" if changed else "it draws what it leaves out"
+        raise OptionError(f"{OWNER}: the model is in training mode, where {why}: call model.eval() before")
+    for what, structure in (("takes", traced.inputs), ("gives", traced.outputs)):
+        if any(part != LEAF for part in of_leaves(structure)):
+            raise GraphError(f"{OWNER}: the model {what} texts or maps, which a file has as numbers only: use these")

@@ -93,7 +93,8 @@ def _traced(model: Callable[..., object], specs: Specs) -> Traced:
         raise OptionError(f"{OWNER}: give lucid.spec(...) for each input after the path")
     with _evaluating(model):
         made = record(model, structure, types)
-    return Traced(made.graph, made.recorder.state, made.results.structure, tuple(made.recorder.assumptions))
+    state, outputs = made.recorder.state, made.results.structure
+    return Traced(made.graph, state, structure, outputs, False, tuple(made.recorder.assumptions))
 
 
 @contextmanager

@@ -114,9 +114,13 @@ def test_weights_beside_the_file(tmp_path: Path) -> None:
 
 
 def test_what_is_of_training_is_refused(tmp_path: Path) -> None:
-    net = lucid.compile(nn.BatchNorm1d(3), lucid.spec("N", 3))
-    with pytest.raises(OptionError, match=r"running_mean.*eval\(\)"):
-        net.export_onnx(tmp_path / "model.onnx")
+    for layer, words in ((nn.BatchNorm1d(3), r"running_mean.*eval\(\)"), (nn.Dropout(0.5), r"leaves out.*eval\(\)")):
+        net = lucid.compile(nn.Sequential(layer), lucid.spec("N", 3))
+        with pytest.raises(OptionError, match=words):
+            net.export_onnx(tmp_path / "model.onnx")
+        lucid.onnx.export(net.model, tmp_path / "model.onnx", lucid.spec("N", 3))
+        assert layer.training
+        (tmp_path / "model.onnx").unlink()
 
 
 def test_the_order_of_pytorch_is_answered(tmp_path: Path) -> None:
@@ -290,6 +294,9 @@ def test_random_numbers_are_the_runtimes_own(tmp_path: Path) -> None:
 def test_texts_are_refused(tmp_path: Path) -> None:
     with pytest.raises(GraphError, match="texts"):
         lucid.onnx.export(lambda x: lucid.Text(x), tmp_path / "f.onnx", lucid.spec(2, 3, dtype="int32"))
+    text = lucid.Text(lucid.spec(2, 3, dtype="int32"))  # type: ignore[arg-type]
+    with pytest.raises(GraphError, match="takes texts"):
+        lucid.onnx.export(lambda x: x.codes + 1, tmp_path / "f.onnx", text)
 
 
 def test_inputs_need_specs(tmp_path: Path) -> None:
