@@ -108,12 +108,15 @@ def _types(graph: Graph, name: str) -> tuple[TensorType, ...]:
 
 
 def _alike(graph: Graph) -> dict[Any, list[str]]:
-    """Names of nodes that compute the same on inputs of the same types, of those that every run computes."""
-    fixed = parameter_only(graph)
+    """Names of nodes that compute the same on inputs of the same types, of those that every run computes.
+
+    What nobody reads is not computed.
+    """
+    fixed, read = parameter_only(graph), read_values(graph)
     groups: dict[object, list[str]] = defaultdict(list)
     for name, node in graph.nodes():
         if name not in fixed and graph.inputs_of(name):
-            groups[_key(node, _types(graph, name))].append(name)
+            groups[_key(as_read(name, node, read), _types(graph, name))].append(name)
     return groups
 
 

@@ -24,6 +24,7 @@ from lucid.runtime.planning.machine import described
 from lucid.runtime.planning.registry import choices, lowerings
 from lucid.runtime.program.plan import make_plan
 from lucid.runtime.program.printer import generate
+from lucid.runtime.tuning import resolve, tune
 
 from ..machines import USUAL
 from ..op_checks import (
@@ -113,7 +114,7 @@ def test_each_way_is_the_reference(kind: str, dtype: str, options: str, monkeypa
             run = threads_only(threads).bind(bind, garbage_arena(plan.arena_bytes, None))
             for _ in range(2):
                 assert_all_close(list(run(*arrays, *seeds)), expected, kind, GRADIENT_TOLERANCE)
-    assert len(seen) == (6 if both else 3)
+    assert len(seen) == (5 if both else 3)
 
 
 @pytest.mark.parametrize("kind", LAYERS)
@@ -246,9 +247,11 @@ def test_long_layers_have_a_worker_for_each_direction() -> None:
 )
 def test_both_directions_go_at_once_where_their_weights_stay_near(hidden: int, batch: int, at_once: bool) -> None:
     types = tuple(TensorType(shape, float32) for shape in operands("LSTM", 20, batch, 64, hidden))
-    node = Node(ops.LSTM, both_ways("LSTM"), ops.LSTM.infer_types(both_ways("LSTM"), types))
+    made = ops.LSTM.infer_types(both_ways("LSTM"), types)
+    read, kept = (Node(ops.LSTM, both_ways("LSTM"), made[:outputs]) for outputs in (3, 5))
     with described(USUAL):
-        assert ("at once" in str(choices(node, types, threads=1)[0])) == at_once
+        assert ("at once" in str(choices(read, types, threads=1)[0])) == at_once
+        assert not any("at once" in str(choice) for choice in choices(kept, types, threads=1))
 
 
 def test_a_program_sees_that_weights_have_changed() -> None:
@@ -269,3 +272,22 @@ def test_a_step_makes_no_gradient_of_what_comes_in() -> None:
     step(np.zeros((6, 2, 5), np.float32), np.zeros(1))
     (grad,) = (one for one in step.plan.steps if one.node.op is ops.LSTM_GRAD)
     assert [y is not None for y in grad.outs[:4]] == [False, True, True, True]
+
+
+def test_a_layer_whose_gates_are_read_is_not_tuned_as_one_whose_are_not() -> None:
+    """It has fewer ways to run, so what was measured of the other is none of it."""
+    types = [TensorType(shape, float32) for shape in operands("LSTM", 12, 2, 3, 8)]
+
+    def function(x: Any, *rest: Any) -> Any:
+        y, kept = (apply_all(ops.LSTM, both_ways("LSTM"), one, *rest) for one in (x, x + 1))
+        return y[0], kept[0], kept[3]
+
+    with described(USUAL):
+        graph = trace(function, types)
+        usual = make_plan(graph)
+        plan = make_plan(graph, chosen=resolve(graph, tune(graph, {}), 1, False))
+    for one in (usual, plan):
+        layers = [step for step in one.steps if step.node.op is ops.LSTM]
+        assert len(layers) == 2
+        assert not any("at once" in str(step.choice) for step in layers if step.outs[3] is not None)
+    assert any("at once" in str(step.choice) for step in usual.steps)

@@ -49,7 +49,8 @@ class ForwardWriter(LayerWriter[R]):
     """
 
     def __init__(self, k: Emitter[R], gates: int, sigmoids: int, kept: int) -> None:
-        super().__init__(k, gates, keeps=any(y is not None for y in k.outs[kept:]))
+        super().__init__(k, gates)
+        assert not self.together or all(y is None for y in k.outs[kept:])
         self.kept = self.out(kept, "gates")
         self.raw = self.kept is not None and self.attrs.raw
         self.constant = all(x.phase is Phase.STATE for x in (self.weight, self.recurrent, self.bias))

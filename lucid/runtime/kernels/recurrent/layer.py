@@ -59,7 +59,7 @@ class Share:
     rows, batch
         How many sequences at most, of how many.
     together
-        Whether each step is of all directions, where no gradient reads what they keep.
+        Whether each step is of all directions.
     """
 
     apart: bool
@@ -99,7 +99,7 @@ class LayerWriter(Generic[R]):
         One of those that are being written.
     """
 
-    def __init__(self, k: Emitter[R], gates: int, keeps: bool = False) -> None:
+    def __init__(self, k: Emitter[R], gates: int) -> None:
         attrs: R = k.attrs
         self.k, self.attrs = k, attrs
         self.finish: list[tuple[Operand, Operand]] = []
@@ -110,7 +110,7 @@ class LayerWriter(Generic[R]):
         share = k.way or Share(False, self.batch, self.batch)
         self.runs = share.runs([self.order(d) for d in range(self.directions)])
         self.rows = max(run.last - run.first for mine in self.runs for run in mine)
-        self.together = share.together and not keeps
+        self.together = share.together
         at_once = self.directions if self.together else 1
         self.lanes = self.rows * at_once
         self.chunk = chunk_of(self.times, self.rows, self.width * self.dtype.itemsize * at_once)
@@ -256,7 +256,7 @@ def ways(gates: int, *, back: bool = False) -> Callable[[Node[RecurrentAttrs], t
             return mine + Work((weights,), far=4 * kept / workers, calls=5)
 
         one = [Way(work(batch, directions, 1))]
-        if batch and not back and _go_together(node.attrs) and _stay(batch, width * itemsize, hidden):
+        if batch and not back and _go_together(node) and _stay(batch, width * itemsize, hidden):
             in_order = Work(far=2 * kept / gates, calls=directions)
             one.append(Way(work(batch, directions, 1, directions) + in_order, Share(False, batch, batch, True)))
         for apart in (False, True)[:directions]:
@@ -271,11 +271,16 @@ def ways(gates: int, *, back: bool = False) -> Callable[[Node[RecurrentAttrs], t
     return found
 
 
-def _go_together(attrs: RecurrentAttrs) -> bool:
-    """Whether a step may be of both directions: they have the same activations, and neither lengths nor peepholes."""
+def _go_together(node: Node[RecurrentAttrs]) -> bool:
+    """Whether a step may be of both directions.
+
+    They must have the same activations, neither lengths nor peepholes, and no gradient that reads what they keep, which
+    lies by times.
+    """
+    attrs, keeps = node.attrs, len(node.outputs) > len(node.op.outputs or ()) - node.op.kept
     half = len(attrs.activations) // 2
     alike = len(attrs.backwards) > 1 and attrs.activations[:half] == attrs.activations[half:]
-    return alike and not attrs.lengths and not getattr(attrs, "peepholes", False)
+    return alike and not keeps and not attrs.lengths and not getattr(attrs, "peepholes", False)
 
 
 def _stay(rows: int, gates: int, hidden: int) -> bool:
