@@ -9,14 +9,14 @@ every run performs.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 
 from ..base.arrays import Array
 from ..errors import DTypeError, GradientError, LucidError, OptionError, ShapeError
-from ..graph.opdef import AbstractTensor
+from ..graph.opdef import AbstractTensor, Attrs, OpDef, apply
 from ..graph.ops.elementwise import where
 from ..graph.ops.found import known
 from ..graph.ops.indexing import index_with
@@ -263,6 +263,13 @@ def _put_where(x: AbstractTensor, mask: AbstractTensor, value: Any) -> AbstractT
     _check_cast(value.type.dtype, x.type.dtype)
     spread = reshape(mask, (*mask.type.shape, *(1,) * (x.type.rank - rank)))
     return where(spread, value.to(x.type.dtype), x)
+
+
+def with_part(x: AbstractTensor, op: OpDef, attrs: Attrs, others: Sequence[object], part: AbstractTensor) -> Any:
+    """``x``, of which a view by ``op`` is to be ``part``."""
+    shape = x.type.shape
+    numbers = apply(op, attrs, reshape(counted(x, product(shape)), shape), *others)
+    return reshape(put(flatten(x), (0,), [flatten(numbers)], flatten(part)), shape)
 
 
 def check_result(name: str, x: Any, result: Any) -> Any:

@@ -30,7 +30,7 @@ from .grad_mode import is_grad_enabled as is_grad_enabled
 from .grad_mode import no_grad as no_grad
 from .history import Record as Record
 from .history import gradients_of, gradients_with_history, lies_in_anothers
-from .inplace import InPlace, check_result, check_writable, refuse_leaf
+from .inplace import InPlace, check_result, check_writable, refuse_leaf, with_part
 from .numpy_protocol import NumPyProtocol
 from .printing import format_array
 from .python_protocol import PythonProtocol
@@ -250,6 +250,13 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
         if trace is not None:
             trace.update(self, result)
             return self
+        seen = self._seen_as() if result._requires_grad else None
+        if seen is not None:  # the whole is what changes, and this what is seen of it then
+            whole, others = seen.inputs[0], seen.inputs[1:]
+            whole._become(name, with_part(whole._before_change(True, name), seen.op, seen.attrs, others, result))
+            again = run_op(seen.op, seen.attrs, seen.inputs)[self._output]
+            self._record, self._requires_grad = again._record, True
+            return self
         np.copyto(self._array, result._array)
         self.touch()
         if result._requires_grad:
@@ -257,6 +264,15 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
             result._record.made = changes.of_contents.now
             self._record, self._output, self._requires_grad = result._record, result._output, True
         return self
+
+    def _seen_as(self) -> Record | None:
+        """How this is a view of another tensor, if it is, and that one has not gone on as another value since."""
+        record = self._record
+        if record is None or not record.op.view or self.version > record.made:
+            return None
+        whole, (source, output, _) = record.inputs[0], record.sources[0]
+        same = whole._requires_grad and whole._record is source and whole._output == output
+        return record if same and np.may_share_memory(self._array, whole._array) else None
 
     def set_dtype_(self, dtype: DType) -> Tensor:
         """Convert this leaf to another element type in place; its gradient is dropped."""

@@ -144,6 +144,57 @@ def made_alike(lib: Any, x: Any, i: Any) -> Any:
     return a.add_(1), filled * x, ones, i.new_tensor([1, 2]), x.new_zeros(x.shape) + x.new_empty(3, 1).zero_()
 
 
+EAGER: dict[str, Callable[..., Any]] = {}
+
+
+def changes_views(function: Callable[..., Any]) -> Callable[..., Any]:
+    """As :func:`program`, of what a compiled model refuses."""
+    EAGER[function.__name__] = function
+    return function
+
+
+@changes_views
+def rows_and_columns(lib: Any, x: Any, y: Any, v: Any) -> Any:
+    a = x * 2
+    a[0].mul_(v)
+    a[:, 1:3].copy_(y[:, :2])
+    a[1][2] = v[0] * 3
+    a.select(0, 2).exp_()
+    return a * x
+
+
+@changes_views
+def views_of_views(lib: Any, x: Any, y: Any) -> Any:
+    a = x * 2
+    flat = a.view(2, 6)[1]
+    flat[1:4].mul_(y[0, :3])
+    turned = a.t()
+    turned[1:][:, :2].add_(y.t()[1:][:, :2])
+    turned.clamp_(-1.5, 1.5)
+    return a * y, turned * 2
+
+
+@changes_views
+def one_view_again_and_again(lib: Any, x: Any, v: Any) -> Any:
+    a = x * 2
+    row, before = a[1], a * 3
+    row.mul_(2)
+    row.add_(v)
+    row.pow_(2)
+    a.diagonal().zero_()
+    return a * x, before
+
+
+@changes_views
+def places_of_a_view(lib: Any, x: Any, y: Any, b: Any) -> Any:
+    a = x * 2
+    z = a.reshape(-1)
+    z[::3] = 0
+    a[1:][b[1:]] = 1
+    a.narrow(1, 1, 2).masked_fill_(b[:, 1:3], 0.5)
+    return a * y
+
+
 def _flat(result: Any) -> list[Any]:
     return [one for part in result for one in _flat(part)] if isinstance(result, tuple | list) else [result]
 
@@ -167,12 +218,13 @@ def _ways(function: Callable[..., Any]) -> Iterator[tuple[str, Callable[..., Any
         return function(lucid, *args)
 
     yield "eager", called
-    yield "compiled", lucid.compile(called)
+    if function.__name__ in PROGRAMS:
+        yield "compiled", lucid.compile(called)
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", [*PROGRAMS, *EAGER])
 def test_it_is_pytorch_s(name: str) -> None:
-    function = PROGRAMS[name]
+    function = {**PROGRAMS, **EAGER}[name]
     names = function.__code__.co_varnames[1 : function.__code__.co_argcount]
     wanted, slopes = _run(torch, names, lambda *args: function(torch, *args))
     for way, called in _ways(function):
