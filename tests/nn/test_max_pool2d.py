@@ -22,11 +22,14 @@ from lucid.runtime import eager
 from lucid.runtime.kernels.pool import max as pool
 from lucid.runtime.kernels.pool import max_grad as pool_grads
 from lucid.runtime.kernels.pool import max_runs as pool_runs
+from lucid.runtime.kernels.pool.max_runs_views import MaxRuns
+from lucid.runtime.planning.machine import described
 from lucid.runtime.planning.registry import choose, lowerings
 from lucid.runtime.program.plan import make_plan
 from lucid.runtime.program.printer import generate
 from lucid.tensor.tensor import Tensor
 
+from ..machines import MACHINES
 from ..op_checks import (
     channels_last,
     garbage_arena,
@@ -151,7 +154,7 @@ def test_each_lowering_is_the_definition(name: str, seed: int, monkeypatch: pyte
     floating = x.dtype.kind == "f"
     force(monkeypatch, MAX_POOL, next(low for low in lowerings(MAX_POOL) if low.name == name))
     monkeypatch.setattr(pool, "BLOCK_BYTES", 200 + 40 * seed)
-    monkeypatch.setattr(pool_runs, "block_bytes", lambda: 200 + 40 * seed)
+    monkeypatch.setattr(pool_runs, "block_bytes", lambda reached: 200 + 40 * seed)
     monkeypatch.setattr(pool_grads, "BLOCK_BYTES", 20 * seed)
     monkeypatch.setattr(pool_grads, "CORNERS", 100 * (seed % 5))
     for module in (pool_runs, pool_grads):
@@ -168,6 +171,36 @@ def test_each_lowering_is_the_definition(name: str, seed: int, monkeypatch: pyte
                 results = run(x, dy)
             for result, wanted in zip(results, expected[:outputs], strict=True):
                 np.testing.assert_array_equal(result, wanted, err_msg=str((attrs, x.shape, x.dtype)))
+
+
+def runs(kernel: int, stride: int, padding: int, order: tuple[int, ...] | None, shape: Any, coded: bool) -> MaxRuns:
+    x = spec(*shape).with_order(order)
+    attrs = MaxPoolAttrs((kernel, kernel), (stride, stride), (padding,) * 4, pad_value=-math.inf)
+    outputs = [y.with_order(order) for y in MAX_POOL.infer_types(attrs, [spec(*shape)])]
+    return pool_runs.max_runs_of(Node(MAX_POOL, attrs, tuple(outputs if coded else outputs[:1])), x)
+
+
+def test_columns_at_which_no_window_begins_go_before_rows_are_joined_where_that_pays() -> None:
+    small, odd = (8, 64, 28, 28), (8, 64, 28, 27)
+    assert runs(2, 2, 0, None, small, True).fewer == 2
+    assert runs(2, 2, 0, None, small, False).fewer == 1  # one maximum of two rows is as quick
+    assert runs(3, 2, 1, None, small, False).fewer == 2
+    assert runs(3, 2, 1, None, odd, True).fewer == 2  # it is copied to even rows
+    assert runs(2, 2, 0, None, odd, True).fewer == 1  # that is not copied
+    assert runs(3, 1, 1, None, small, True).fewer == 1
+    assert runs(2, 2, 0, CHANNELS_LAST, small, True).fewer == 2
+    assert runs(2, 2, 0, CHANNELS_LAST, (8, 6, 28, 28), True).fewer == 1  # to begin with a pixel takes longer
+
+
+def test_blocks_are_larger_where_threads_share_them() -> None:
+    attrs, counts = MaxPoolAttrs((2, 2), (2, 2)), []
+    x, dy = spec(8, 64, 56, 56), spec(8, 64, 28, 28)
+    with described(MACHINES["8core2m"]):
+        for make in (trace, trace_in_arena):
+            plan = make_plan(make(lambda x, dy: both(attrs, True)(x, dy), [x, dy]), threads=2)
+            (blocks,) = (work for name, work in plan.names.namespace.items() if name.startswith("max_pool2d_blocks"))
+            counts.append(sum(map(len, blocks)))
+    assert counts[0] < counts[1]
 
 
 @pytest.mark.parametrize("width", [7, 1000, 70000])

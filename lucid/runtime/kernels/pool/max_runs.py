@@ -2,8 +2,9 @@
 
 The maximum of a window is taken at every position: two taps are everywhere equally far apart in memory, so one
 call does it for a whole block, and two windows of t taps make one of up to 2t. At the end the positions at which
-windows begin are copied out. With stride 2 most of that is thrown away, and it is still the quicker: a call over
-rows of 112 numbers takes 40 ns before the first of each, every second number 1.1 ns, a number of a long run 0.14.
+windows begin are copied out; where that pays, the columns at which they begin before rows are joined. With stride 2
+much of it is thrown away, and it is still the quicker: a call over rows of 112 numbers takes 40 ns before the first of
+each, every second number 1.1 ns, a number of a long run 0.14.
 
 The code of the tap that won is found on the way: of two windows the later one's code is the greater, and counts
 where its maximum is.
@@ -28,7 +29,7 @@ from ..shared.cut import Block, deal
 from ..shared.loop import BlockLoop, channels_last, laid_out, recheck
 from ..shared.pooling import competing, lowest
 from .max import axes_of_node, begun, in_runs
-from .max_runs_views import MaxRuns, bind_max_calls
+from .max_runs_views import CODED, MaxRuns, bind_max_calls
 
 THREAD_BYTES = 1 << 21
 """Input bytes of a block for threads: calls that take long let these wait less for each other than the cache gives."""
@@ -40,20 +41,19 @@ BINDING = 10
 
 
 def max_runs_of(node: Node[MaxPoolAttrs], x: TensorType) -> MaxRuns:
-    n, c, *_ = x.concrete
-    axes = axes_of_node(node, x)
-    return MaxRuns(*axes, n * c, 1) if node.outputs[0].order is None else MaxRuns(*axes, n, c)
+    (n, c, *_), axes, y = x.concrete, axes_of_node(node, x), node.outputs[0]
+    return MaxRuns(*axes, *((n * c, 1) if y.order is None else (n, c)), len(node.outputs) > 1)
 
 
-def block_bytes() -> int:
-    """Input bytes of a block."""
+def block_bytes(reached: bool) -> int:
+    """Input bytes of a block: fewer where processes reach all it reads and writes, otherwise it is for threads."""
     machine = this_machine()
-    return machine.l2 // 4 if machine.helpers else THREAD_BYTES
+    return machine.l2 // 2 if machine.helpers and reached else THREAD_BYTES
 
 
-def _blocks(runs: MaxRuns, x: TensorType, threads: int) -> list[Block]:
+def _blocks(runs: MaxRuns, x: TensorType, threads: int, reached: bool = True) -> list[Block]:
     size = x.dtype.itemsize
-    return runs.blocks(block_bytes() // size, LEAST_BYTES // size, threads)
+    return runs.blocks(block_bytes(reached) // size, LEAST_BYTES // size, threads)
 
 
 def _work(node: Node[MaxPoolAttrs], inputs: tuple[TensorType, ...], threads: int) -> Work:
@@ -62,10 +62,10 @@ def _work(node: Node[MaxPoolAttrs], inputs: tuple[TensorType, ...], threads: int
         return NOTHING
     runs, index = max_runs_of(node, x), len(node.outputs) > 1
     blocks, levels, lines = len(_blocks(runs, x, threads)), len(runs.levels), runs.planes * runs.height
-    joined = in_runs(x, lines * runs.row * levels * (2.5 if index else 1))
+    joined = in_runs(x, lines * runs.row * runs.passes * (CODED if index else 1))
     filled = begun(x, lines) + in_runs(x, lines * runs.row) if runs.padded else NOTHING
     outputs = math.prod(y.concrete)
-    picked = Work(straight=outputs) if runs.step == 1 else Work(pixels=outputs // runs.step) + in_runs(x, outputs)
+    picked = Work(pixels=outputs // runs.windows) + in_runs(x, outputs) if runs.windows > 1 else Work(straight=outputs)
     calls = Work(calls=BINDING + blocks * (levels * (4 if index else 1) + 2))
     return (joined + filled + picked + calls) * (1 / min(threads, blocks))
 
@@ -79,7 +79,7 @@ def max_pool_runs(k: Emitter) -> None:
     x = laid_out(k, x, last, "packed")
     runs = max_runs_of(k.node, x.type)
     pad, least = competing(k.attrs, x.dtype), lowest(x.dtype)
-    loop = BlockLoop(k, deal(_blocks(runs, x.type, k.threads), k.threads))
+    loop = BlockLoop(k, deal(_blocks(runs, x.type, k.threads, not k.volatile), k.threads))
     room = tuple(_room(k, runs, mine, index, least) for mine in loop.work)
     (calls,) = loop.over(loop.bind("calls", bind_max_calls, runs, loop.blocks, x, y, index, room, least, pad), "calls")
     (call,) = loop.fresh("call")
