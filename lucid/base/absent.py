@@ -115,7 +115,7 @@ TENSOR: Final[Mapping[str, str]] = {
     "stack": "lucid.stack([t, other])",
     "cat": "lucid.cat([t, other])",
     "new": "lucid.tensor(data, dtype=t.dtype)",
-    "is_contiguous": "how a tensor lies in memory is for the runtime to know; t.contiguous() is t",
+    "is_contiguous": "t.contiguous() is, and t.numpy().flags.c_contiguous tells",
     "storage_offset": "t.numpy() has the memory",
     "storage": "t.numpy() has the memory",
     "is_sparse": "all tensors are dense",

@@ -73,10 +73,6 @@ class PythonProtocol(Operators[R]):
         check_device("Tensor.cuda", "cuda")
         return self
 
-    def contiguous(self) -> Self:
-        """Itself: how a tensor lies in memory is for the runtime to know."""
-        return self
-
     def __format__(self, how: str) -> str:
         return format(self.item(), how) if how and not self.shape else format(repr(self), how)
 

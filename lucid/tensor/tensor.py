@@ -216,6 +216,13 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
             return trace.read(self)
         return self * 1 if self._requires_grad else Tensor.wrap(self._array.copy())
 
+    def contiguous(self) -> Self:
+        """The same row by row in memory: itself where it lies so, else a copy."""
+        if active_trace.get() is not None or self._array.flags.c_contiguous:
+            return self
+        copied: Self = self.clone()
+        return copied
+
     def apart(self, others: Sequence[object]) -> Any:
         same = any(self is one for one in others)
         return self.clone() if same or (active_trace.get() is None and lies_in_anothers(self._array)) else self

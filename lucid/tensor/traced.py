@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 from ..errors import GradientError, ShapeError, TraceError
 from ..graph.facts import gives_gradients
@@ -126,6 +126,13 @@ class TracedTensor(Tensor):
         if not self.live():
             raise self.left()
         return active_trace.get().read(self) if is_grad_enabled() else self.detach()
+
+    def contiguous(self) -> Self:
+        if self.memory is None or not self.live():
+            return self
+        found: Self = active_trace.get().read(self)  # a copy, or the same, as memory would have it: a graph cannot tell
+        active_trace.get().share(self, (found,))
+        return found
 
     def __copy__(self) -> Any:
         return self.clone()

@@ -57,7 +57,7 @@ def logcumsumexp(x: AbstractTensor, dim: int) -> AbstractTensor:
     x = floating(x)
     axis = normal_axis("logcumsumexp", dim, x.type.rank, scalar=True)
     if not x.type.rank:
-        return x
+        return x.apart((x,))  # type: ignore[no-any-return]
     return _joined("logcumsumexp", [x], axis, [-math.inf], lambda a, b: [logaddexp(a[0], b[0])])[0]
 
 

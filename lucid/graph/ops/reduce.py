@@ -266,7 +266,7 @@ def _extremum(op: OpDef, arg: OpDef, x: AbstractTensor, dim: int | None, keepdim
         raise DTypeError(f"{name}: dim is an axis; of two tensors, write lucid.{name}imum(x, other)")
     indices = _arg(arg, x, dim, True)
     if not x.type.rank:
-        return Extremum(x, indices)
+        return Extremum(x.apart((x,)), indices)
     values = x.gather(dim, indices)
     return Extremum(values, indices) if keepdim else Extremum(values.squeeze(dim), indices.squeeze(dim))
 
