@@ -144,17 +144,6 @@ def made_alike(lib: Any, x: Any, i: Any) -> Any:
     return a.add_(1), filled * x, ones, i.new_tensor([1, 2]), x.new_zeros(x.shape) + x.new_empty(3, 1).zero_()
 
 
-@program
-def copies_are_no_views(lib: Any, x: Any, s: Any) -> Any:
-    a, b = x * 2, s * 2
-    row_by_row, flat = a.t().contiguous(), a.t().contiguous().view(-1)
-    row_by_row.mul_(3)
-    largest, total = b.max(0)[0], b.detach().logcumsumexp(0)
-    largest.mul_(3)
-    total.add_(5)
-    return row_by_row, flat, b, largest, total
-
-
 EAGER: dict[str, Callable[..., Any]] = {}
 
 
@@ -204,6 +193,17 @@ def a_copy_beside_what_was_copied(lib: Any, x: Any, y: Any) -> Any:
     copied.mul_(y.t())
     same.mul_(3)
     return a * y, copied
+
+
+@changes_views
+def copies_are_no_views(lib: Any, x: Any, s: Any) -> Any:
+    a, b = x * 2, s * 2
+    row_by_row, flat = a.t().contiguous(), a.t().contiguous().view(-1)
+    row_by_row.mul_(3)
+    largest, total = b.max(0)[0], b.detach().logcumsumexp(0)
+    largest.mul_(3)
+    total.add_(5)
+    return row_by_row, flat, b, largest, total
 
 
 @changes_views
