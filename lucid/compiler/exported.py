@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from ..base import changes
@@ -65,16 +65,18 @@ def write_onnx(traced: Traced, path: str | os.PathLike[str], how: Form) -> None:
     _check(traced)
     with changes.writing:
         writer = Writer(Draft(opset), {name: state[name].numpy() for name in graph.parameters})
-        given = _names("input_names", input_names, graph.inputs)
-        found = _names("output_names", output_names, graph.names or _output_names(traced.outputs))
+        given = _names("input_names", input_names, graph.inputs, graph.parameters)
+        usual = graph.names or _output_names(traced.outputs)
+        found = _names("output_names", output_names, usual, [*graph.parameters, *given])
         writer.whole(graph, given, found, traced.taken)
         refuse(writer.faults, "the model")
         file.save(writer.draft, path, external_data)
 
 
-def _names(what: str, given: Sequence[str], usual: Sequence[str]) -> Sequence[str]:
+def _names(what: str, given: Sequence[str], usual: Sequence[str], taken: Collection[str]) -> Sequence[str]:
     """The names that were given, one for each; the usual ones where there are none."""
-    if isinstance(given, str) or not all(isinstance(name, str) and name for name in given):
+    listed = isinstance(given, Sequence) and not isinstance(given, str)
+    if not listed or not all(isinstance(name, str) and name for name in given):
         raise OptionError(f"{OWNER}: {what} is a list of names, got {shown(given)}")
     if not given:
         return usual
@@ -82,6 +84,9 @@ def _names(what: str, given: Sequence[str], usual: Sequence[str]) -> Sequence[st
         raise OptionError(
             f"{OWNER}: {what} has a name of its own for each of {', '.join(map(named, usual))}; got {shown(given)}"
         )
+    for name in given:
+        if name in taken:
+            raise OptionError(f"{OWNER}: {what}: {named(name)} is what a weight, or an input, of the model is called")
     return given
 
 

@@ -16,6 +16,7 @@ from ..compiler.exported import OWNER, Form, Traced, write_onnx
 from ..compiler.record import record
 from ..errors import OptionError
 from ..formats.onnx.write.versions import USUAL
+from ..graph.facts import drawn
 from ..graph.ir import Graph
 from ..graph.types import TensorType
 from ..nn.module import Module
@@ -67,7 +68,7 @@ def export(
         The path cannot be written.
     """
     how = Form(opset, external_data, input_names, output_names)
-    _refuse_pytorchs_order(path)
+    _refuse_pytorchs_ways(path, specs)
     given = checked_specs(export, model, (specs, keyword_specs), parameters)
     subject: object = compile(model, parameters=parameters) if isinstance(model, Graph) else model
     if isinstance(subject, CompiledModel) and any(given):
@@ -78,12 +79,25 @@ def export(
         write_onnx(_traced(checked_model(subject, OWNER), given), path, how)
 
 
-def _refuse_pytorchs_order(path: object) -> None:
-    """Say in which order the arguments come, where they come as in PyTorch."""
+def _refuse_pytorchs_ways(path: object, specs: Sequence[object]) -> None:
+    """Say in which order the arguments come, and how inputs are described, where they come as in PyTorch."""
     if isinstance(path, tuple | list | dict | TensorType | Tensor | np.ndarray):
         raise OptionError(
             f"{OWNER}: takes a model, a path, and then lucid.spec(...) for each input; got {shown(path)} for the path"
         )
+    for one in specs:
+        if isinstance(one, Tensor | np.ndarray):
+            described = TensorType(tuple(one.shape), np.dtype(one.dtype))
+            raise OptionError(
+                f"{OWNER}: an input is described by lucid.spec(...), with names for sizes that may be others; "
+                f"got {described}, which is {_spec(described)}"
+            )
+
+
+def _spec(type_: TensorType) -> str:
+    """What one types for a type."""
+    dtype = () if type_.dtype == np.float32 else (f'dtype="{type_.dtype.name}"',)
+    return f"lucid.spec({', '.join([*map(str, type_.shape), *dtype])})"
 
 
 def _traced(model: Callable[..., object], specs: Specs) -> Traced:
@@ -93,14 +107,16 @@ def _traced(model: Callable[..., object], specs: Specs) -> Traced:
         raise OptionError(f"{OWNER}: give lucid.spec(...) for each input after the path")
     with _evaluating(model):
         made = record(model, structure, types)
+        drops = bool(drawn(made.graph)) and any(one.training for one in made.recorder.modules.values())  # a function's
     state, outputs = made.recorder.state, made.results.structure
-    return Traced(made.graph, state, structure, outputs, False, tuple(made.recorder.assumptions))
+    return Traced(made.graph, state, structure, outputs, drops, tuple(made.recorder.assumptions))
 
 
 @contextmanager
 def _evaluating(model: object) -> Iterator[None]:
     """The modules of a model in evaluation mode; afterwards each in its own again."""
-    modules = [one for one in model.modules() if one.training] if isinstance(model, Module) else []
+    owner = getattr(model, "__self__", model)  # of a method
+    modules = [one for one in owner.modules() if one.training] if isinstance(owner, Module) else []
     for one in modules:
         one.training = False
     try:

@@ -123,7 +123,7 @@ class _Plan:
     operators
         The modules of nodes, by the names of their results, which no other node of the model has.
     state
-        Of a file that Lucid has written the names of its weights, which are those of the state dict.
+        Of a file that Lucid has written the names of its weights, which are those of the state dict; None of another.
     """
 
     graph: GraphDef
@@ -131,7 +131,7 @@ class _Plan:
     known: dict[str, Array] = field(default_factory=dict)
     weights: dict[str, tuple[Module, str]] = field(default_factory=dict)
     operators: dict[tuple[str, ...], Operator] = field(default_factory=dict)
-    state: frozenset[str] = frozenset()
+    state: frozenset[str] | None = None
 
 
 class Scope(Module):
@@ -361,7 +361,7 @@ class _Builder:
         self.taken: dict[int, set[str]] = {}
         given = sum(array.nbytes for array in plan.graph.constants.values())
         self.room = Room((1 << 30) + 8 * given)
-        self.views: set[str] = set(plan.state)
+        self.views: set[str] = set(plan.state or ())
         """Weights, and what they are read through."""
 
     def build(self) -> None:
@@ -407,13 +407,13 @@ class _Builder:
         scope.add_module(self._fresh(scope, kind), operator)
         self.plan.operators[node.outputs] = operator
         for slot, name in enumerate(node.inputs):
-            held = name in self.plan.weights or (name in self.views and name not in self.plan.state)
+            held = name in self.plan.weights or (name in self.views and name not in (self.plan.state or ()))
             if name in self.known and not held and slot not in converter.host:
                 self._weigh(name, slot, converter, operator)
 
     def _is_view(self, node: NodeDef) -> bool:
         """Whether it gives a weight of the file, or a view of one, another shape; or of our own files anything else."""
-        if self.plan.state:
+        if self.plan.state is not None:
             return not self.views.isdisjoint(node.inputs)
         name = node.inputs[0] if node.op in VIEWS and not node.domain and node.inputs else ""
         given = self.plan.graph.constants.get(name)
@@ -422,7 +422,9 @@ class _Builder:
     def _weigh(self, name: str, slot: int, converter: Converter, operator: Operator) -> None:
         """Let a value be a parameter, or state: what has a name among the inputs, or was given as a weight."""
         array, label = self.known[name], converter.names[slot] if slot < len(converter.names) else ""
-        given, ours = name in self.plan.graph.constants, name in self.plan.state
+        given, ours = name in self.plan.graph.constants, name in (self.plan.state or ())
+        if self.plan.state is not None and not ours:  # a constant of ours is one: that of a layer without weights, say
+            return
         if array.dtype.kind != "f" or array.dtype.name not in DTYPES or not (label or ours or (given and array.ndim)):
             return
         path = tuple(name.split(".")) if ours else path_of(name) if given else ()

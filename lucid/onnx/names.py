@@ -42,8 +42,8 @@ def numbered(name: str, taken: Collection[str]) -> str:
     return fresh
 
 
-def state_of(model: ModelDef) -> frozenset[str]:
+def state_of(model: ModelDef) -> frozenset[str] | None:
     """Of a file that Lucid has written the names of its weights: of what it makes names begin with a slash."""
     if model.producer != OWN:
-        return frozenset()
+        return None
     return frozenset(name for name in model.graph.constants if not name.startswith("/"))

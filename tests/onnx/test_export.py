@@ -13,6 +13,7 @@ from onnx.reference import ReferenceEvaluator
 import lucid
 from lucid import nn
 from lucid.errors import GraphError, OptionError
+from lucid.formats.onnx.write import file
 from lucid.graph.opdef import TypeAttrs, apply
 from lucid.graph.ops.random import RANDOM_UNIFORM, random_key
 from lucid.nn import functional as F
@@ -113,6 +114,35 @@ def test_weights_beside_the_file(tmp_path: Path) -> None:
     assert {one.name for one in tmp_path.iterdir()} == {"model.onnx", "model.onnx.other.data"}
 
 
+def test_a_failure_leaves_neither_half_a_model_nor_its_weights(tmp_path: Path, monkeypatch: Any) -> None:
+    def export() -> None:
+        lucid.onnx.export(nn.Linear(40, 50), tmp_path / "model.onnx", lucid.spec("N", 40), external_data=True)
+
+    export()
+    there = {one: one.read_bytes() for one in tmp_path.iterdir()}
+    write = file.write_atomically
+
+    def full(path: Path, chunks: Any) -> None:
+        if path.suffix == ".onnx":
+            raise OSError("no space")
+        write(path, chunks)
+
+    def broken(*_: Any) -> None:
+        raise MemoryError
+
+    for name, function, error in (("write_atomically", full, OSError), ("message", broken, MemoryError)):
+        with monkeypatch.context() as patch:
+            patch.setattr(file, name, function)
+            with pytest.raises(error):
+                export()
+        assert {one: one.read_bytes() for one in tmp_path.iterdir()} == there
+
+
+def test_small_weights_need_no_file_beside(tmp_path: Path) -> None:
+    lucid.onnx.export(nn.Linear(3, 3), tmp_path / "model.onnx", lucid.spec("N", 3), external_data=True)
+    assert [one.name for one in tmp_path.iterdir()] == ["model.onnx"]
+
+
 def test_what_is_of_training_is_refused(tmp_path: Path) -> None:
     for layer, words in ((nn.BatchNorm1d(3), r"running_mean.*eval\(\)"), (nn.Dropout(0.5), r"leaves out.*eval\(\)")):
         net = lucid.compile(nn.Sequential(layer), lucid.spec("N", 3))
@@ -128,6 +158,23 @@ def test_the_order_of_pytorch_is_answered(tmp_path: Path) -> None:
         lucid.onnx.export(digits(), (lucid.randn(1, 1, 8, 8),), str(tmp_path / "model.onnx"))  # type: ignore[arg-type]
     with pytest.raises(OptionError, match=r"'opset_version' is no option \(opset, "):
         lucid.onnx.export(digits(), tmp_path / "model.onnx", lucid.spec("N", 1, 8, 8), opset_version=17)
+    with pytest.raises(OptionError, match=r'which is lucid\.spec\(2, 3, dtype="int64"\)'):
+        lucid.onnx.export(digits(), tmp_path / "model.onnx", lucid.zeros(2, 3).long())
+
+
+def test_a_method_is_traced_in_evaluation_mode_too(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5))
+    proto = written(model.forward, tmp_path / "model.onnx", lucid.spec("N", 3))
+    assert [node.op_type for node in proto.graph.node] == ["Gemm"] and model.training
+    with pytest.raises(OptionError, match=r"eval\(\)"):  # a function's modules are left in theirs
+        lucid.onnx.export(lambda x: model(x), tmp_path / "other.onnx", lucid.spec("N", 3))
+
+
+def test_constants_come_back_as_constants(tmp_path: Path) -> None:
+    table = np.arange(300, dtype=np.float32).reshape(3, 100)
+    for model in (nn.BatchNorm1d(3, affine=False), lambda x: x @ table):
+        back = lucid.onnx.load(written(model, tmp_path / "model.onnx", lucid.spec("N", 3)))
+        assert not list(back.parameters())
 
 
 def test_gradients_are_written(tmp_path: Path) -> None:
@@ -181,9 +228,12 @@ def test_names_that_are_given(tmp_path: Path) -> None:
     options = {"input_names": ["in.put/0"], "output_names": ["out put"]}
     proto = written(nn.ReLU(), tmp_path / "relu.onnx", lucid.spec(2), **options)
     assert [one.name for one in (*proto.graph.input, *proto.graph.output)] == ["in.put/0", "out put"]
-    for wrong in ({"input_names": ["a", "b"]}, {"output_names": "y"}, {"input_names": [""]}):
+    for wrong in (
+        {"input_names": ["a", "b"]}, {"output_names": "y"}, {"input_names": [""]}, {"input_names": None},
+        {"input_names": ["weight"]}, {"output_names": ["weight"]}, {"input_names": ["a"], "output_names": ["a"]},
+    ):  # fmt: skip
         with pytest.raises(OptionError, match="_names"):
-            lucid.onnx.export(nn.ReLU(), tmp_path / "other.onnx", lucid.spec(2), **wrong)
+            lucid.onnx.export(nn.PReLU(), tmp_path / "other.onnx", lucid.spec(2), **wrong)  # type: ignore[arg-type]
     assert not (tmp_path / "other.onnx").exists()
 
 

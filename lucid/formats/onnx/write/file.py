@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -99,34 +99,47 @@ def _little(array: Array) -> Array:
 
 
 def save(draft: Draft, path: str | os.PathLike[str], external: bool) -> None:
-    """Write the file, and where they lie beside it that of its arrays; the old one stays until the new one is whole."""
+    """Write the file, and where they lie beside it that of its arrays; the old one stays until the new one is whole.
+
+    That of the arrays has a name of its own for each content, so that a model that is there keeps what it reads until
+    it is replaced.
+    """
     target = Path(os.path.realpath(checked_path(path, "written")))
-    places, data = dict[str, tuple[str, int]](), ""
+    large = dict[str, Array]()
     if external or sum(array.nbytes for array in draft.arrays.values()) > INLINE:
-        places, data = _save_arrays(draft, target)
-    write_atomically(target, [message(draft, places).SerializeToString()])
+        large = {name: array for name, array in draft.arrays.items() if array.nbytes > SMALL}
+    data = _beside(target, large.values())
+    text = message(draft, dict(zip(large, ((data.name, start) for start in _starts(large.values())), strict=True)))
+    chunks = [text.SerializeToString()]  # before anything is written
+    if large:
+        there = data.exists()
+        write_atomically(data, (part for array in large.values() for part in _padded(array)))
+    try:
+        write_atomically(target, chunks)
+    except BaseException:
+        if large and not there:
+            data.unlink(missing_ok=True)
+        raise
     beside = re.compile(rf"{re.escape(target.name)}\.[0-9a-f]{{{DIGITS}}}\.data")
     for name in os.listdir(target.parent):
-        if beside.fullmatch(name) and name != data:  # what a file of this name has had before
+        if beside.fullmatch(name) and not (large and name == data.name):  # what a file of this name has had before
             (target.parent / name).unlink(missing_ok=True)
 
 
-def _save_arrays(draft: Draft, target: Path) -> tuple[dict[str, tuple[str, int]], str]:
-    """Write the arrays that are not small into a file beside the target: where each is, and what that file is called.
-
-    It has a name of its own for each content, so that a model that is there keeps what it reads until it is replaced.
-    """
-    large = {name: array for name, array in draft.arrays.items() if array.nbytes > SMALL}
+def _beside(target: Path, arrays: Iterable[Array]) -> Path:
+    """The file that arrays lie in."""
     digest = hashlib.sha256()
-    for array in large.values():
+    for array in arrays:
         digest.update(_little(array).reshape(-1).view(np.uint8).data)
-    data = target.with_name(f"{target.name}.{digest.hexdigest()[:DIGITS]}.data")
-    places, position = dict[str, tuple[str, int]](), 0
-    for name, array in large.items():
-        places[name] = data.name, position
+    return target.with_name(f"{target.name}.{digest.hexdigest()[:DIGITS]}.data")
+
+
+def _starts(arrays: Iterable[Array]) -> Iterator[int]:
+    """Where in it each begins."""
+    position = 0
+    for array in arrays:
+        yield position
         position += array.nbytes + -array.nbytes % ALIGNED
-    write_atomically(data, (part for array in large.values() for part in _padded(array)))
-    return places, data.name
 
 
 DIGITS = 12
