@@ -319,6 +319,15 @@ def test_what_a_trace_takes_for_granted_ends_the_run(tmp_path: Path) -> None:
     assert not any(node.name.startswith("/sizes/") for node in plain.graph.node)  # it is so of all images
 
 
+def test_the_least_integers_are_divided(tmp_path: Path) -> None:
+    back = lucid.onnx.load(written(lambda a, b: a // b, tmp_path / "f.onnx", *[lucid.spec("N", dtype="int8")] * 2))
+    a, b = (
+        one.astype(np.int8).ravel() for one in np.meshgrid([-128, -127, -1, 0, 5, 127], [-128, -7, -2, 0, 1, 6, 127])
+    )
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(back(a, b).numpy(), a // b)
+
+
 def test_what_is_drawn_twice_from_one_key_is_refused(tmp_path: Path) -> None:
     def twice(x: Any) -> Any:
         key = random_key(x)

@@ -57,10 +57,14 @@ SOME: dict[str, str] = {
 
 #: What the package's own evaluator, which is a third opinion, does not do as the format has it, or not at all.
 UNSOUND: dict[str, str] = {
-    **dict.fromkeys(("Erf", "Gelu", "HardSwish", "FusedElementwise", "FusedLoop"), "float64 as float32"),
+    **dict.fromkeys(("Erf", "Gelu", "HardSwish"), "float64 as float32"),
+    **dict.fromkeys(("FusedElementwise", "FusedLoop", "FusedLinear", "ConvPool2d"), "these"),
     **dict.fromkeys(("LSTM", "GRU", "RNN"), "few activations, no lengths"),
     **dict.fromkeys(("MaxPool2d", "AvgPool2d"), "infinities and NaN"),
     **dict.fromkeys(("ConvTranspose2d", "Conv2dGradInput"), "groups"),
+    **dict.fromkeys(("Sign", "LogSumExp"), "NaN, and nothing but infinities"),
+    "AdaptiveAvgPool2d": "empty batches",
+    "Pow": "negative powers of integers",
     "Scan": "other axes and directions",
     "Unique": "an axis, and NaN",
     "NonMaxSuppression": "a threshold that is a scalar",

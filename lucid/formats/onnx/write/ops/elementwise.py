@@ -209,7 +209,8 @@ def clip(use: Use[ClipAttrs]) -> Item:
 def remainder(use: Use) -> Item:
     a, b = use.inputs
     if not is_float(a.dtype):
-        return _guarded(use, "Mod")
+        by_zero, divisor = _safe(use)
+        return use.emit("Where", by_zero, use.number(0), use.emit("Mod", a, divisor), dtype=a.dtype)
     rest = use.emit("Mod", a, b, fmod=1)
     return use.emit("Where", _turned(use, rest, b), use.emit("Add", rest, b), rest, dtype=a.dtype)
 
@@ -222,28 +223,27 @@ def _turned(use: Use, rest: Item, b: Item) -> Item:
     return use.emit("And", some, use.emit("Xor", *signs))
 
 
-def _guarded(use: Use, op: str) -> Item:
-    """A division of integers; by zero it is zero, as NumPy has it, and ends some runtimes."""
-    a, b = use.inputs
-    zero = use.emit("Equal", b, use.number(0), dtype=bool_)
-    safe = use.emit("Where", zero, use.number(1), b, dtype=b.dtype)
-    rest = use.emit("Mod", a, safe)
-    made = rest if op == "Mod" else use.emit("Div", use.emit("Sub", a, rest), safe)
-    return use.emit("Where", zero, use.number(0), made, dtype=a.dtype)
+def _safe(use: Use) -> tuple[Item, Item]:
+    """Where an integer is divided by zero, which ends some runtimes, and divisors that are none."""
+    b = use.inputs[1]
+    by_zero = use.emit("Equal", b, use.number(0), dtype=bool_)
+    return by_zero, use.emit("Where", by_zero, use.number(1), b, dtype=b.dtype)
 
 
 @writer(ew.FLOOR_DIVIDE)
 def floor_divide(use: Use) -> Item:
-    """As NumPy has it: what is left is taken away before the division, so that the quotient is whole but for a hair."""
+    """As NumPy has it, by zero too: what is left is taken away first, so that the quotient is whole but for a hair."""
     a, b = use.inputs
-    if not is_float(a.dtype):
-        return _guarded(use, "Div")
-    rest = use.emit("Mod", a, b, fmod=1)
-    quotient = use.emit("Round", use.emit("Div", use.emit("Sub", a, rest), b))
+    by_zero, divisor = (None, b) if is_float(a.dtype) else _safe(use)
+    rest = use.emit("Mod", a, divisor, fmod=1)
+    quotient = use.emit("Div", use.emit("Sub", a, rest), divisor)
+    quotient = use.emit("Round", quotient) if by_zero is None else quotient
     lower = use.emit("Sub", quotient, use.number(1))
-    whole = use.emit("Where", _turned(use, rest, b), lower, quotient, dtype=a.dtype)
-    by_zero = use.emit("Equal", b, use.number(0), dtype=bool_)
-    return use.emit("Where", by_zero, use.emit("Div", a, b), whole, dtype=a.dtype)
+    whole = use.emit("Where", _turned(use, rest, divisor), lower, quotient, dtype=a.dtype)
+    if by_zero is not None:
+        return use.emit("Where", by_zero, use.number(0), whole, dtype=a.dtype)
+    at_zero = use.emit("Equal", b, use.number(0), dtype=bool_)
+    return use.emit("Where", at_zero, use.emit("Div", a, b), whole, dtype=a.dtype)
 
 
 @writer(BINARY_CROSS_ENTROPY)
