@@ -71,9 +71,9 @@ def passed(output: str) -> int:
 
 def test_adding_an_op(copy: Path) -> None:
     section = recipe("Adding an op")
-    assert follow(section, copy) == 5
-    # each piece is needed: the completeness tests of the op, every test of the row in both dtypes, and what is drawn
-    assert passed(run(section, copy)) >= 9
+    assert follow(section, copy) == 6
+    # each piece is needed: completeness, every test of the row in both dtypes, what is drawn, and what is written
+    assert passed(run(section, copy)) >= 10
 
 
 def test_adding_a_pass(copy: Path) -> None:
