@@ -273,6 +273,21 @@ def test_the_places_of_maxima(tmp_path: Path) -> None:
             np.testing.assert_array_equal(one.numpy(), other.numpy())
 
 
+@pytest.mark.parametrize(("size", "new"), [(("H", "W"), 1), ((7, 5), (3, 2)), ((2, 3), (3, 4))])
+def test_maxima_of_windows_of_several_sizes(size: tuple[Any, Any], new: Any, tmp_path: Path) -> None:
+    def pooled(x: Any) -> Any:
+        return F.adaptive_max_pool2d(x, new, return_indices=True)
+
+    back = lucid.onnx.load(written(pooled, tmp_path / "f.onnx", lucid.spec("N", 2, *size)))
+    for height, width in ((4, 6), (3, 3)) if new == 1 else (size,):
+        x = lucid.randint(0, 4, (2, 2, height, width)).float()  # with equal ones
+        for found, wanted in zip(back(x), pooled(x), strict=True):
+            np.testing.assert_array_equal(found.numpy(), wanted.numpy())
+    if new != 1:
+        with pytest.raises(GraphError, match="depends on a symbolic size: fix that"):
+            lucid.onnx.export(pooled, tmp_path / "g.onnx", lucid.spec("N", 2, "H", "W"))
+
+
 def test_an_empty_batch_keeps_its_shape(tmp_path: Path) -> None:
     """A size that is 0 and one that is left cannot both stand in a shape of numbers."""
     specs = lucid.spec("N", "M", 3)

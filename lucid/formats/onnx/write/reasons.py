@@ -14,7 +14,6 @@ REASONS: Mapping[str, str] = {
     **dict.fromkeys(("Cholesky", "Eigh", "Inverse", "Qr", "SlogDet", "Solve", "Svd"), _MATRICES),
     **dict.fromkeys(("PadGrad", "ResizeGrad"), _TRANSPOSE),
     **dict.fromkeys(("AllReduceBegin", "AllReduceEnd"), _GROUP),
-    "AdaptiveArgMax2d": "ONNX has no positions of largest elements in windows of several sizes",
     "BitCast": "ONNX has it since version 26 of its operators, which is newer than those that are written",
     "Call": "it is what eager code calls a compiled model by: compile or export the function around it",
     "CtcLoss": "ONNX has no such loss",

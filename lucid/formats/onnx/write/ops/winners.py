@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from .....graph.dims import exact_quotient
 from .....graph.opdef import AbstractTensor, apply
 from .....graph.ops.avgpool import (
+    ADAPTIVE_ARG_MAX,
     ADAPTIVE_AVG_POOL_GRAD,
     AVG_POOL_GRAD,
+    AdaptiveAttrs,
     AdaptiveGradAttrs,
     AvgPoolGradAttrs,
 )
 from .....graph.ops.composite import lt
 from .....graph.ops.conv import CONV_GRAD_INPUT, ConvAttrs, ConvInputAttrs
 from .....graph.ops.elementwise import floor_divide, remainder, where
-from .....graph.ops.indexing import GATHER_ELEMENTS, SCATTER_ELEMENTS, ScatterAttrs
+from .....graph.ops.indexing import GATHER_ELEMENTS, INDEX, SCATTER_ELEMENTS, IndexAttrs, ScatterAttrs
 from .....graph.ops.pool import (
     MAX_POOL_GATHER,
     MAX_POOL_GRAD,
@@ -24,9 +28,11 @@ from .....graph.ops.pool import (
 )
 from .....graph.ops.promotion import cast
 from .....graph.ops.put import counted
+from .....graph.ops.reduce import argmax
 from .....graph.ops.shape import AxisAttrs, expand, reshape
-from .....graph.ops.source import full
+from .....graph.ops.source import constant, full
 from .....graph.types import Shape, TensorType, int64, product
+from ...model import Array
 from ..draft import Item, UnwritableError
 from ..registry import Use, writer
 
@@ -66,6 +72,37 @@ def _places(a: MaxPoolGradAttrs, index: AbstractTensor) -> tuple[AbstractTensor,
 def _flat(x: AbstractTensor) -> AbstractTensor:
     """The pixels of each image in a row."""
     return reshape(x, (*x.type.shape[:2], product(x.type.shape[2:])))
+
+
+@writer(ADAPTIVE_ARG_MAX)
+def adaptive_arg_max(use: Use[AdaptiveAttrs]) -> Item:
+    """Of one window the place in the image; of several what is under each is looked up, and the place then too."""
+    sizes, new = use.types[0].shape[2:], use.attrs.size
+    if new == (1,) * len(new):
+        return use.inline(lambda x: reshape(argmax(_flat(x), 2), use.type.shape))[0]
+    known = [dim for dim in (*sizes, *new) if isinstance(dim, int)]
+    if len(known) < len(sizes) + len(new):
+        raise UnwritableError("its windows are of several sizes, and which depends on a symbolic size: fix that")
+    places = _covered(*known)
+
+    def definition(x: AbstractTensor) -> AbstractTensor:
+        under = apply(INDEX, IndexAttrs((2,)), _flat(x), constant(x, places))
+        number = argmax(under, 3) + constant(x, np.arange(len(places)) * places.shape[1])
+        return reshape(apply(INDEX, IndexAttrs((0,)), constant(x, places.reshape(-1)), number), use.type.shape)
+
+    return use.inline(definition)[0]
+
+
+def _covered(height: int, width: int, rows: int, cols: int) -> Array:
+    """The places in the image that each window covers, a row for each; behind them the first again."""
+    image = np.arange(height * width).reshape(height, width)
+    spans = [
+        [slice(i * size // count, -(-(i + 1) * size // count)) for i in range(count)]
+        for size, count in ((height, rows), (width, cols))
+    ]
+    found = [image[down, along].reshape(-1) for down in spans[0] for along in spans[1]]
+    most = max(map(len, found))
+    return np.array([[*one, *[one[0]] * (most - len(one))] for one in found])
 
 
 @writer(MAX_POOL_POSITIONS)
