@@ -328,7 +328,7 @@ def test_working_memory_of_many_calls_at_once_does_not_stay(monkeypatch: pytest.
 
 
 WITHOUT_LIMIT = {
-    "lucid.graph.fields", "lucid.runtime.kernels.conv.filtering", "lucid.runtime.planning.machine",
+    "lucid.graph.attrs", "lucid.graph.fields", "lucid.runtime.kernels.conv.filtering", "lucid.runtime.planning.machine",
     "lucid.runtime.workers.blas", "lucid.runtime.workers.heap",
 }  # fmt: skip
 """Modules with caches of what there is only so much of: kinds of attributes, filters, machines, libraries."""
