@@ -48,6 +48,9 @@ from .winograd_views import (
     buffer_sizes,
 )
 
+BATCHED = 0.2
+"""Calls that take as long as one more product of a batch takes to begin."""
+
 
 class WinogradCut(NamedTuple):
     """How the work is cut: about how many tiles in a block, in how many ranges the outputs, and the products."""
@@ -169,7 +172,9 @@ def _work(t: Winograd, work: Grid, count: int, itemsize: int, threads: int) -> W
     numbers = transform_work(t.inputs, [largest], largest.image_rows)
     numbers += (2 * square + 2 * t.m * t.n + 3 * t.m**2) * count * k
     inside, moved = (sizes.ping + sizes.pong) * itemsize <= machine.l2, numbers * itemsize
-    block = Work((product,), near=moved if inside else 0.0, far=0.0 if inside else moved, calls=14 + square)
+    around = Work(pixels=square * count, calls=14 + square * BATCHED)  # a run of channels for each point of a tile
+    # along whole rows the transforms pass twice as quickly as what is copied here and there
+    block = around + Work((product,), near=moved / 2 if inside else 0.0, far=0.0 if inside else moved / 2)
     return block.shared(len(work), threads)
 
 
