@@ -264,20 +264,20 @@ def arranged(structure: Structure, value: Any, name: str = "") -> list[object]:
     return [leaf for part, item, label in items for leaf in arranged(part, item, label)]
 
 
-def leaf_names(structure: Structure, prefix: str) -> Iterable[str]:
-    """A readable name for every leaf, in order: ``x``, ``x.0``, ``x.mask``."""
+def leaf_names(structure: Structure, prefix: str, unnamed: str = "input") -> Iterable[str]:
+    """A readable name for every leaf, in order: ``x``, ``x.0``, ``x.mask``; in a list without a prefix ``input_0``."""
     kind, *parts = structure
     if kind in LEAVES:
         yield prefix
     elif kind == "dict":
         for key, part in parts:
-            yield from leaf_names(part, f"{prefix}.{key}" if prefix else str(key))
+            yield from leaf_names(part, f"{prefix}.{key}" if prefix else str(key), unnamed)
     elif kind == "object":
         for part in parts[1:]:
-            yield from leaf_names(part, prefix)
+            yield from leaf_names(part, prefix, unnamed)
     elif kind in ("tuple", "list"):
         for i, part in enumerate(parts[1:] if kind == "tuple" else parts):
-            yield from leaf_names(part, f"{prefix}.{i}" if prefix else f"input_{i}")
+            yield from leaf_names(part, f"{prefix}.{i}" if prefix else f"{unnamed}_{i}", unnamed)
 
 
 DEEPEST = 100

@@ -124,15 +124,21 @@ def _made(
     return CompiledModel(checked_model(model), given, options)
 
 
-def _misplaced(function: Callable[..., object], keyword: str | None) -> str:
+FIRST_CALL = ", or not at all, and then it is traced at the first call"
+"""What one may do instead of giving specs."""
+
+
+def _misplaced(function: Callable[..., object], keyword: str | None, instead: str) -> str:
     """The message about an argument that is no spec."""
     if keyword is None:
-        return "inputs are described by lucid.spec(...), or not at all, and then it is traced at the first call"
+        return f"inputs are described by lucid.spec(...){instead}"
     options = [name for name, kind in inspect.signature(function).parameters.items() if kind.kind is kind.KEYWORD_ONLY]
     return f"{keyword!r} is no option ({', '.join(options)}), and the input of that name has a lucid.spec(...)"
 
 
-def checked_specs(function: Callable[..., object], model: object, specs: Specs, parameters: object) -> Specs:
+def checked_specs(
+    function: Callable[..., object], model: object, specs: Specs, parameters: object, instead: str = FIRST_CALL
+) -> Specs:
     """The specs that a function was given, if they are specs and containers of specs, and go with the model."""
     for where, spec in (*((None, one) for one in specs[0]), *specs[1].items()):
         try:
@@ -140,11 +146,11 @@ def checked_specs(function: Callable[..., object], model: object, specs: Specs, 
         except TraceError:  # an array or tensor, say
             strays = [spec]
         for stray in strays[:1]:
-            raise OptionError(f"{function.__name__}: {_misplaced(function, where)}, got {shown(stray)}")
+            raise OptionError(f"{function.__name__}: {_misplaced(function, where, instead)}, got {shown(stray)}")
     if parameters is not None and not (isinstance(model, Graph) and isinstance(parameters, Mapping)):
-        raise OptionError("compile: parameters are a dict of arrays, for a graph; a module has its own")
+        raise OptionError(f"{function.__name__}: parameters are a dict of arrays, for a graph; a module has its own")
     if isinstance(model, Graph) and any(specs):
-        raise OptionError("compile: a graph has the types of its inputs; give no specs with it")
+        raise OptionError(f"{function.__name__}: a graph has the types of its inputs; give no specs with it")
     return specs
 
 

@@ -92,21 +92,21 @@ def _names(what: str, given: Sequence[str], usual: Sequence[str], taken: Collect
 
 def _output_names(structure: Structure) -> list[str]:
     """``output`` of one alone; else by places and keys: ``output_0``, ``logits``, ``hidden.0``."""
-    if structure == LEAF:
-        return ["output"]
-    kind, *parts = structure
-    if kind not in ("tuple", "list"):
-        return list(leaf_names(structure, ""))
-    parts = parts[1:] if kind == "tuple" else parts
-    return [name for i, part in enumerate(parts) for name in leaf_names(part, f"output_{i}")]
+    return ["output"] if structure == LEAF else list(leaf_names(structure, "", "output"))
 
 
 def _check(traced: Traced) -> None:
     """Refuse what is of training mode, and arguments and results that are no tensors of numbers."""
     changed = [name for name, _ in traced.graph.updates]
-    if changed or traced.drops:
-        why = f"each run of it changes {', '.join(changed)}" if changed else "it draws what it leaves out"
-        raise OptionError(f"{OWNER}: the model is in training mode, where {why}: call model.eval() before")
+    if changed:
+        raise OptionError(
+            f"{OWNER}: each run of the model changes {', '.join(changed)}, and a file changes nothing: where that is "
+            f"of training mode, call model.eval() before, and else let the model give what it changes"
+        )
+    if traced.drops:
+        raise OptionError(
+            f"{OWNER}: the model is in training mode, where it draws what it leaves out: call model.eval() before"
+        )
     for what, structure in (("takes", traced.inputs), ("gives", traced.outputs)):
         if any(part != LEAF for part in of_leaves(structure)):
             raise GraphError(f"{OWNER}: the model {what} texts or maps, which a file has as numbers only: use these")

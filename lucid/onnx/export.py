@@ -21,6 +21,7 @@ from ..graph.ir import Graph
 from ..graph.types import TensorType
 from ..nn.module import Module
 from ..tensor.tensor import Tensor
+from .module import OnnxModel
 
 
 def export(
@@ -69,9 +70,11 @@ def export(
     """
     how = Form(opset, external_data, input_names, output_names)
     _refuse_pytorchs_ways(path, specs)
-    given = checked_specs(export, model, (specs, keyword_specs), parameters)
+    given = checked_specs(export, model, (specs, keyword_specs), parameters, instead="")
     subject: object = compile(model, parameters=parameters) if isinstance(model, Graph) else model
     if isinstance(subject, CompiledModel) and any(given):
+        if subject.model is None:
+            raise OptionError(f"{OWNER}: a model from a .lucid file has the types of its inputs; give no specs with it")
         subject = subject.model  # which is traced for these
     if isinstance(subject, CompiledModel):
         subject.export_onnx(path, **how._asdict())
@@ -104,12 +107,17 @@ def _traced(model: Callable[..., object], specs: Specs) -> Traced:
     """A model in evaluation mode."""
     types, structure = flatten(specs, (TensorType,))
     if not types:
-        raise OptionError(f"{OWNER}: give lucid.spec(...) for each input after the path")
+        raise OptionError(f"{OWNER}: give lucid.spec(...) for each input after the path{_known(model)}")
     with _evaluating(model):
         made = record(model, structure, types)
         drops = bool(drawn(made.graph)) and any(one.training for one in made.recorder.modules.values())  # a function's
     state, outputs = made.recorder.state, made.results.structure
     return Traced(made.graph, state, structure, outputs, drops, tuple(made.recorder.assumptions))
+
+
+def _known(model: object) -> str:
+    """Where the specs are that one may give, if a model has some."""
+    return "; *model.specs are those of the file it is from" if isinstance(model, OnnxModel) else ""
 
 
 @contextmanager

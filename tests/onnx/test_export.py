@@ -162,6 +162,42 @@ def test_the_order_of_pytorch_is_answered(tmp_path: Path) -> None:
         lucid.onnx.export(digits(), tmp_path / "model.onnx", lucid.zeros(2, 3).long())
 
 
+def test_what_is_asked_of_specs_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "net.lucid"
+    net = lucid.compile(nn.Linear(3, 3).eval(), lucid.spec("N", 3))
+    net.save(path)
+    lucid.onnx.export(net, tmp_path / "net.onnx")
+    with pytest.raises(OptionError, match=r"from a \.lucid file has the types"):
+        lucid.onnx.export(lucid.load(path), tmp_path / "other.onnx", lucid.spec("B", 3))
+    with pytest.raises(OptionError, match=r"\*model\.specs are those"):
+        lucid.onnx.export(lucid.onnx.load(tmp_path / "net.onnx"), tmp_path / "other.onnx")
+    with pytest.raises(OptionError, match=r"described by lucid\.spec\(\.\.\.\), got 3"):
+        lucid.onnx.export(net, tmp_path / "other.onnx", 3)
+    with pytest.raises(OptionError, match="export: a graph has the types"):
+        lucid.onnx.export(net.graph, tmp_path / "other.onnx", lucid.spec("B", 3))
+
+
+def test_a_buffer_that_changes_in_evaluation_mode_too_is_refused(tmp_path: Path) -> None:
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("count", lucid.zeros(3))
+
+        def forward(self, x: Any) -> Any:
+            return x + self.count.add_(1)
+
+    with pytest.raises(OptionError, match=r"changes count, .* let the model give what it changes"):
+        lucid.onnx.export(Counting(), tmp_path / "model.onnx", lucid.spec(3))
+
+
+def test_results_in_a_list_of_another_class_are_outputs(tmp_path: Path) -> None:
+    class Levels(list[Any]):
+        pass
+
+    proto = written(lambda x: Levels([x, [x + 1]]), tmp_path / "f.onnx", lucid.spec("N"))
+    assert [one.name for one in proto.graph.output] == ["output_0", "output_1.0"]
+
+
 def test_a_method_is_traced_in_evaluation_mode_too(tmp_path: Path) -> None:
     model = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5))
     proto = written(model.forward, tmp_path / "model.onnx", lucid.spec("N", 3))
