@@ -173,8 +173,8 @@ def _work(t: Winograd, work: Grid, count: int, itemsize: int, threads: int) -> W
     numbers += (2 * square + 2 * t.m * t.n + 3 * t.m**2) * count * k
     inside, moved = (sizes.ping + sizes.pong) * itemsize <= machine.l2, numbers * itemsize
     around = Work(pixels=square * count, calls=14 + square * BATCHED)  # a run of channels for each point of a tile
-    # along whole rows the transforms pass twice as quickly as what is copied here and there
-    block = around + Work((product,), near=moved / 2 if inside else 0.0, far=0.0 if inside else moved / 2)
+    # along whole rows the transforms pass twice as quickly as what is copied here and there, where they stay near
+    block = around + Work((product,), near=moved / 2 if inside else 0.0, far=0.0 if inside else moved)
     return block.shared(len(work), threads)
 
 
