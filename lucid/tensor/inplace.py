@@ -22,7 +22,7 @@ from ..graph.ops.found import known
 from ..graph.ops.indexing import index_with
 from ..graph.ops.promotion import cast
 from ..graph.ops.put import counted, put
-from ..graph.ops.shape import broadcast_to, flatten, reshape, stop_gradient
+from ..graph.ops.shape import broadcast_to, concat, flatten, reshape, stop_gradient
 from ..graph.ops.subscript import getitem
 from ..graph.public import as_array, operand
 from ..graph.trace import active_trace
@@ -221,9 +221,9 @@ def _put(x: AbstractTensor, key: object, value: Any) -> AbstractTensor:
         return _put_found(x, key, value)
     shape = x.type.concrete
     found = positions(shape, key)
-    if not found.size:
-        return x
     spread = flatten(_spread(value, found.shape))
+    if not found.size:  # the value has a gradient all the same, which is 0
+        return reshape(concat([flatten(x), spread]), shape)
     chosen = np.full(int(np.prod(shape)), -1)
     chosen[found.reshape(-1)] = np.arange(found.size)  # of several at one place the last stays, as in NumPy
     taken = reshape(index_with(spread, (0,), [x.constant(np.maximum(chosen, 0))]), shape)

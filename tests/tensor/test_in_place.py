@@ -428,3 +428,15 @@ def test_gradients_of_what_a_mask_chooses() -> None:
         y[lucid.tensor([True, False])] = 1.0
     with pytest.raises(DTypeError, match="does not fit into a tensor of bool"):
         (x > 0)[0] = 2
+
+
+def test_a_value_that_goes_nowhere_has_a_gradient_of_zeros() -> None:
+    """As in PyTorch, and as a compiled model has it."""
+    for key in (lambda y: y[:, 0] > 5, lambda y: slice(0, 0)):
+        x, v = Tensor(np.ones((3, 4)), requires_grad=True), Tensor(np.ones(4), requires_grad=True)
+        y = x * 1.0
+        y[key(y)] = v
+        (y * y).sum().backward()
+        assert v.grad is not None and x.grad is not None
+        np.testing.assert_array_equal(v.grad.numpy(), np.zeros(4))
+        np.testing.assert_array_equal(x.grad.numpy(), np.full((3, 4), 2.0))
