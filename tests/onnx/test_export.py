@@ -324,6 +324,19 @@ def test_maxima_of_windows_of_several_sizes(size: tuple[Any, Any], new: Any, tmp
             lucid.onnx.export(pooled, tmp_path / "g.onnx", lucid.spec("N", 2, "H", "W"))
 
 
+def test_an_image_that_a_runtime_makes_too_small_ends_its_run(tmp_path: Path) -> None:
+    def larger(x: Any) -> Any:
+        return F.interpolate(x, scale_factor=1.3)
+
+    proto = written(larger, tmp_path / "f.onnx", lucid.spec("N", 1, "H", "W"))
+    assert proto.graph.node[-1].op_type == "Reshape"
+    x = lucid.randn(1, 1, 90, 7)  # 116 rows by a float32
+    np.testing.assert_array_equal(lucid.onnx.load(proto)(x).numpy(), larger(x).numpy())
+    proto = written(larger, tmp_path / "f.onnx", lucid.spec("N", 1, 90, 10))
+    assert larger(x).shape[2] == 117
+    assert not proto.graph.node[-1].input[2]  # no scales, but sizes
+
+
 def test_an_empty_batch_keeps_its_shape(tmp_path: Path) -> None:
     """A size that is 0 and one that is left cannot both stand in a shape of numbers."""
     specs = lucid.spec("N", "M", 3)

@@ -131,9 +131,14 @@ FINEST = 10**6
 """Scales are taken for the simple fractions that they are written for, of denominators up to this."""
 
 
+def meant(scale: float) -> Fraction:
+    """The simple fraction that a scale is written for."""
+    return Fraction(scale).limit_denominator(FINEST)
+
+
 def scaled(size: Dim, scale: float) -> Dim:
     """``floor(size * scale)``."""
-    ratio = Fraction(scale).limit_denominator(FINEST)
+    ratio = meant(scale)
     return size * ratio.numerator // ratio.denominator
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import numpy as np
+
 from .....graph.dims import Dim
-from .....graph.ops.resize import RESIZE, ResizeAttrs
+from .....graph.ops.resize import RESIZE, ResizeAttrs, meant
 from .....graph.types import float32, is_float
 from ..draft import Item, UnwritableError
 from ..registry import Use, writer
@@ -35,12 +37,21 @@ def resize(use: Use[ResizeAttrs]) -> Item:
         sizes = use.shape(use.type.shape)
     else:
         scales = use.array(_scales(a, shape), float32)
-    return use.emit(
+    y = use.emit(
         "Resize", x, roi, scales, sizes, mode=a.mode, coordinate_transformation_mode=a.coordinates,
         nearest_mode=a.rounding if a.mode == "nearest" else None, cubic_coeff_a=a.cubic if a.mode == "cubic" else None,
         exclude_outside=int(a.inside) or None, antialias=int(a.antialias) or None,
         extrapolation_value=a.fill if cropped else None,
     )  # fmt: skip
+    return use.reshape(y, use.type.shape) if scales is not None and any(map(_may_fall_short, a.scales)) else y
+
+
+def _may_fall_short(scale: float | None) -> bool:
+    """Whether a runtime, which multiplies sizes by a float32, may get one that is too small: 116 for 1.3 times 90.
+
+    The result is then given the shape that it should have, which ends the run where it has not.
+    """
+    return scale is not None and Fraction(float(np.float32(scale))) < meant(scale)
 
 
 def _corners(a: ResizeAttrs, rank: int) -> list[float]:
@@ -51,7 +62,7 @@ def _corners(a: ResizeAttrs, rank: int) -> list[float]:
 
 def _is_exact(old: Dim, scale: float, new: Dim) -> bool:
     """Whether the ratio of the sizes is the scale."""
-    ratio = Fraction(scale)
+    ratio = meant(scale)
     return old * ratio.numerator == new * ratio.denominator
 
 
@@ -67,6 +78,6 @@ def _scales(a: ResizeAttrs, shape: tuple[Dim, ...]) -> list[float]:
             raise UnwritableError(
                 "one axis has a scale, and of another the size is given and symbolic: give both alike"
             )
-        if isinstance(old, int) and isinstance(size, int) and int(old * made[axis]) != size:
+        if isinstance(old, int) and isinstance(size, int) and int(np.float32(old) * np.float32(made[axis])) != size:
             raise UnwritableError(f"no scale makes {size} of {old} elements as ONNX rounds: give sizes")
     return made
