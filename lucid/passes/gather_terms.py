@@ -2,6 +2,8 @@
 
 What is normalised is so in two passes over the image instead of three, and the gradient of that in four instead of
 five. It rounds as coarsely as ``m * s`` is large, which is how far apart the numbers of ``x`` are, seen so.
+
+Numbers that stand in a model, and what is added only to be taken away again, are there to round: ``(x + c) - c``.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from operator import add, mul, sub
 
 from ..graph.ir import Graph
 from ..graph.ops.elementwise import ADD, MUL, SUB
+from ..graph.ops.source import CONSTANT, FULL
 from ..graph.trace import Symbol
 from ..graph.types import broadcast_shapes, is_float
 from .rewrite import Site, View, rebuild
@@ -80,8 +83,16 @@ class _Terms:
         else:
             self.large.append((x, factors, minus))
 
+    def rounds(self) -> bool:
+        """Whether the order of the sum is meant: a small term is a constant, or there twice."""
+        terms = {(x.value, *(one.value for one in factors)) for x, factors, _ in self.small}
+        made = {self.site.made_by(x).op for x, _, _ in self.small}
+        return len(terms) < len(self.small) or not made.isdisjoint((CONSTANT, FULL))
+
     def gathered(self) -> Symbol | None:
         """The sum, of the large terms and one small; None where that would not be small, or nothing is added to."""
+        if self.rounds():
+            return None
         first = next((i for i, (_, _, minus) in enumerate(self.large) if not minus), None)
         if first is None or not _are_small([x for one, factors, _ in self.small for x in (one, *factors)]):
             return None

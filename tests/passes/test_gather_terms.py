@@ -78,6 +78,32 @@ def test_small_terms_along_other_axes_stay_apart() -> None:
     assert gather_terms(before) is before
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, m, s, b, d: (x + m) - m,
+        lambda x, m, s, b, d: ((x + m) - m) * s + b,
+        lambda x, m, s, b, d: (x + 12582912.0) - 12582912.0,
+        lambda x, m, s, b, d: (x - 1e6) * s + b,
+    ],
+)
+def test_what_is_there_to_round_stays(function: Callable[..., Any]) -> None:
+    before = trace(function, IMAGE, **SMALL)
+    assert gather_terms(before) is before
+
+
+def test_a_step_rounds_by_a_large_number_as_the_eager_model_does() -> None:
+    x = np.random.default_rng(0).standard_normal((8, 6)).astype(np.float32)
+    layer, large = nn.Linear(6, 7), 1.5 * 2.0**23
+
+    def loss(y: Any) -> Any:
+        return (((y * 4 + large) - large) ** 2).mean()
+
+    wanted = float(loss(layer(lucid.tensor(x))))
+    step = lucid.compile_step(layer, loss, optim.SGD(layer.parameters(), lr=0.1))
+    assert float(step(x)) == pytest.approx(wanted, rel=1e-6)
+
+
 def test_a_step_normalises_as_the_eager_model_far_from_zero() -> None:
     """What lies a hundred deviations from zero, in single precision, beside double."""
     rng = np.random.default_rng(0)
