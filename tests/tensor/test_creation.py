@@ -115,12 +115,18 @@ def test_symbolic_sizes() -> None:
         assert net(np.zeros(n, np.float32)).tolist() == expected.tolist()
 
 
+def test_unit_matrices_of_symbolic_sizes() -> None:
+    net = lucid.compile(lambda x: make.eye(x.size(0)) * x[:, :1], lucid.spec("N", 2))
+    for n in (1, 2, 5):
+        x = np.arange(2.0 * n, dtype=np.float32).reshape(n, 2)
+        assert net(x).tolist() == (np.eye(n) * x[:, :1]).tolist()
+
+
 @pytest.mark.parametrize(
     "function",
     [
         lambda x: x + make.randperm(2),
         lambda x: x + make.zeros(2, requires_grad=True),
-        lambda x: make.eye(x.size(0)) + x,
     ],
 )
 def test_what_cannot_be_traced(function: Any) -> None:
