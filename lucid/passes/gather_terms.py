@@ -13,6 +13,7 @@ from functools import reduce
 from operator import add, mul, sub
 
 from ..graph.ir import Graph
+from ..graph.opdef import OpDef
 from ..graph.ops.elementwise import ADD, MUL, SUB
 from ..graph.ops.source import CONSTANT, FULL
 from ..graph.trace import Symbol
@@ -27,7 +28,7 @@ def gather_terms(graph: Graph) -> Graph:
     """Rewrite sums that have several small terms."""
 
     def rule(site: Site) -> Symbol | None:
-        if site.op not in (ADD, SUB) or not is_float(site.type.dtype):
+        if not _adds(site.op) or not is_float(site.type.dtype):
             return None
         terms = _Terms(site)
         terms.of_sum(site, (), False, DEPTH)
@@ -74,7 +75,7 @@ class _Terms:
         """
         view = self.site.made_by(x)
         alone = view.uses() <= 1
-        inner = [one for one in view.inputs if self.is_large(one)] if view.op in (ADD, SUB, MUL) else []
+        inner = [one for one in view.inputs if self.is_large(one)] if view.op is MUL or _adds(view.op) else []
         other = next((one for one in view.inputs if not self.is_large(one)), None) if inner else None
         if view.op is MUL and alone and depth and other is not None and _are_small((*factors, other)):
             self.of_operand(inner[0], (*factors, other), minus, depth - 1)
@@ -86,8 +87,8 @@ class _Terms:
     def rounds(self) -> bool:
         """Whether the order of the sum is meant: a small term is a constant, or there twice."""
         terms = {(x.value, *(one.value for one in factors)) for x, factors, _ in self.small}
-        made = {self.site.made_by(x).op for x, _, _ in self.small}
-        return len(terms) < len(self.small) or not made.isdisjoint((CONSTANT, FULL))
+        made = [self.site.made_by(x).op for x, _, _ in self.small]
+        return len(terms) < len(self.small) or any(op is CONSTANT or op is FULL for op in made)
 
     def gathered(self) -> Symbol | None:
         """The sum, of the large terms and one small; None where that would not be small, or nothing is added to."""
@@ -98,6 +99,10 @@ class _Terms:
             return None
         large = [self.large[first], *self.large[:first], *self.large[first + 1 :]]
         return _sum([*large, (_small_sum(self.small), (), False)])
+
+
+def _adds(op: OpDef) -> bool:
+    return op is ADD or op is SUB
 
 
 def _small_sum(terms: list[tuple[Symbol, tuple[Symbol, ...], bool]]) -> Symbol:

@@ -38,7 +38,7 @@ def simplify(graph: Graph, options: SimplifyOptions = SimplifyOptions()) -> Grap
     """Apply the identities until none applies."""
 
     def rule(site: Site) -> Symbol | Sequence[Symbol] | None:
-        if options.inference and site.op in (shape.STOP_GRADIENT, shape.OVERWRITTEN):
+        if options.inference and (site.op is shape.STOP_GRADIENT or site.op is shape.OVERWRITTEN):
             return site.inputs[0]
         for identity in (_idempotent,) if site.op.idempotent else _IDENTITIES.get(site.op, ()):
             found = identity(site)

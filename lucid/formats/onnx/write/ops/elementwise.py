@@ -23,11 +23,13 @@ BINARY: dict[OpDef, str] = {
     ew.GREATER: "Greater", ew.GREATER_EQUAL: "GreaterOrEqual",
 }  # fmt: skip
 
-LOGICAL: dict[OpDef, tuple[str, str]] = {
-    ew.ADD: ("Add", "Or"), ew.MUL: ("Mul", "And"), ew.MAXIMUM: ("Max", "Or"), ew.MINIMUM: ("Min", "And"),
-    ew.AND: ("BitwiseAnd", "And"), ew.OR: ("BitwiseOr", "Or"),
+OF_NUMBERS: dict[OpDef, str] = {
+    ew.ADD: "Add", ew.MUL: "Mul", ew.MAXIMUM: "Max", ew.MINIMUM: "Min", ew.AND: "BitwiseAnd", ew.OR: "BitwiseOr",
 }  # fmt: skip
-"""The operators for numbers, and for truth values."""
+OF_TRUTHS: dict[OpDef, str] = {
+    ew.ADD: "Or", ew.MUL: "And", ew.MAXIMUM: "Or", ew.MINIMUM: "And", ew.AND: "And", ew.OR: "Or",
+}  # fmt: skip
+"""The operators of what has one for numbers and another for truth values."""
 
 
 @writer(*UNARY.values())
@@ -55,9 +57,9 @@ def not_equal(use: Use) -> Item:
     return use.emit("Not", use.emit("Equal", *use.inputs, dtype=bool_))
 
 
-@writer(*LOGICAL)
+@writer(*OF_TRUTHS)
 def logical(use: Use) -> Item:
-    name = LOGICAL[use.node.op][use.type.dtype == bool_]
+    name = (OF_TRUTHS if use.type.dtype == bool_ else OF_NUMBERS)[use.node.op]
     if name.startswith("Bitwise"):
         use.need(18, "an operator for bits")
     return use.emit(name, *use.inputs)
