@@ -51,6 +51,8 @@ class _Writes:
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[object, int, str]] = {}
+        self.begun: dict[int, tuple[object, int]] = {}
+        """When the content of memory that had no history got one."""
 
     @staticmethod
     def _owner(array: Array) -> object:
@@ -89,6 +91,16 @@ class _Writes:
         if held is not None:
             owner = self._owner(after)
             self._known[id(owner)] = ref(owner, partial(self._known.pop, id(owner))), now, where
+
+    def begin(self, array: Array) -> None:
+        """What has just been written has a history, which what was there before had not."""
+        owner = self._owner(array)
+        key = id(owner)
+        self.begun.setdefault(key, (ref(owner, partial(self.begun.pop, key)), of_contents.now))
+
+    def begins(self, array: Array) -> int:
+        """When that was; 0 where it never was."""
+        return self.begun.get(id(self._owner(array)), (None, 0))[1]
 
     def last(self, array: Array) -> int:
         """When the memory of ``array`` was last written; 0 where it never was."""

@@ -34,6 +34,7 @@ class _Held(Protocol):
     _record: Record | None
     _output: int
     _requires_grad: bool
+    _viewed: int
 
     @property
     def type(self) -> TensorType: ...
@@ -106,6 +107,26 @@ def lies_in_anothers(array: Array) -> bool:
 
 _BASE_ALONE = (lambda array: getrefcount(array.base))(np.empty((2, 2)).T)
 """What this number is where only the one array refers to the other."""
+
+
+def go_on(x: _Held, result: _Held) -> None:
+    """Give a tensor the history of a result that has been written into its memory."""
+    assert result._record is not None
+    result._record.made = changes.of_contents.now
+    if x._record is None:
+        changes.writes.begin(x._array)
+    x._record, x._output, x._requires_grad = result._record, result._output, True
+
+
+def check_views(name: str, inputs: Sequence[_Held]) -> None:
+    """Raise where an op would read a view as without history whose memory has got one since it was made."""
+    for x in inputs:
+        if x._viewed and not x._requires_grad and changes.writes.begins(x._array) >= x._viewed:
+            raise GradientError(
+                f"{name}: reads a view of type {x.type} of what had no history when the view was made, and has one "
+                f"since it was changed in place{changes.writes.where(x._array)}; make the view after the change, or "
+                f"read it under 'with lucid.no_grad():'"
+            )
 
 
 class _Gather(Generic[T]):

@@ -29,7 +29,7 @@ from .grad_mode import enable_grad
 from .grad_mode import is_grad_enabled as is_grad_enabled
 from .grad_mode import no_grad as no_grad
 from .history import Record as Record
-from .history import gradients_of, gradients_with_history, lies_in_anothers
+from .history import check_views, go_on, gradients_of, gradients_with_history, lies_in_anothers
 from .inplace import InPlace, check_result, check_writable, refuse_leaf, with_part
 from .numpy_protocol import NumPyProtocol
 from .printing import format_array
@@ -64,7 +64,7 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
         Element type. When omitted: that of an array; float32 for Python floats, int64 for ints.
     """
 
-    __slots__ = ("__weakref__", "_array", "_born", "_grad", "_output", "_record", "_requires_grad", "_type")
+    __slots__ = ("__weakref__", "_array", "_born", "_grad", "_output", "_record", "_requires_grad", "_type", "_viewed")
 
     def __init__(self, data: npt.ArrayLike | Tensor, requires_grad: bool = False, dtype: object = None) -> None:
         given = data.numpy() if isinstance(data, Tensor) else data
@@ -76,7 +76,7 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
         self._array = array
         self._type: TensorType | None = None
         self._record: Record | None = None
-        self._output = 0
+        self._output = self._viewed = 0
         trace = active_trace.get()
         self._born = 0 if trace is None else trace.serial
         self._grad: Tensor | None = None
@@ -100,7 +100,7 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
         tensor._record = record
         tensor._output = output
         tensor._requires_grad = record is not None
-        tensor._born = 0
+        tensor._born = tensor._viewed = 0
         tensor._grad = None
         return tensor
 
@@ -267,9 +267,7 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
         np.copyto(self._array, result._array)
         self.touch()
         if result._requires_grad:
-            assert result._record is not None
-            result._record.made = changes.of_contents.now
-            self._record, self._output, self._requires_grad = result._record, result._output, True
+            go_on(self, result)
         return self
 
     def _seen_as(self) -> Record | None:
@@ -425,12 +423,16 @@ def remember(
 ) -> tuple[Tensor, ...]:
     """Wrap the arrays an op has computed, with their history where it is wanted."""
     outputs = tuple(map(Tensor.made, arrays, types))
+    if changes.writes.begun and is_grad_enabled() and not isinstance(op.gradient, NoGradient):
+        check_views(op.name, inputs)
     wanted = True in [x._requires_grad for x in inputs] and is_grad_enabled()
     if wanted and not isinstance(op.gradient, NoGradient):
         record = Record.of(op, attrs, inputs, arrays, types)
         for index, tensor in enumerate(outputs):
             if is_float(types[index].dtype):
                 tensor._record, tensor._output, tensor._requires_grad = record, index, True
+    elif op.view and is_grad_enabled():
+        outputs[0]._viewed = changes.of_contents.now + 1
     return outputs
 
 

@@ -58,7 +58,7 @@ class TracedTensor(Tensor):
         self.seen = 0
         self._type = symbol.type
         self._record = None
-        self._born = -1
+        self._born, self._viewed = -1, 0
         self._requires_grad = is_float(symbol.type.dtype)
         self.grad = None
 

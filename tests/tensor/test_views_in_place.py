@@ -110,3 +110,31 @@ def test_a_copy_is_no_view() -> None:
     y[0].clone().mul_(2)
     y.sum().backward()
     np.testing.assert_array_equal(x.grad.numpy(), np.full((2, 3), 3))  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("view", [lambda x: x[0], lambda x: x.view(-1), lambda x: x.t()[1:]])
+@pytest.mark.parametrize("change", ["copy_", "item"])
+def test_a_view_from_before_there_was_history_is_not_read_as_if_there_were_none(view: Any, change: str) -> None:
+    """It would be a number to which no gradient flows."""
+    x, whole = lucid.ones(2, 3).requires_grad_(), lucid.zeros(2, 3)
+    part = view(whole)
+    assert part.sum().item() == 0
+    if change == "copy_":
+        whole.copy_(x * 2)
+    else:
+        whole[0] = x[0]
+    with pytest.raises(GradientError, match="make the view after the change"):
+        part * 3
+    with lucid.no_grad():
+        assert (part * 3).tolist() == (np.asarray(part) * 3).tolist()
+    (view(whole) * 3).sum().backward()
+    assert x.grad is not None
+
+
+def test_views_of_what_is_detached_are_read_after_a_change_with_history() -> None:
+    x, whole = lucid.ones(2, 3).requires_grad_(), lucid.zeros(2, 3)
+    whole[0] = x[0] * 2
+    assert (whole.detach()[0] * 3).tolist() == [6, 6, 6]
+    part = lucid.zeros(2, 3)[0]
+    part.add_(1)
+    assert (part * 3).tolist() == [3, 3, 3]
