@@ -395,3 +395,15 @@ def test_the_arguments_stand_in_pytorchs_order() -> None:
     np.testing.assert_array_equal(again.numpy(), values.numpy())
     assert inspect.signature(nn.MaxPool2d).parameters["stride"].default == 1
     assert nn.AvgPool2d(2, 2, 0, True, False, 3).divisor_override == 3
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 4, 4), (2, 64, 4, 4)])
+def test_a_column_of_taps_has_gradients_however_far_the_next_column_would_be(shape: tuple[int, ...]) -> None:
+    x = np.random.default_rng(0).standard_normal(shape[:1] + shape[2:] + shape[1:2])
+    pool, found = nn.MaxPool2d((2, 1), stride=1, dilation=(1, 65536)), []
+    for call in (nn.MaxPool2d((2, 1), stride=1), pool, lucid.compile(pool)):
+        image = lucid.tensor(x.transpose(0, 3, 1, 2)).requires_grad_()
+        (call(image) ** 2).sum().backward()
+        assert image.grad is not None
+        found.append(image.grad.numpy())
+    assert found[1].tolist() == found[2].tolist() == found[0].tolist()

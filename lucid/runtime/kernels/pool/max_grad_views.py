@@ -122,9 +122,12 @@ def find(winners: Winners, part: Part, room: Room) -> tuple[Array, Array | None]
     codes, (rows, down, right, places) = part.codes, room
     np.floor_divide(codes, winners.cols.kernel, out=rows)
     np.copyto(down, rows)
-    np.multiply(down, winners.down % REACH if down.dtype == SHORT else winners.down, out=down)
+    next_row, next_tap = winners.down, winners.right
+    if down.dtype == SHORT:  # a step that no tap takes may be farther than all of them are
+        next_row, next_tap = next_row % REACH, next_tap % REACH
+    np.multiply(down, next_row, out=down)
     np.copyto(right, codes)
-    np.multiply(right, winners.right, out=right)
+    np.multiply(right, next_tap, out=right)
     np.add(down, right, out=down)
     np.copyto(places, down)
     np.add(places, part.corners, out=places)
