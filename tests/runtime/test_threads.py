@@ -13,6 +13,7 @@ import pytest
 import threadpoolctl
 
 from lucid.errors import OptionError
+from lucid.runtime.workers import cores
 from lucid.runtime.workers.settings import get_num_threads, set_num_threads
 from lucid.runtime.workers.threads import ThreadPool
 
@@ -147,4 +148,21 @@ def test_what_is_over_is_not_held_by_threads_that_have_not_looked() -> None:
         del function
     assert [ref() for ref in functions] == [None] * 3
     gate.set()
+    pool.close()
+
+
+def test_threads_may_begin_while_others_are_kept_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = ThreadPool(2)
+    pool.run(lambda i: None, 2)
+    pool._workers.append(0)
+
+    def begin(task: int, where: object) -> None:
+        if len(pool._workers) < 9:
+            pool._workers.append(0)
+
+    monkeypatch.setattr(cores, "others", lambda: {0})
+    monkeypatch.setattr(os, "sched_setaffinity", begin)
+    done: list[int] = []
+    pool.run(done.append, 2)
+    assert sorted(done) == [0, 1]
     pool.close()

@@ -96,6 +96,6 @@ def keep_off(tasks: Iterable[int]) -> None:
     other core idle: a max pooling of 8 ms took as long on two threads as on one.
     """
     cores = others()
-    for task in tasks if cores else ():
+    for task in tuple(tasks) if cores else ():  # others may begin and end meanwhile
         with contextlib.suppress(OSError):  # it may just have ended
             os.sched_setaffinity(task, cores)
