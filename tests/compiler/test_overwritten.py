@@ -72,15 +72,15 @@ def test_gradients_are_those_of_the_eager_model(write: Callable[[Net, Any], None
     compiled = lucid.compile(other)
     x, again = Tensor(X, requires_grad=True), Tensor(X, requires_grad=True)
     wanted, got = eager(x), compiled(again)
-    np.testing.assert_allclose(got.numpy(), wanted.numpy(), rtol=1e-5)
+    np.testing.assert_allclose(got.numpy(), wanted.numpy(), rtol=1e-6)
     (wanted * wanted).sum().backward()
     (got * got).sum().backward()
-    np.testing.assert_allclose(again.grad.numpy(), x.grad.numpy(), rtol=1e-4)  # type: ignore[union-attr]
+    np.testing.assert_allclose(again.grad.numpy(), x.grad.numpy(), rtol=1e-6)  # type: ignore[union-attr]
     for (name, p), q in zip(eager.named_parameters(), other.parameters(), strict=True):
         assert p.grad is not None and q.grad is not None, name
-        np.testing.assert_allclose(q.grad.numpy(), p.grad.numpy(), rtol=1e-4, err_msg=name)
+        np.testing.assert_allclose(q.grad.numpy(), p.grad.numpy(), rtol=1e-6, err_msg=name)
     for name, value in eager.state_dict().items():
-        np.testing.assert_allclose(other.state_dict()[name].numpy(), value.numpy(), rtol=1e-5, err_msg=name)
+        np.testing.assert_allclose(other.state_dict()[name].numpy(), value.numpy(), rtol=1e-6, err_msg=name)
     for _ in range(2):  # nothing of the call before is left to go back through
         compiled(X).sum().backward()
     assert not other.kept.requires_grad

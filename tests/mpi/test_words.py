@@ -9,6 +9,7 @@ from time import monotonic
 
 import pytest
 
+from lucid.distributed import mpi
 from lucid.distributed.mpi import wait_for_reader
 
 
@@ -34,9 +35,13 @@ def test_for_a_while_only() -> None:
 
 
 @pytest.mark.parametrize("kind", ["file", "closed"])
-def test_what_nobody_reads_is_not(kind: str, tmp_path: Path) -> None:
-    file = os.open(tmp_path / "file", os.O_WRONLY | os.O_CREAT)
+def test_what_nobody_reads_is_not(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(mpi, "sleep", waits.append)
+    file = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
     os.write(file, b"x")
+    os.lseek(file, 0, os.SEEK_SET)  # what is behind would count as unread
     if kind == "closed":
         os.close(file)
-    wait_for_reader(file, 60.0)
+    wait_for_reader(file, 0.1)
+    assert not waits

@@ -229,7 +229,7 @@ def test_gradients_are_written(tmp_path: Path) -> None:
     for batch in (1, 3):
         x = lucid.randn(batch, 1, 8, 8)
         for found, wanted in zip(back(x), slope(x), strict=True):
-            np.testing.assert_allclose(found.numpy(), wanted.numpy(), rtol=1e-4, atol=1e-6)
+            np.testing.assert_allclose(found.numpy(), wanted.numpy(), rtol=1e-5, atol=1e-6)
 
 
 def test_odd_names_and_shapes(tmp_path: Path) -> None:

@@ -117,4 +117,5 @@ def test_a_step_normalises_as_the_eager_model_far_from_zero() -> None:
         step = lucid.compile_step(model, nn.MSELoss(), optim.SGD(model.parameters(), lr=0.1))
         losses = [float(step(x.astype(dtype), y.astype(dtype))) for _ in range(20)]
         found[dtype] = losses
-    np.testing.assert_allclose(found["float32"], found["float64"], rtol=1e-4)
+    # 4e-6 seen; what is a hundred deviations from zero is rounded by 6e-6 of one
+    np.testing.assert_allclose(found["float32"], found["float64"], rtol=2e-5)

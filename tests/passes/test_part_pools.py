@@ -92,7 +92,8 @@ def test_a_compiled_model_has_what_is_sooner(channels: int, pool: nn.Module, exa
         found = net(x).numpy()
         steps = {step.node.op for step in net.plan.steps}
     assert (MAX_POOL in steps) == parted
-    np.testing.assert_allclose(found, model(x).numpy(), rtol=1e-4, atol=1e-4)
+    # 1e-5 seen, of 2.4: minimal filtering adds up 576 products by sums and differences of them
+    np.testing.assert_allclose(found, model(x).numpy(), rtol=1e-5, atol=5e-5)
 
 
 def test_gradients_go_through_what_was_parted() -> None:
@@ -103,4 +104,5 @@ def test_gradients_go_through_what_was_parted() -> None:
         found = model[0].weight.grad.numpy()
     model.zero_grad()
     model(x).sum().backward()
-    np.testing.assert_allclose(found, model[0].weight.grad.numpy(), rtol=1e-3, atol=1e-3)
+    # 2.4e-4 seen, of 250: each is a sum over 3,000 places
+    np.testing.assert_allclose(found, model[0].weight.grad.numpy(), rtol=1e-5, atol=1e-3)
