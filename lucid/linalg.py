@@ -9,13 +9,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .base.absent import LINALG, face
-from .graph.ops import decompositions, determinant, diagonals, linalg, norms, products, solving
+from .graph.ops import decompositions, determinant, diagonals, linalg, products, solving, vector_norms
 from .graph.public import apart, flag, operand, public, string, tensor, whole
 from .tensor.tensor import Tensor
 
-norm: Callable[..., Tensor] = public(norms.norm_of_either, "norm", ord=None)
-vector_norm: Callable[..., Tensor] = public(norms.vector_norm, ord=None)
-matrix_norm: Callable[..., Tensor] = public(norms.matrix_norm, ord=None)
+norm: Callable[..., Tensor] = public(vector_norms.norm_of_either, "norm", ord=None)
+vector_norm: Callable[..., Tensor] = public(vector_norms.vector_norm, ord=None)
+matrix_norm: Callable[..., Tensor] = public(vector_norms.matrix_norm, ord=None)
 
 matmul: Callable[..., Tensor] = public(linalg.matmul)
 multi_dot: Callable[..., Tensor] = public(products.multi_dot)

@@ -29,11 +29,11 @@ from .archive import archive_bytes, archive_from_bytes, write_archive
 from .arguments import OF_TEXTS, Structure, arranged, flatten, likeness
 from .calls import Calls, Forward, OfTensors
 from .guards import Guards
+from .introspection import Inspectable
 from .options import Options
 from .record import Record, input_names, record
 from .specialization import Specialization
 from .staged import UntrueError
-from .told import Told
 
 exported = LazyModule("lucid.compiler.exported")
 
@@ -85,7 +85,7 @@ _LOADED = Guards((), (), -1)
 """The guards of a model from a file, which depends on nothing."""
 
 
-class CompiledModel(Told):
+class CompiledModel(Inspectable):
     """A model that runs as a NumPy program.
 
     It is a module itself, with the parameters, buffers, children and hooks of what was compiled under the same names,

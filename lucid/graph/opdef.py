@@ -258,7 +258,8 @@ class OpDef(Generic[A]):
     activation
         Unary and element-wise, and a layer may apply it to its own result.
     activates
-        It may end with an activation or have a floor: its attributes are :class:`~lucid.graph.ops.activated.Activated`.
+        It may end with an activation or have a floor: its attributes are an
+        :class:`~lucid.graph.ops.fused_activation.Activated`.
     convolution
         A convolution forward, alone or with what was fused into it. It runs with its result in either memory order.
     windowed

@@ -21,7 +21,6 @@ import numpy as np
 from ..base.arrays import Array
 from ..base.lazy import pathlib
 from ..errors import GraphError, LucidError, TraceError
-from .alike import Alike
 from .builder import Builder, printable, snake_case
 from .dims import Dim, SymDim, symbol
 from .ir import Origin, Value
@@ -30,6 +29,7 @@ from .operators import Operators
 from .ops.source import CONSTANT, INPUT, ConstantAttrs
 from .region import DEEPEST, Recorded, Region, read_inputs, with_inputs
 from .types import TensorType
+from .value_numbering import ValueNumbering
 
 _PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _COMMANDS = os.path.join(_PACKAGE, "cli", "")
@@ -106,7 +106,7 @@ class Tracer:
         self.depth: int = 0 if outer is None else outer.depth + 1
         self.scopes: list[str] = [] if outer is None else outer.scopes
         self.origin: Origin | None = None if outer is None else outer.origin
-        self._alike = Alike(builder)
+        self._alike = ValueNumbering(builder)
         self._sizes: dict[tuple[int, int], tuple[SymDim, Symbol]] = {}
         """By what computes them the sizes that data decides, and the scalars that say them."""
         self.captured: dict[Value, tuple[Symbol, Symbol]] = {}

@@ -28,10 +28,10 @@ from ..graph.types import DTYPES, TensorType, spec
 from ..nn.module import Module
 from ..nn.parameter import Parameter
 from ..tensor.tensor import Tensor
+from .gradients import slopes
 from .inputs import is_of_texts, known, shape_inputs
 from .names import identifier, numbered, path_of, state_of, symbol_of
 from .sizes import agreed, failed, symbols_of
-from .slopes import slopes
 
 M = TypeVar("M", AbstractTensor, TensorType)
 

@@ -15,8 +15,8 @@ from ..errors import FileError, OptionError
 from ..optim.lr_scheduler import ChainedScheduler
 from ..optim.plateau import ReduceLROnPlateau
 from ..optim.schedule import LRScheduler as Schedule
-from .fitting import as_state, checked, state_of
 from .run import Run
+from .state_check import as_state, checked, state_of
 
 
 class Callback:

@@ -13,7 +13,7 @@ from ..formats import serialize
 from ..formats.states import pack, unpack
 from ..graph.rng import current_keys
 from ..nn.module import Module
-from .fitting import Stateful, as_state, checked, state_of
+from .state_check import Stateful, as_state, checked, state_of
 
 VERSION = 1
 """Of the state in the file; the file itself is a ``.lucid`` one without graphs."""

@@ -23,6 +23,7 @@ from ..optim.swa_utils import AveragedModel
 from ..tensor.grad_mode import no_grad
 from ..tensor.tensor import Tensor
 from .callbacks import Callback, LRScheduler
+from .group import InGroup
 from .history import History
 from .metrics import Average, Function, Metric, as_metrics, size_of
 from .run import Run
@@ -38,7 +39,6 @@ from .step import (
     split,
     step_of,
 )
-from .together import Together
 
 Metrics: TypeAlias = "Sequence[Metric | Function] | dict[str, Metric | Function] | Metric"
 
@@ -100,7 +100,7 @@ def fit(
     )  # fmt: skip
     run.accumulated, run.average = sums if accumulate > 1 else None, average
     with _modes(model):
-        _Trained(run, step, forward_of(model, compiled), validation, Together(group, run, progress)).run_all(resume)
+        _Trained(run, step, forward_of(model, compiled), validation, InGroup(group, run, progress)).run_all(resume)
     return run.history
 
 
@@ -139,7 +139,7 @@ class _Trained:
     """A run and what it takes."""
 
     def __init__(
-        self, run: Run, step: Step, forward: Forward, validation: Iterable[object] | None, together: Together
+        self, run: Run, step: Step, forward: Forward, validation: Iterable[object] | None, together: InGroup
     ) -> None:
         self.run, self.step, self.forward, self.validation = run, step, forward, validation
         self.shown = together.shown

@@ -14,9 +14,9 @@ from ..graph.rng import current_keys
 from ..nn.module import Module
 from ..optim.optimizer import Optimizer
 from .checkpoint import put_back, read, save_checkpoint
-from .fitting import Stateful
 from .history import History
 from .metrics import Average, Metric
+from .state_check import Stateful
 
 _FIELDS = {"epoch", "batch", "stopped", "history", "metrics", "callbacks"}
 _OPTIONAL = {"accumulated": "accumulate", "average": "average"}

@@ -8,9 +8,9 @@ from typing import TypeVar
 from ...errors import GraphError, ShapeError
 from ..opdef import AbstractTensor, Attrs, NoAttrs, OpDef, apply, apply_all, attributes, register
 from ..types import TensorType
-from .activated import activation_op, check_activation, check_floor
 from .conv import CONV, ConvAttrs
 from .elementwise import MAXIMUM
+from .fused_activation import activation_op, check_activation, check_floor
 from .pool import MAX_POOL, MaxPoolAttrs
 
 SIMPLE = (None, "Relu", "Clip")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from ..opdef import AbstractTensor, Attrs, NoAttrs, OpDef, apply, attributes, register
 from ..types import TensorType
-from .activated import activation_op, check_activation, check_floor
 from .elementwise import MAXIMUM
+from .fused_activation import activation_op, check_activation, check_floor
 from .linalg import LINEAR
 
 
 @attributes
 class FusedLinearAttrs(Attrs):
-    """What follows the product: see :class:`~lucid.graph.ops.activated.Activated`."""
+    """What follows the product: see :class:`~lucid.graph.ops.fused_activation.Activated`."""
 
     activation: str | None = None
     activation_attrs: Attrs = NoAttrs()

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from ....graph.ir import Node
 from ....graph.opdef import Attrs, NoAttrs, OpDef
-from ....graph.ops.activated import activation_op
 from ....graph.ops.conv_pool import bias_and_residual
+from ....graph.ops.fused_activation import activation_op
 from ....graph.ops.pool import MaxPoolAttrs
 from ....graph.types import DType, TensorType
 from ...planning.phase import Phase

@@ -1,4 +1,4 @@
-"""What a compiled model tells of itself: what it takes, what it became, how it runs and what that costs."""
+"""What can be asked of a compiled model: what it takes, its graphs, its plan, its source, and what it costs."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from .specialization import Specialization
 report = LazyModule("lucid.report")
 
 
-class Told(Module):
-    """A compiled model, as far as it tells of itself.
+class Inspectable(Module):
+    """The part of a compiled model that can be inspected: graphs, plan, source, pictures and profiles.
 
     Attributes
     ----------

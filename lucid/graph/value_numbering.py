@@ -1,4 +1,4 @@
-"""Which nodes of a graph under construction compute the same."""
+"""Value numbering: which nodes of a graph under construction compute the same."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from .ir import Node
 from .region import signs
 
 
-class Alike:
-    """Numbers for the nodes that a builder has: those that compute the same from the same have one number.
+class ValueNumbering:
+    """Numbers the nodes of a builder, so that nodes that compute the same thing from the same operands share a number.
 
-    What is asked of one graph again and again takes no more time than once.
+    Numbers are kept: asking again costs nothing, and each new node is looked at once.
     """
 
     def __init__(self, builder: Builder) -> None:

@@ -16,7 +16,7 @@ from .progress import display
 from .run import Run
 
 
-class Together:
+class InGroup:
     """What an epoch has to do with the other ranks; nothing where there is no group."""
 
     def __init__(self, group: Group | None, run: Run, progress: bool) -> None:
