@@ -10,14 +10,14 @@ import numpy as np
 from ..base.checks import check_device, is_device
 from ..errors import OptionError
 from .dims import SymDim
-from .mathematics import Mathematics
+from .math_methods import MathMethods
 from .opdef import AbstractTensor
 from .ops import bounds, composite, diagonals, indexing, linalg, reduce, repeats, slices, subscript
 from .ops import elementwise as ew
 from .ops import norm as normal
 from .ops import shape as sh
 from .public import apart, filling, operand, order, public, tensor
-from .selecting import Selecting
+from .selection_methods import SelectionMethods
 from .types import DTYPES, DType, is_float
 
 S = TypeVar("S", bound="Operators[Any]")
@@ -49,7 +49,7 @@ def _applied(function: Callable[..., object], a: object, b: object, other: objec
     return function(a, b)  # which says what an operand is
 
 
-class Operators(Selecting[R], Mathematics[R]):
+class Operators(SelectionMethods[R], MathMethods[R]):
     """PyTorch's names for the ops, as methods. Shapes broadcast as in NumPy, dtypes promote as in PyTorch.
 
     ``R`` is what an operation gives: an eager tensor for tensors, a symbol for symbols.

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from ..base.checks import flag, number
 from ..errors import OptionError, ShapeError
-from ..graph import mathematics, selecting
-from ..graph.mathematics import Mathematics
+from ..graph import math_methods, selection_methods
+from ..graph.math_methods import MathMethods
 from ..graph.ops import bounds, composite, diagonals, indexing, linalg, nonelementary, reduce, repeats, slices, stacks
 from ..graph.ops import elementwise as ew
 from ..graph.ops import norm as normal
@@ -21,7 +21,7 @@ from ..graph.ops import random as draws
 from ..graph.ops import shape as sh
 from ..graph.ops.einsum import einsum as _einsum
 from ..graph.public import apart, filling, operand, order, public, tensor, whole
-from ..graph.selecting import Selecting
+from ..graph.selection_methods import SelectionMethods
 from ..graph.trace import active_trace
 from ..graph.types import is_float
 from .tensor import Tensor
@@ -177,7 +177,7 @@ split, chunk, unbind = public(slices.split), public(slices.chunk), public(slices
 tril, triu = _face(diagonals.tril), _face(diagonals.triu)
 clone, detach = _face(composite.clone), _face(composite.detach)
 
-_methods = vars(Selecting).__getitem__
+_methods = vars(SelectionMethods).__getitem__
 topk, sort, argsort, median = map(_methods, ("topk", "sort", "argsort", "median"))
 nonzero, argwhere, masked_select = map(_methods, ("nonzero", "argwhere", "masked_select"))
 unique, bincount = map(_methods, ("unique", "bincount"))
@@ -186,10 +186,14 @@ index_add, index_copy, index_fill = map(_methods, ("index_add", "index_copy", "i
 index_put, masked_scatter, kthvalue = map(_methods, ("index_put", "masked_scatter", "kthvalue"))
 take, select, diff, rot90, multinomial = map(_methods, ("take", "select", "diff", "rot90", "multinomial"))
 tensor_split, hsplit, vsplit, dsplit = map(_methods, ("tensor_split", "hsplit", "vsplit", "dsplit"))
-cdist, broadcast_tensors, cartesian_prod = selecting.cdist, selecting.broadcast_tensors, selecting.cartesian_prod
-searchsorted, bucketize, isin = selecting.searchsorted, selecting.bucketize, selecting.isin
+cdist, broadcast_tensors, cartesian_prod = (
+    selection_methods.cdist,
+    selection_methods.broadcast_tensors,
+    selection_methods.cartesian_prod,
+)
+searchsorted, bucketize, isin = selection_methods.searchsorted, selection_methods.bucketize, selection_methods.isin
 
-_methods = vars(Mathematics).__getitem__
+_methods = vars(MathMethods).__getitem__
 trunc, asin, acos, atan, atan2 = map(_methods, ("trunc", "asin", "acos", "atan", "atan2"))
 arcsin, arccos, arctan, arctan2, fix = asin, acos, atan, atan2, trunc
 sinh, cosh, asinh, acosh, atanh = map(_methods, ("sinh", "cosh", "asinh", "acosh", "atanh"))
@@ -209,9 +213,9 @@ inner, vdot, kron, dist, cross = map(_methods, ("inner", "vdot", "kron", "dist",
 diag, diagonal, diag_embed, trace = map(_methods, ("diag", "diagonal", "diag_embed", "trace"))
 det, logdet, slogdet, inverse = map(_methods, ("det", "logdet", "slogdet", "inverse"))
 cholesky, matrix_power = map(_methods, ("cholesky", "matrix_power"))
-var_mean, std_mean, meshgrid = mathematics.var_mean, mathematics.std_mean, mathematics.meshgrid
-block_diag, tensordot, chain_matmul = mathematics.block_diag, mathematics.tensordot, mathematics.chain_matmul
-trapezoid = trapz = mathematics.trapezoid
+var_mean, std_mean, meshgrid = math_methods.var_mean, math_methods.std_mean, math_methods.meshgrid
+block_diag, tensordot, chain_matmul = math_methods.block_diag, math_methods.tensordot, math_methods.chain_matmul
+trapezoid = trapz = math_methods.trapezoid
 
 norm: Callable[..., Tensor] = public(composite.norm, p=order)
 

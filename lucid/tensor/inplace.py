@@ -17,8 +17,8 @@ import numpy as np
 from ..base.arrays import Array
 from ..errors import DTypeError, GradientError, LucidError, OptionError, ShapeError
 from ..graph.opdef import AbstractTensor, Attrs, OpDef, apply
+from ..graph.ops.data_dependent import known
 from ..graph.ops.elementwise import where
-from ..graph.ops.found import known
 from ..graph.ops.indexing import index_with
 from ..graph.ops.promotion import cast
 from ..graph.ops.put import counted, put

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import GradientError, OptionError, TraceError
-from ..graph import mathematics, selecting
-from ..graph.mathematics import Mathematics
+from ..graph import math_methods, selection_methods
+from ..graph.math_methods import MathMethods
 from ..graph.opdef import AbstractTensor
 from ..graph.ops import (
     bounds,
@@ -38,7 +38,7 @@ from ..graph.ops.einsum import einsum
 from ..graph.ops.repeats import repeat_interleave
 from ..graph.ops.source import full
 from ..graph.public import public, scalar, tensor
-from ..graph.selecting import Selecting
+from ..graph.selection_methods import SelectionMethods
 from ..graph.trace import active_trace, user_location
 from ..graph.types import Axes, DType, float64, is_float
 
@@ -261,9 +261,9 @@ def _filled(value: Any) -> Function:
 
 _concat, _stack = public(sh.concat), public(sh.stack)
 _choice, _product = public(ew.where), public(linalg.outer)
-_numbered, _differences = vars(Mathematics)["nan_to_num"], vars(Selecting)["diff"]
+_numbered, _differences = vars(MathMethods)["nan_to_num"], vars(SelectionMethods)["diff"]
 _among, _search, _area, _tensordot = (
-    selecting.isin, selecting.searchsorted, mathematics.trapezoid, mathematics.tensordot,
+    selection_methods.isin, selection_methods.searchsorted, math_methods.trapezoid, math_methods.tensordot,
 )  # fmt: skip
 
 _FUNCTIONS: Mapping[str, Function] = {

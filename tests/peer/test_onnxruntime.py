@@ -20,7 +20,7 @@ import lucid
 from lucid import Tensor, models, nn
 from lucid.graph.opdef import apply
 from lucid.graph.ops import conv, indexing, pool
-from lucid.graph.ops.found import suppressed
+from lucid.graph.ops.data_dependent import suppressed
 from lucid.models.resnet import BasicBlock
 from lucid.nn import functional as F
 

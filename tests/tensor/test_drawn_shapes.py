@@ -29,8 +29,8 @@ from lucid.tensor.creation import manual_seed
 from ..draws import (
     attention,
     control,
+    data_dependent,
     elementwise,
-    found,
     moves,
     recurrent,
     reductions,
@@ -44,7 +44,19 @@ from ..op_checks import assert_all_close, channels_last, run_compiled, trace, tr
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
-_FAMILIES = (attention, control, elementwise, found, moves, recurrent, reductions, resize, sequences, trees, windows)
+_FAMILIES = (
+    attention,
+    control,
+    elementwise,
+    data_dependent,
+    moves,
+    recurrent,
+    reductions,
+    resize,
+    sequences,
+    trees,
+    windows,
+)
 DRAWS: dict[OpDef, Strategy] = {op: drawn for family in _FAMILIES for op, drawn in family.DRAWS.items()}
 EXACT = elementwise.EXACT | moves.EXACT
 

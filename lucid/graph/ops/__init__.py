@@ -9,13 +9,13 @@ from . import control as control
 from . import conv as conv
 from . import conv_pool as conv_pool
 from . import ctc as ctc
+from . import data_dependent as data_dependent
 from . import decompositions as decompositions
 from . import determinant as determinant
 from . import einsum as einsum
 from . import elementwise as elementwise
 from . import exchange as exchange
 from . import expect as expect
-from . import found as found
 from . import fused as fused
 from . import fused_linear as fused_linear
 from . import indexing as indexing

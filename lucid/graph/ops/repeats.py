@@ -10,8 +10,8 @@ from ..dims import Dim, as_dim
 from ..opdef import AbstractTensor
 from ..types import int64
 from .composite import all_, eq
+from .data_dependent import known
 from .expect import expect
-from .found import known
 from .indexing import index_select
 from .promotion import cast
 from .put import counted

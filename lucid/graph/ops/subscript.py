@@ -18,7 +18,7 @@ from ..assume import is_at_least
 from ..dims import Dim, SymDim, as_dim
 from ..opdef import AbstractTensor, T
 from ..types import Shape, bool_, format_shape
-from .found import cut_short, indices
+from .data_dependent import cut_short, indices
 from .indexing import index_with
 from .shape import reshape
 from .slices import take_slice

@@ -4,12 +4,12 @@ from . import attention as attention
 from . import control as control
 from . import conv as conv
 from . import ctc as ctc
+from . import data_dependent as data_dependent
 from . import decompositions as decompositions
 from . import determinant as determinant
 from . import elementwise as elementwise
 from . import exchange as exchange
 from . import expect as expect
-from . import found as found
 from . import fused as fused
 from . import indexing as indexing
 from . import linear as linear

@@ -1,8 +1,8 @@
 """The operators of ONNX that are known, by family. Importing this package registers them."""
 
 from . import attention as attention
-from . import chosen as chosen
 from . import control as control
+from . import data_dependent as data_dependent
 from . import elementwise as elementwise
 from . import encoders as encoders
 from . import images as images

@@ -11,7 +11,7 @@ from ....errors import GraphError
 from ....graph.assume import is_at_least
 from ....graph.dims import Dim
 from ....graph.opdef import AbstractTensor, apply
-from ....graph.ops import found, indexing, put, shape
+from ....graph.ops import data_dependent, indexing, put, shape
 from ....graph.ops.composite import eq, ge, le
 from ....graph.ops.elementwise import add, remainder, where
 from ....graph.ops.promotion import cast
@@ -164,10 +164,10 @@ def trilu(call: Call, x: Value, k: Value = None) -> AbstractTensor:
 @converter("TopK", host=(1,))
 def top_k(call: Call, x: Value, k: Value = None) -> Sequence[AbstractTensor]:
     data, axis, largest = call.tensor(x), call.attribute("axis", -1), bool(call.attribute("largest", 1))
-    if isinstance(k, AbstractTensor) and found.known(k) is None:
+    if isinstance(k, AbstractTensor) and data_dependent.known(k) is None:
         axis = shape.normal_axis("TopK", axis, data.type.rank)
         wanted: AbstractTensor = cast(shape.reshape(k, ()), int64)
         every = in_order(data, data.type.shape[axis], axis, largest)
-        return [found.taken(one, wanted, axis) for one in every]
+        return [data_dependent.taken(one, wanted, axis) for one in every]
     (count,) = (call.required("k"),) if k is None else call.dims(k, "how many are wanted")
     return in_order(data, count, axis, largest)

@@ -10,7 +10,7 @@ from ....base.texts import as_texts
 from ....errors import GraphError
 from ....graph.dims import Dim
 from ....graph.opdef import AbstractTensor
-from ....graph.ops import found, indexing, shape, slices
+from ....graph.ops import data_dependent, indexing, shape, slices
 from ....graph.ops.composite import eq, lt
 from ....graph.ops.elementwise import remainder, where
 from ....graph.ops.pad import pad as pad_with
@@ -130,9 +130,11 @@ def slice_(
     x = call.tensor(x)
     first = tuple(call.required("starts")) if starts is None else call.dims(starts, "the starts")
     along = axes_of(call, axes) or tuple(range(len(first)))
-    if isinstance(ends, AbstractTensor) and found.known(ends) is None and steps is None:
+    if isinstance(ends, AbstractTensor) and data_dependent.known(ends) is None and steps is None:
         for i, axis in enumerate(along):
-            x = found.cut_short(x, cast(shape.reshape(slices.piece(ends, 0, i, 1), ()), int64), axis % x.type.rank)
+            x = data_dependent.cut_short(
+                x, cast(shape.reshape(slices.piece(ends, 0, i, 1), ()), int64), axis % x.type.rank
+            )
         ends = np.full(len(along), 1 << 40)
     last = tuple(call.required("ends")) if ends is None else call.dims(ends, "the ends")
     by = call.ints(steps, "the steps") if steps is not None else (1,) * len(along)

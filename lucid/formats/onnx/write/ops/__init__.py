@@ -2,8 +2,8 @@
 
 from . import attention as attention
 from . import control as control
+from . import data_dependent as data_dependent
 from . import elementwise as elementwise
-from . import found as found
 from . import images as images
 from . import indexing as indexing
 from . import moves as moves

@@ -18,7 +18,7 @@ from lucid.graph.builder import Builder
 from lucid.graph.dims import symbol
 from lucid.graph.ir import Value
 from lucid.graph.opdef import apply
-from lucid.graph.ops.found import FOUND, FoundAttrs
+from lucid.graph.ops.data_dependent import FOUND, FoundAttrs
 from lucid.graph.ops.source import FULL, FullAttrs
 from lucid.graph.trace import Tracer
 from lucid.graph.types import int64

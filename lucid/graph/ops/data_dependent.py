@@ -1,7 +1,7 @@
-"""Sizes that data decides: what is found is padded to as much as there can be, and then the first of it are taken.
+"""Ops with data-dependent sizes: results are padded to the largest size possible, then the valid part is taken.
 
-All types are known beforehand but for one thing: a size that is found is a symbol, and a scalar of the graph says which
-number it is (see :mod:`lucid.graph.stages`).
+So all types are static, with one exception: a size that data decides is a symbol, whose value a scalar of the graph
+gives (see :mod:`lucid.graph.stages`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import numpy as np
 
 from ...base.arrays import Array
 from ...errors import DTypeError, GraphError, ShapeError, TraceError
-from .. import finding
 from ..dims import Dim, SymDim
 from ..opdef import (
     NO_GRADIENT,
@@ -27,6 +26,7 @@ from ..opdef import (
     register,
 )
 from ..types import TensorType, int64, is_float
+from ..unique import unique_elements
 from .bounds import clip
 from .composite import ge, movedim
 from .elementwise import minimum, where
@@ -161,7 +161,7 @@ def different(
     """The different elements, or slices along ``axis``; where the first of each is; which each is; how many of each."""
     array = known(x)
     if array is not None:
-        return tuple(x.constant(one) for one in finding.different(array, axis, ordered, nan_alike))
+        return tuple(x.constant(one) for one in unique_elements(array, axis, ordered, nan_alike))
     values, first, inverse, counts, count = apply_all(UNIQUE, UniqueAttrs(axis, ordered, nan_alike), x)
     values, first, counts = (found(one, count) for one in (values, first, counts))
     return movedim(values, 0, axis) if axis else values, first, inverse, counts

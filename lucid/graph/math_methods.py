@@ -1,4 +1,4 @@
-"""The methods that compute what mathematics has a name for; also the functions of the same names."""
+"""Tensor methods of mathematics and statistics, and the functions of the same names."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ G = TypeVar("G")
 Method: TypeAlias = "Callable[..., G]"
 
 
-class Mathematics(AbstractTensor, Generic[R]):
+class MathMethods(AbstractTensor, Generic[R]):
     """What tensors and symbols have of special functions, statistics, products and diagonals."""
 
     __slots__ = ()

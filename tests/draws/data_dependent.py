@@ -1,4 +1,4 @@
-"""What finds as much as data says."""
+"""Draws for the ops with data-dependent sizes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ import numpy as np
 from hypothesis import strategies as st
 
 from lucid.graph.opdef import NoAttrs, OpDef
-from lucid.graph.ops.found import FOUND, NONZERO, SUPPRESSION, UNIQUE, FoundAttrs, SuppressionAttrs, UniqueAttrs
+from lucid.graph.ops.data_dependent import (
+    FOUND,
+    NONZERO,
+    SUPPRESSION,
+    UNIQUE,
+    FoundAttrs,
+    SuppressionAttrs,
+    UniqueAttrs,
+)
 
 from .arrays import GENERATORS, Draw, Drawn, Strategy, dtypes, shapes, values
 

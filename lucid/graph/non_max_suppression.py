@@ -1,4 +1,4 @@
-"""Which of boxes that overlap are left, on arrays: kernels ask, and an importer where everything is known beforehand.
+"""Non-maximum suppression on arrays: for kernels, and for importers where the boxes are already known.
 
 All classes go together, in rounds: each takes the next few boxes of every class, drops those that one which was kept
 hides, and then those that one among them does.

@@ -1,4 +1,4 @@
-"""The methods by which elements are put in order, chosen and put somewhere; also the functions of the same names."""
+"""Tensor methods that sort, search, select and scatter elements, and the functions of the same names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Generic, TypeAlias, TypeVar
 
 from .opdef import AbstractTensor
-from .ops import distance, fresh, parts, placing, sampling, searching, selection, sorting
+from .ops import distance, fresh, nonzero_unique, parts, placing, sampling, searching, sorting
 from .ops import scatter as places
 from .public import apart, flag, index, operand, public, scalar, sequence, size, string, tensor, whole
 
@@ -15,7 +15,7 @@ G = TypeVar("G")
 Method: TypeAlias = "Callable[..., G]"
 
 
-class Selecting(AbstractTensor, Generic[R]):
+class SelectionMethods(AbstractTensor, Generic[R]):
     """What tensors and symbols have beside their arithmetic."""
 
     __slots__ = ()
@@ -24,11 +24,13 @@ class Selecting(AbstractTensor, Generic[R]):
     sort: Method[sorting.Ordered] = public(sorting.sort, descending=flag, stable=flag)
     argsort: Method[R] = public(sorting.argsort, descending=flag, stable=flag)
     median: Method[R | sorting.Ordered] = public(sorting.median)
-    nonzero: Method[R | tuple[R, ...]] = public(selection.nonzero, as_tuple=flag)
-    argwhere: Method[R] = public(selection.argwhere)
-    masked_select: Method[R] = public(selection.masked_select)
-    unique: Method[R | tuple[R, ...]] = public(selection.unique, sorted=flag, return_inverse=flag, return_counts=flag)
-    bincount: Method[R] = public(selection.bincount, x=index, weights=tensor, minlength=None)
+    nonzero: Method[R | tuple[R, ...]] = public(nonzero_unique.nonzero, as_tuple=flag)
+    argwhere: Method[R] = public(nonzero_unique.argwhere)
+    masked_select: Method[R] = public(nonzero_unique.masked_select)
+    unique: Method[R | tuple[R, ...]] = public(
+        nonzero_unique.unique, sorted=flag, return_inverse=flag, return_counts=flag
+    )
+    bincount: Method[R] = public(nonzero_unique.bincount, x=index, weights=tensor, minlength=None)
 
     multinomial: Method[R] = public(sampling.multinomial, num_samples=whole, replacement=flag)
 

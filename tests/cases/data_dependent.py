@@ -1,4 +1,4 @@
-"""Rows of what finds as much as data says: padded, so that its shapes are known."""
+"""Rows of the ops with data-dependent sizes: padded, so that their shapes are known."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lucid.graph.opdef import NoAttrs, apply, apply_all
-from lucid.graph.ops import found
+from lucid.graph.ops import data_dependent as ops
 
 from .case import Case
 from .shape import Make, normal
@@ -18,13 +18,13 @@ def _of(*arrays: Any) -> Make:
 
 
 def _places(label: str, make: Make) -> Case:
-    return Case(f"nonzero-{label}", lambda x: apply_all(found.NONZERO, NoAttrs(), x), make, gradient=False,
+    return Case(f"nonzero-{label}", lambda x: apply_all(ops.NONZERO, NoAttrs(), x), make, gradient=False,
                 ops=("NonZero",))  # fmt: skip
 
 
 def _unique(label: str, make: Make, axis: int | None = None, ordered: bool = True, nan: bool = True) -> Case:
-    attrs = found.UniqueAttrs(axis, ordered, nan)
-    return Case(f"unique-{label}", lambda x: apply_all(found.UNIQUE, attrs, x), make, gradient=False, ops=("Unique",))
+    attrs = ops.UniqueAttrs(axis, ordered, nan)
+    return Case(f"unique-{label}", lambda x: apply_all(ops.UNIQUE, attrs, x), make, gradient=False, ops=("Unique",))
 
 
 def _boxes(label: str, shape: tuple[int, int, int], wanted: int, least: float | None = None, nan: bool = False,
@@ -41,15 +41,15 @@ def _boxes(label: str, shape: tuple[int, int, int], wanted: int, least: float | 
         limits = np.asarray(0.3, dtype), *([] if least is None else [np.asarray(least, dtype)])
         return boxes.astype(dtype), scores, np.asarray(wanted), *limits
 
-    made = found.SuppressionAttrs(**{"most": count, **attrs})
-    return Case(f"suppression-{label}", lambda *given: apply_all(found.SUPPRESSION, made, *given), make,
+    made = ops.SuppressionAttrs(**{"most": count, **attrs})
+    return Case(f"suppression-{label}", lambda *given: apply_all(ops.SUPPRESSION, made, *given), make,
                 gradient=False, ops=("NonMaxSuppression",), tags=frozenset({"static"}))  # fmt: skip
 
 
 _REPEATED = np.array([[2.0, 1.0, 2.0], [2.0, 1.0, 2.0], [-1.0, 1.0, np.nan], [2.0, 1.0, -0.0]])
 
 CASES = [
-    Case("found", lambda x: apply(found.FOUND, found.FoundAttrs(2), x, x.constant(np.asarray(2))), normal((5, 3)),
+    Case("found", lambda x: apply(ops.FOUND, ops.FoundAttrs(2), x, x.constant(np.asarray(2))), normal((5, 3)),
          lambda torch, x: x[:2], ops=("Found",)),
     _places("matrix", _of([[0.0, 1.5], [-0.0, np.nan], [2.0, 0.0]])),
     _places("bools", _of(np.arange(24).reshape(2, 3, 4) % 5 == 0)),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lucid.graph import boxes as module
-from lucid.graph.boxes import best_boxes
-from lucid.graph.ops.found import SuppressionAttrs
-from lucid.reference.found import suppression
+from lucid.graph import non_max_suppression as module
+from lucid.graph.non_max_suppression import best_boxes
+from lucid.graph.ops.data_dependent import SuppressionAttrs
+from lucid.reference.data_dependent import suppression
 
 
 def _check(seed: int, images: int, classes: int, count: int) -> int:

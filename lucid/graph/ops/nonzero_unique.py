@@ -1,4 +1,4 @@
-"""What is chosen by data, so that how much there is of it is known only when the data is."""
+"""``nonzero``, ``masked_select``, ``unique`` and ``bincount``, whose results have data-dependent sizes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ...base.checks import integer
 from ...errors import DTypeError, OptionError, ShapeError
 from ..opdef import AbstractTensor, apply
 from ..types import bool_, broadcast_shapes, is_float
-from .found import different, indices, places
+from .data_dependent import different, indices, places
 from .indexing import INDEX_ADD, IndexAddAttrs, concrete_array, index_with
 from .shape import expand, normal_axis, reshape
 

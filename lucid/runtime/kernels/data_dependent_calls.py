@@ -1,12 +1,12 @@
-"""What programs call to find as much as data says: it fills the first rows, the others are zeros."""
+"""What programs call for ops with data-dependent sizes: results fill the first rows, the others are zeros."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ...base.arrays import Array
-from ...graph import finding
-from ...graph.boxes import best_boxes
+from ...graph.non_max_suppression import best_boxes
+from ...graph.unique import unique_elements
 
 
 def nonzero_places(x: Array, places: Array) -> int:
@@ -19,8 +19,8 @@ def nonzero_places(x: Array, places: Array) -> int:
 
 
 def different_first(x: Array, axis: int | None, ordered: bool, nan_alike: bool, *outs: Array | None) -> None:
-    """The different elements or slices, and what is told of them (see :data:`lucid.graph.ops.found.UNIQUE`)."""
-    values, *told = finding.different(x, axis, ordered, nan_alike)
+    """What :data:`lucid.graph.ops.data_dependent.UNIQUE` gives, each in its array, if that is asked for."""
+    values, *told = unique_elements(x, axis, ordered, nan_alike)
     rows = np.moveaxis(values, axis or 0, 0)
     for out, found in zip(outs, (rows, *told, np.asarray(len(rows))), strict=True):
         _fill(out, found)
@@ -30,7 +30,7 @@ def suppressed(
     rows: Array | None, count: Array | None, centred: bool, bound: int, boxes: Array, scores: Array,
     most: Array, overlap: Array, least: Array | None = None,
 ) -> None:  # fmt: skip
-    """The boxes of the highest scores (see :func:`lucid.graph.boxes.best_boxes`)."""
+    """The boxes of the highest scores (see :func:`lucid.graph.non_max_suppression.best_boxes`)."""
     lowest = None if least is None else float(least)
     found = best_boxes(boxes, scores, min(int(most), bound), float(overlap), lowest, centred)
     _fill(rows, found)

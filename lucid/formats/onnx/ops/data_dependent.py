@@ -1,7 +1,7 @@
-"""Operators that choose so many elements as data says: NonZero, Unique, Compress, NonMaxSuppression.
+"""Operators with data-dependent sizes: NonZero, Unique, Compress, NonMaxSuppression.
 
 What is known while the model is built is computed then. Otherwise how much is chosen is a size that data decides (see
-:mod:`lucid.graph.ops.found`).
+:mod:`lucid.graph.ops.data_dependent`).
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ....graph import finding
-from ....graph.boxes import best_boxes
+from ....graph.non_max_suppression import best_boxes
 from ....graph.opdef import AbstractTensor
-from ....graph.ops import found, indexing, shape
+from ....graph.ops import data_dependent, indexing, shape
+from ....graph.unique import unique_elements
 from ..host import evaluated
 from ..model import Array, NodeDef
 from ..registry import Call, Value, converter, is_host, is_symbolic
@@ -26,7 +26,7 @@ def known_nonzero(node: NodeDef, x: Array) -> Array:
 
 @evaluated("Unique")
 def known_unique(node: NodeDef, x: Array) -> list[Array]:
-    return [*finding.different(x, node.attributes.get("axis"), bool(node.attributes.get("sorted", 1)))]
+    return [*unique_elements(x, node.attributes.get("axis"), bool(node.attributes.get("sorted", 1)))]
 
 
 @evaluated("NonMaxSuppression")
@@ -42,14 +42,14 @@ def known_suppression(
 @converter("NonZero")
 def nonzero(call: Call, x: Value) -> AbstractTensor:
     values = call.tensor(x)
-    return shape.permute(found.places(values if values.type.rank else shape.reshape(values, (1,))), (1, 0))
+    return shape.permute(data_dependent.places(values if values.type.rank else shape.reshape(values, (1,))), (1, 0))
 
 
 @converter("Unique")
 def unique(call: Call, x: Value) -> Sequence[AbstractTensor]:
     values, axis = call.tensor(x), call.attribute("axis")
     axis = None if axis is None else shape.normal_axis("Unique", axis, values.type.rank)
-    return found.different(values, axis, bool(call.attribute("sorted", 1)))
+    return data_dependent.different(values, axis, bool(call.attribute("sorted", 1)))
 
 
 @converter("NonMaxSuppression")
@@ -61,7 +61,7 @@ def non_max_suppression(
     bound = int(call.scalar(limits[0], "the most boxes")) if known else None
     scalars = [shape.reshape(call.tensor(one), ()) for one in (*limits, *([] if least is None else [least]))]
     centred = bool(call.attribute("center_point_box", 0))
-    return found.suppressed(call.tensor(boxes), call.tensor(scores), *scalars, bound=bound, centred=centred)
+    return data_dependent.suppressed(call.tensor(boxes), call.tensor(scores), *scalars, bound=bound, centred=centred)
 
 
 @converter("Compress", moves=(0,))
@@ -70,5 +70,5 @@ def compress(call: Call, x: Value, condition: Value) -> AbstractTensor:
     if is_host(condition) and not is_symbolic(condition):
         chosen = values.constant(np.flatnonzero(condition))
     else:
-        (chosen,) = found.indices(call.tensor(condition))
+        (chosen,) = data_dependent.indices(call.tensor(condition))
     return indexing.index_select(shape.flatten(values) if axis is None else values, axis or 0, chosen)

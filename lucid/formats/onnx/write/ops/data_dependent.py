@@ -1,11 +1,11 @@
-"""Sizes that data decides. Ops of Lucid give as much as there can be, and how much there is; ONNX gives just that."""
+"""Data-dependent sizes. Lucid's ops return a padded result and its valid size; ONNX's return the valid part alone."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from .....graph.dims import Dim
-from .....graph.ops.found import (
+from .....graph.ops.data_dependent import (
     FOUND,
     NONZERO,
     SUPPRESSION,

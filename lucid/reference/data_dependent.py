@@ -1,4 +1,4 @@
-"""What finds as much as data says, one element after the other."""
+"""Ops with data-dependent sizes, one element at a time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from ..base.arrays import Array
 from ..errors import ShapeError
 from ..graph.opdef import NoAttrs
-from ..graph.ops.found import (
+from ..graph.ops.data_dependent import (
     FOUND,
     NONZERO,
     SUPPRESSION,

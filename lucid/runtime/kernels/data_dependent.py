@@ -1,11 +1,11 @@
-"""Kernels of what finds as much as data says."""
+"""Kernels of the ops with data-dependent sizes."""
 
 from __future__ import annotations
 
-from ...graph.ops.found import FOUND, NONZERO, SUPPRESSION, UNIQUE, FoundAttrs, SuppressionAttrs, UniqueAttrs
+from ...graph.ops.data_dependent import FOUND, NONZERO, SUPPRESSION, UNIQUE, FoundAttrs, SuppressionAttrs, UniqueAttrs
 from ..planning.registry import kernel
 from ..program.emitter import Emitter
-from .found_calls import different_first, nonzero_places, suppressed
+from .data_dependent_calls import different_first, nonzero_places, suppressed
 
 
 @kernel(FOUND)
