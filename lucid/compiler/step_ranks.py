@@ -15,7 +15,7 @@ from ..graph import rng
 from ..nn.parameter import Unsettled
 from ..optim.optimizer import Optimizer
 from ..optim.swa_utils import AveragedModel
-from ..runtime.program.whole import Whole
+from ..runtime.program.atomic import AtomicWrite
 from ..runtime.workers.exchange import exchanging
 from ..tensor.tensor import Tensor
 from .objective import Objective
@@ -97,7 +97,7 @@ class Ranks:
             raise self._exchange.failure from None
 
     @contextmanager
-    def running(self, whole: Whole) -> Iterator[None]:
+    def running(self, whole: AtomicWrite) -> Iterator[None]:
         """A run of the program: its sums are over all ranks, and its random numbers those of this rank.
 
         Once the last sum has begun, interrupts wait until the parameters are written.

@@ -32,8 +32,8 @@ from ..graph.ops import (
     pool_axes,
     power_pool,
     random,
+    rms_norms,
     sampling,
-    sizing,
     unpool,
 )  # fmt: skip
 from ..graph.ops import elementwise as ew
@@ -127,8 +127,8 @@ instance_norm: Callable[..., Tensor] = public(normal.instance_norm, momentum=ope
 layer_norm = _face(normal.layer_norm)
 log_softmax = _face(normal.log_softmax)
 softmax = _face(normal.softmax)
-rms_norm = _face(sizing.rms_norm)
-local_response_norm: Callable[..., Tensor] = public(sizing.local_response_norm, size=None, k=number)
+rms_norm = _face(rms_norms.rms_norm)
+local_response_norm: Callable[..., Tensor] = public(rms_norms.local_response_norm, size=None, k=number)
 embedding = _face(indexing.embedding)
 one_hot = _face(indexing.one_hot)
 embedding_bag: Callable[..., Tensor] = public(

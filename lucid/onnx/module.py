@@ -14,14 +14,14 @@ from ..base import checks
 from ..base.checks import listed, named, placed, shown
 from ..errors import GraphError, LucidError, OptionError, TraceError, from_handler
 from ..formats.onnx import ops as ops  # which register themselves
+from ..formats.onnx.float_integers import FloatIntegers
 from ..formats.onnx.host import evaluate, plain
+from ..formats.onnx.limits import Allowance
 from ..formats.onnx.model import Array, GraphDef, ModelDef, NodeDef, Size, ValueDef
 from ..formats.onnx.moved import as_text, is_text
 from ..formats.onnx.reader import read
 from ..formats.onnx.registry import Call, Converter, Value, as_tensor, find, is_host
-from ..formats.onnx.room import Room
 from ..formats.onnx.sequences import Items
-from ..formats.onnx.whole import Whole
 from ..graph.opdef import AbstractTensor
 from ..graph.texts import Text
 from ..graph.types import DTYPES, TensorType, spec
@@ -104,7 +104,7 @@ class _Step:
     model: OnnxModel
     values: dict[str, Value]
     inputs: Sequence[Value]
-    room: Room
+    room: Allowance
     outputs: Sequence[Value] = ()
 
 
@@ -247,7 +247,7 @@ class OnnxModel(Module):
         declared = self._plan.graph.inputs
         values: dict[str, Value] = {one.name: known(x, one) for one, x in zip(declared, given, strict=True)}
         try:
-            found = self.run(self._plan.graph, values, (), Room(1 << 28))
+            found = self.run(self._plan.graph, values, (), Allowance(1 << 28))
         except LucidError as error:
             self._name_sizes(error, values)
             raise
@@ -269,11 +269,11 @@ class OnnxModel(Module):
             return [self._tensor(one) for one in value]
         if is_text(value):
             return as_text(_WORLD, value)
-        if isinstance(value, Whole):
+        if isinstance(value, FloatIntegers):
             return value.tensor
         return as_tensor(_WORLD, plain(value)) if is_host(value) else value
 
-    def run(self, graph: GraphDef, outer: dict[str, Value], given: Sequence[Value], room: Room) -> list[Value]:
+    def run(self, graph: GraphDef, outer: dict[str, Value], given: Sequence[Value], room: Allowance) -> list[Value]:
         """The results of a graph, which may read the values of the one it stands in."""
         values = outer if graph is self._plan.graph else {**outer}
         values.update(zip((one.name for one in graph.inputs), given, strict=False))
@@ -282,7 +282,7 @@ class OnnxModel(Module):
                 self._step(self._plan.operators[node.outputs], values, room)
         return [self._value(one.name, values) for one in graph.outputs]
 
-    def _step(self, operator: Operator, values: dict[str, Value], room: Room) -> None:
+    def _step(self, operator: Operator, values: dict[str, Value], room: Allowance) -> None:
         node = operator.node
         inputs: list[Value] = []
         for slot, name in enumerate(node.inputs):
@@ -316,7 +316,7 @@ class OnnxModel(Module):
         return name in self._plan.weights
 
     def _results(
-        self, operator: Operator, values: dict[str, Value], inputs: Sequence[Value], room: Room
+        self, operator: Operator, values: dict[str, Value], inputs: Sequence[Value], room: Allowance
     ) -> Sequence[Value]:
         if all(one is None or is_host(one) for one in inputs):
             found = evaluate(operator.node, inputs, room)  # type: ignore[arg-type]
@@ -360,7 +360,7 @@ class _Builder:
         self.scopes: dict[tuple[str, ...], Module] = {}
         self.taken: dict[int, set[str]] = {}
         given = sum(array.nbytes for array in plan.graph.constants.values())
-        self.room = Room((1 << 30) + 8 * given)
+        self.room = Allowance((1 << 30) + 8 * given)
         self.views: set[str] = set(plan.state or ())
         """Weights, and what they are read through."""
 

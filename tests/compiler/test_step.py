@@ -19,7 +19,7 @@ from lucid import Tensor, nn, optim
 from lucid.errors import ExecutionError, GradientError, OptionError, TraceError
 from lucid.nn import functional as F
 from lucid.nn.utils import clip_grad_norm_, clip_grad_value_
-from lucid.runtime.program import laid, printer
+from lucid.runtime.program import parameter_copies, printer
 
 RULES: dict[str, Callable[[Any], optim.Optimizer]] = {
     "sgd": lambda p: optim.SGD(p, lr=0.1),
@@ -336,7 +336,7 @@ def test_a_program_of_very_many_steps_updates_too(monkeypatch: pytest.MonkeyPatc
 
 
 def test_workers_see_what_was_updated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(laid, "THREADS_COPY", 1)
+    monkeypatch.setattr(parameter_copies, "THREADS_COPY", 1)
 
     def wide() -> nn.Module:
         return nn.Sequential(

@@ -22,7 +22,7 @@ from lucid.formats.encode import format_type, parse_type
 from lucid.formats.serialize import load, loads, save
 from lucid.graph.dims import evaluate, limited_work, parse_dim, symbol
 from lucid.graph.opdef import find_op
-from lucid.runtime.planning import room
+from lucid.runtime.planning import available_memory
 from tests.soak.files import put, take
 
 EXTRA = {"inputs": ["tuple", ["tuple", ["leaf"]], ["dict"]], "outputs": ["leaf"], "training": False, "tuned": []}
@@ -368,15 +368,15 @@ def test_a_tensor_larger_than_memory_is_refused(path: Path) -> None:
 
 def test_a_run_that_cannot_fit_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     net = lucid.compile(lambda x: (x.reshape(-1, 1) * x).sum(1), lucid.spec("N"))
-    monkeypatch.setattr(room, "_limits", lambda: iter([1 << 28]))
+    monkeypatch.setattr(available_memory, "_limits", lambda: iter([1 << 28]))
     net(np.ones(1000, np.float32))
     with pytest.raises(LucidError, match=r"needs 40\d,\d{3},\d{3} bytes, and this process can have 268,435,456"):
         net(np.ones(10_000, np.float32))
 
 
 def test_the_limits_are_those_of_the_process() -> None:
-    limits = list(room._limits())
+    limits = list(available_memory._limits())
     assert all(limit > 0 for limit in limits)
-    room.check_room(1 << 20, "a little")
+    available_memory.check_room(1 << 20, "a little")
     with pytest.raises(LucidError, match="and this process can have"):
-        room.check_room(1 << 60, "a run")
+        available_memory.check_room(1 << 60, "a run")

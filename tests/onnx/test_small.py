@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import lucid
 from lucid.errors import LucidError
-from lucid.formats.onnx.small import FLOATS, INTEGERS
+from lucid.formats.onnx.narrow_types import FLOATS, INTEGERS
 from lucid.graph.ops.rounding import GRIDS
 from lucid.onnx import backend
 

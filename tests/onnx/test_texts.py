@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 import lucid
 from lucid.errors import LucidError
 from lucid.formats import serialize
-from lucid.formats.onnx import room
+from lucid.formats.onnx import limits
 
 from .models import model
 
@@ -299,7 +299,7 @@ def test_texts_are_split_and_read_uncompiled() -> None:
 
 
 def test_split_texts_are_in_proportion_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "LARGEST_TABLE", 1 << 16)
+    monkeypatch.setattr(limits, "LARGEST_TABLE", 1 << 16)
     net = loaded([node("StringSplit", "x", "parts count", delimiter=",")], {"x": (TEXT, ("n",))}, ["parts"])
     assert net(np.array(["," * 500, *["a"] * 100], object)).shape == (101, 501)
     with pytest.raises(LucidError, match=r"\(1001, 501\) is not made"):

@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 from onnx import AttributeProto, helper
 
 from lucid.formats.onnx import wire
-from lucid.formats.onnx.aside import LARGE, set_aside
+from lucid.formats.onnx.long_fields import LARGE, set_aside
 from lucid.formats.onnx.reader import read
 
 from .models import one

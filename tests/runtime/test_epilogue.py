@@ -15,7 +15,7 @@ from lucid.graph.ops.nonelementary import PolygammaAttrs
 from lucid.graph.ops.rounding import RoundToAttrs
 from lucid.graph.types import DType, TensorType, float32, float64
 from lucid.reference import run_reference
-from lucid.runtime.kernels.special import PART
+from lucid.runtime.kernels.activation_calls import PART
 from lucid.runtime.planning.phase import Phase
 from lucid.runtime.planning.registry import lowerings
 from lucid.runtime.program.emitter import Emitter, Operand

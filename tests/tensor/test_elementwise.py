@@ -18,7 +18,7 @@ from lucid.graph.ops import elementwise as ew
 from lucid.graph.ops.einsum import einsum
 from lucid.reference import evaluate_reference
 from lucid.runtime import eager
-from lucid.runtime.kernels.special import BLOCK
+from lucid.runtime.kernels.erf_calls import BLOCK
 from lucid.tensor.tensor import Tensor
 
 from ..op_checks import assert_all_close, run_compiled, trace, trace_in_arena, types_of

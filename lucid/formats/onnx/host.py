@@ -13,10 +13,10 @@ import numpy.typing as npt
 from ...errors import GraphError
 from ...graph.assume import is_at_least, is_equal
 from ...graph.dims import Dim, SymDim
+from .fractional_sizes import FractionalSize
+from .limits import LARGEST, Allowance
 from .model import Array, NodeDef
 from .registry import Value
-from .room import LARGEST, Room
-from .shares import Share
 
 Evaluate: TypeAlias = "Callable[..., Array | Sequence[Array] | None]"
 F = TypeVar("F", bound=Evaluate)
@@ -66,7 +66,7 @@ OF_TEXTS = frozenset({
 
 def has_shares(array: Array) -> bool:
     """Whether there are sizes with a fraction in it."""
-    return array.dtype == object and any(isinstance(one, Share) for one in array.ravel())
+    return array.dtype == object and any(isinstance(one, FractionalSize) for one in array.ravel())
 
 
 def _symbolic_sizes(node: NodeDef, inputs: Sequence[Array | None]) -> bool:
@@ -74,7 +74,7 @@ def _symbolic_sizes(node: NodeDef, inputs: Sequence[Array | None]) -> bool:
     return any(one is not None and one.dtype == object for one in inputs[first:])
 
 
-def evaluate(node: NodeDef, inputs: Sequence[Array | None], room: Room) -> list[Value] | None:
+def evaluate(node: NodeDef, inputs: Sequence[Array | None], room: Allowance) -> list[Value] | None:
     """The results of a node whose inputs are known; None where it has to be computed as others are.
 
     That is so too where there is no room for them.
@@ -102,7 +102,7 @@ def evaluate(node: NodeDef, inputs: Sequence[Array | None], room: Room) -> list[
     return [*made] if room.take(sum(one.nbytes for one in new)) else None
 
 
-def _fits(shape: Sequence[int], inputs: Sequence[Array | None], room: Room) -> bool:
+def _fits(shape: Sequence[int], inputs: Sequence[Array | None], room: Allowance) -> bool:
     """Whether there is room for an array that is made of others; what is larger than any of use is refused."""
     given = [one for one in inputs if one is not None]
     count = math.prod(map(int, shape))
@@ -119,7 +119,7 @@ def is_evaluated(node: NodeDef) -> bool:
 def plain(value: npt.ArrayLike) -> Array:
     """An array of numbers where no element is symbolic."""
     array = np.asarray(value)
-    if array.dtype != object or any(isinstance(one, SymDim | Share) for one in array.ravel()):
+    if array.dtype != object or any(isinstance(one, SymDim | FractionalSize) for one in array.ravel()):
         return array
     return array.astype(np.float32 if any(isinstance(one, float) for one in array.ravel()) else np.int64)
 
@@ -211,7 +211,7 @@ def slice_(
     return x[tuple(key)]
 
 
-def _whole(size: Dim | Share | float) -> Dim:
+def _whole(size: Dim | FractionalSize | float) -> Dim:
     """Without its fraction; what a model makes sizes of is not negative."""
     return size if isinstance(size, SymDim) else math.floor(size)
 
@@ -230,7 +230,7 @@ def as_known(x: Array, kind: int) -> Array | None:
         return (x.astype(np.float16) if kind == FLOAT16 else x).astype(to)
     if to == np.bool_:
         return None if has_shares(x) else np.frompyfunc(lambda size: not is_equal(size, 0), 1, 1)(x).astype(to)
-    change = Share.of if np.dtype(to).kind == "f" else _whole
+    change = FractionalSize.of if np.dtype(to).kind == "f" else _whole
     return np.asarray(np.frompyfunc(change, 1, 1)(x), object)
 
 
@@ -294,7 +294,7 @@ def _most(a: Dim, b: Dim) -> Dim:
 
 
 _OF_ONE_SIZE = {
-    "Floor": lambda size: Share.of(math.floor(size)), "Ceil": lambda size: Share.of(math.ceil(size)),
+    "Floor": lambda size: FractionalSize.of(math.floor(size)), "Ceil": lambda size: FractionalSize.of(math.ceil(size)),
 }  # fmt: skip
 _OF_TWO_SIZES = {"Min": _least, "Max": _most, "Mod": lambda a, b: a - a // b * b}
 

@@ -18,8 +18,8 @@ from ...graph.ops.put import counted
 from ...graph.ops.shape import reshape
 from ...graph.texts import Text, constant, table
 from ...graph.types import product
+from .float_integers import FloatIntegers
 from .sequences import Items, Value
-from .whole import Whole
 
 
 def is_text(value: Value) -> bool:
@@ -89,17 +89,18 @@ def by_floats(
     apply: Callable[..., Sequence[Value]], slots: frozenset[int], inputs: Sequence[Value]
 ) -> Sequence[Value]:  # fmt: skip
     """What an operator that picks elements of these inputs (-1: of all) gives for integers that are floats."""
-    first = next(one for one in inputs if isinstance(one, Whole))
+    first = next(one for one in inputs if isinstance(one, FloatIntegers))
     kind = first.floats.type.dtype
 
     def floats(value: Value) -> Value:
         if isinstance(value, np.ndarray):
             return value.astype(kind)
-        if isinstance(value, Whole):
+        if isinstance(value, FloatIntegers):
             value = value.floats
         return cast(value, kind) if isinstance(value, AbstractTensor) else value
 
     found = apply(*(floats(one) if slots & {slot, -1} else one for slot, one in enumerate(inputs)))
     return [
-        Whole(one, first.dtype) if isinstance(one, AbstractTensor) and one.type.dtype == kind else one for one in found
-    ]  # fmt: skip
+        FloatIntegers(one, first.dtype) if isinstance(one, AbstractTensor) and one.type.dtype == kind else one
+        for one in found
+    ]

@@ -21,12 +21,12 @@ from ...base.lazy import LazyModule
 from ...base.texts import as_texts
 from ...errors import FileError, GraphError, LucidError, from_handler
 from ...graph.types import DTYPES, DType, float32, int64, wide, widened
-from .aside import Lists, set_aside
+from .element_types import of_graph, of_results
 from .functions import OF_VERSION, inlined
-from .kinds import of_graph, of_results
-from .lists import numbers, texts
+from .limits import LARGEST, Allowance
+from .long_fields import Lists, set_aside
+from .long_lists import numbers, texts
 from .model import ML, NARROW, Array, Attribute, GraphDef, ModelDef, NodeDef, Size, ValueDef
-from .room import LARGEST, Room
 from .skim import skimmed
 from .wire import Data
 
@@ -162,7 +162,7 @@ class _Reader:
         self.opsets, self.lists, self.folder, self.weights = opsets, lists, folder, weights
         self.graphs = 0
         self.kinds: dict[str, int] = {}
-        self.room = Room()
+        self.room = Allowance()
 
     def graph(self, proto: GraphProto, outer: Scope | None = None) -> GraphDef:
         """A graph; what one within another makes gets a name that nothing else in the model has."""

@@ -34,13 +34,13 @@ from ...graph.ops.shape import concat, reshape
 from ...graph.ops.source import full
 from ...graph.texts import Text
 from ...graph.types import DType, as_dtype, float32, int64
+from .float_integers import FloatIntegers
+from .fractional_sizes import FractionalSize
+from .limits import Allowance
 from .model import Array, GraphDef, NodeDef
 from .moved import as_text, by_floats, by_numbers, is_text
-from .room import Room
 from .sequences import Items
 from .sequences import Value as Value
-from .shares import Share
-from .whole import Whole
 
 M = TypeVar("M")
 
@@ -74,7 +74,7 @@ class Call:
     run: Callable[[GraphDef, Sequence[Value]], list[Value]]
     kinds: Mapping[str, int] = field(default_factory=dict)
     training: bool = False
-    room: Room = field(default_factory=Room)
+    room: Allowance = field(default_factory=Allowance)
     slopes: Slopes | None = None
 
     @overload
@@ -111,7 +111,7 @@ class Call:
         """The value, which must be there, as a tensor."""
         if isinstance(value, AbstractTensor):
             return value
-        if isinstance(value, Whole):
+        if isinstance(value, FloatIntegers):
             return value.tensor
         if value is None:
             raise GraphError("an input is missing")
@@ -127,7 +127,7 @@ class Call:
 
     def floats(self, value: Value, dtype: DType = float32) -> AbstractTensor:
         """The value, of whatever numbers, as floats; through those that the model has rounded pass gradients."""
-        found: AbstractTensor = cast(value.floats if isinstance(value, Whole) else self.tensor(value), dtype)
+        found: AbstractTensor = cast(value.floats if isinstance(value, FloatIntegers) else self.tensor(value), dtype)
         return found
 
     def optional(self, value: Value) -> AbstractTensor | None:
@@ -203,13 +203,13 @@ def as_tensor(world: AbstractTensor, value: Array) -> AbstractTensor:
     """A host value as a tensor, in whose elements sizes are what they are when the program runs."""
     if value.dtype != object:
         return world.constant(np.asarray(value, as_dtype(value.dtype), order="C"))
-    kind = float32 if any(isinstance(one, Share | float) for one in value.ravel()) else int64
+    kind = float32 if any(isinstance(one, FractionalSize | float) for one in value.ravel()) else int64
     made = [_element(world, one, kind) for one in value.ravel()]
     return reshape(concat(made, 0), value.shape) if made else world.constant(np.zeros(value.shape, kind))
 
 
-def _element(world: AbstractTensor, value: Dim | Share | float, dtype: DType) -> AbstractTensor:
-    if isinstance(value, Share):
+def _element(world: AbstractTensor, value: Dim | FractionalSize | float, dtype: DType) -> AbstractTensor:
+    if isinstance(value, FractionalSize):
         return mul(full(world, value.dim, (1,), dtype), 1 / value.over)
     return full(world, value if isinstance(value, SymDim) else dtype.type(value).item(), (1,), dtype)
 
@@ -224,7 +224,7 @@ def concrete(value: Value) -> Array:
     return value.astype(np.int64)
 
 
-ONE = (AbstractTensor, np.ndarray, Text, Whole, Items, Maps)
+ONE = (AbstractTensor, np.ndarray, Text, FloatIntegers, Items, Maps)
 """What is one value."""
 Results: TypeAlias = "Value | Sequence[Value]"
 Convert: TypeAlias = "Callable[..., Results]"
@@ -266,7 +266,7 @@ class Converter:
         if self.moves and any(is_text(one) for slot, one in enumerate(inputs) if self.moves & {slot, -1}):
             return by_numbers(lambda *given: self._results(call, *given), call.world, self.moves, inputs)
         slots = self.moves | self.picks
-        if slots and any(isinstance(one, Whole) for slot, one in enumerate(inputs) if slots & {slot, -1}):
+        if slots and any(isinstance(one, FloatIntegers) for slot, one in enumerate(inputs) if slots & {slot, -1}):
             return by_floats(lambda *given: self._results(call, *given), slots, inputs)
         return self._results(call, *inputs)
 

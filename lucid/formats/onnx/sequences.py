@@ -10,8 +10,8 @@ from ...errors import GraphError
 from ...graph.maps import Maps
 from ...graph.opdef import AbstractTensor
 from ...graph.texts import Text
+from .float_integers import FloatIntegers
 from .model import Array
-from .whole import Whole
 
 LONGEST = 1 << 16
 """Values that a sequence may have."""
@@ -23,7 +23,7 @@ class Items(tuple["AbstractTensor | Array | Text", ...]):
     __slots__ = ()
 
 
-Value: TypeAlias = "AbstractTensor | Array | Text | Whole | Items | Maps | None"
+Value: TypeAlias = "AbstractTensor | Array | Text | FloatIntegers | Items | Maps | None"
 """Of an operator: a tensor, what is known beforehand, texts, integers that are floats, a sequence, maps, or nothing."""
 
 

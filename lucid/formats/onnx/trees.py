@@ -9,7 +9,7 @@ import numpy as np
 
 from ...base.checks import shown
 from ...errors import GraphError
-from .lists import Texts, integers
+from .long_lists import Texts, integers
 from .model import Array
 
 MODES = ("BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ", "LEAF")

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from ...errors import GraphError
-from .lists import Texts
+from .long_lists import Texts
 from .model import Array
 
 Data: TypeAlias = "bytes | memoryview | mmap"

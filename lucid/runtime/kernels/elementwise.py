@@ -24,7 +24,7 @@ from ..planning.phase import Phase
 from ..planning.registry import kernel
 from ..planning.work import Work
 from ..program.emitter import Emitter, Operand
-from . import special
+from . import activation_calls, erf_calls
 from .calls import check_divisor, integer_power
 
 _UFUNCS = {
@@ -247,7 +247,7 @@ def silu(k: Emitter) -> None:
 
 def _work(k: Emitter, rows: int) -> Operand:
     """Working memory of an activation that goes part by part: of one size, for the blocks of a layer's result too."""
-    return k.scratch((rows, special.PART), k.outs[0].dtype, "work")
+    return k.scratch((rows, activation_calls.PART), k.outs[0].dtype, "work")
 
 
 def _one_call(node: Node, inputs: tuple[TensorType, ...], threads: int) -> Work:
@@ -258,7 +258,7 @@ def _one_call(node: Node, inputs: tuple[TensorType, ...], threads: int) -> Work:
 @kernel(ew.SILU, lowering="in_place", in_place=True, cost=_one_call)
 def silu_in_place(k: Emitter) -> None:
     """For a block of a layer's result, in whose place it may lie."""
-    k.line(f"{k.use(special.silu)}({k.ins[0]}, {k.outs[0]}, {_work(k, 1)})")
+    k.line(f"{k.use(activation_calls.silu)}({k.ins[0]}, {k.outs[0]}, {_work(k, 1)})")
     k.may_overwrite(0, 0)
 
 
@@ -274,7 +274,7 @@ def hard_swish(k: Emitter) -> None:
 @kernel(ew.HARD_SWISH, lowering="in_place", in_place=True, cost=_one_call)
 def hard_swish_in_place(k: Emitter) -> None:
     """For a block of a layer's result, in whose place it may lie."""
-    k.line(f"{k.use(special.hard_swish)}({k.ins[0]}, {k.outs[0]}, {_work(k, 1)})")
+    k.line(f"{k.use(activation_calls.hard_swish)}({k.ins[0]}, {k.outs[0]}, {_work(k, 1)})")
     k.may_overwrite(0, 0)
 
 
@@ -319,10 +319,10 @@ def elu(k: Emitter) -> None:
 def _erf(k: Emitter, y: Operand) -> None:
     """Replace the freshly written ``y`` by its error function."""
     flat = k.target(k.permuted(y, y.type.order or tuple(range(y.type.rank))), (y.type.size,), "flat")  # type: ignore[arg-type]
-    length = min(special.BLOCK, y.type.size)  # type: ignore[type-var]
-    work = k.scratch((special.WORK, length), y.dtype, "work")  # type: ignore[arg-type]
+    length = min(erf_calls.BLOCK, y.type.size)  # type: ignore[type-var]
+    work = k.scratch((erf_calls.WORK, length), y.dtype, "work")  # type: ignore[arg-type]
     mask = k.scratch((length,), bool_, "mask")  # type: ignore[arg-type]
-    k.line(f"{k.use(special.erf_in_place)}({flat}, {work}, {mask})")
+    k.line(f"{k.use(erf_calls.erf_in_place)}({flat}, {work}, {mask})")
 
 
 def _contiguous_output(k: Emitter) -> Operand:

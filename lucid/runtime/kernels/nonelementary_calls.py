@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from ...base.arrays import Array
-from .special import INNER, NEAR, OUTER
+from .erf_calls import INNER, NEAR, OUTER
 
 BLOCK = 8192
 """Elements worked on at a time."""

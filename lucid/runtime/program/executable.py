@@ -26,21 +26,21 @@ from ...graph.ir import Graph
 from ...graph.region import node_at, spelled
 from ...graph.rng import current_keys
 from ...graph.types import TensorType
+from ..planning.available_memory import check_room
 from ..planning.registry import Choice
-from ..planning.room import check_room
 from ..workers import blas
 from ..workers.board import Late
 from ..workers.exchange import current
 from ..workers.settings import private_bytes, shared_bytes, worker_processes
 from ..workers.sharing import Run, Sharing
+from .atomic import AtomicWrite
 from .budget import plan_within
-from .laid import Laid
 from .marks import Marks
+from .parameter_copies import ParameterCopies
 from .plan import Plan, make_plan
 from .printer import Source, Values, generate
 from .store import Kept, Store
 from .subnormal import flush
-from .whole import Whole
 
 if TYPE_CHECKING:
     from ..workers.parcel import Region
@@ -149,10 +149,10 @@ class Executable:
         """Names of the parameters it reads, in the order :meth:`load` wants them."""
         updated = {label for label, _ in plan.graph.updates} if plan.updates is not None else ()
         self._updated = frozenset(i for i, name in enumerate(self.parameters) if name in updated)
-        self.whole = Whole(self._written) if self._updated else None
+        self.whole = AtomicWrite(self._written) if self._updated else None
         """What it writes parameters within."""
         self._writing = forkable() if self._updated else None
-        self._laid: Laid | None = None
+        self._laid: ParameterCopies | None = None
         self._helped: Sharing | None = None
         self._draws = bool(drawn(plan.graph))
         self._shares = bool(plan.names.regions)
@@ -272,7 +272,7 @@ class Executable:
         """Make the program anew for these parameters."""
         plan, source = self._planned(), self._printed()
         self._program = program = self._program or source.load("program")
-        laid = Laid(arrays, self._updated, self._exact)
+        laid = ParameterCopies(arrays, self._updated, self._exact)
         regions = bool(plan.names.regions)
         with self._store.lock:
             self._kept = [self._store.packed(packing, arrays, regions) for packing in plan.packings.all]

@@ -17,12 +17,12 @@ from ....graph.ops.bits import bit_cast
 from ....graph.ops.indexing import index_with
 from ....graph.ops.promotion import cast as cast_to
 from ....graph.types import as_dtype, float32, is_float
-from .. import same
+from .. import one_to_one
+from ..float_integers import FloatIntegers
 from ..host import ELEMENT_TYPES, KINDS, as_known
 from ..model import NARROW
+from ..narrow_types import FLOATS, as_small
 from ..registry import Call, Value, concrete, converter, is_host
-from ..small import FLOATS, as_small
-from ..whole import Whole
 
 Function = Callable[..., AbstractTensor]
 
@@ -33,7 +33,7 @@ def _plain(op: OpDef) -> Function:
 
 
 UNARY: dict[str, Function] = {
-    **{name: _plain(op) for name, op in same.UNARY.items()},
+    **{name: _plain(op) for name, op in one_to_one.UNARY.items()},
     "Sqrt": ew.flat_sqrt, "Softplus": ew.softplus, "Reciprocal": composite.reciprocal, "BitwiseNot": ew.invert,
     "Mish": act.mish, "Softsign": act.softsign, "Tan": composite.tan, "Not": composite.logical_not, "IsNaN": ew.isnan,
 }  # fmt: skip
@@ -146,7 +146,7 @@ def _as_kind(call: Call, value: Value, kind: int) -> Value:
     if known is not None:
         return known
     dtype = as_dtype(np.dtype(ELEMENT_TYPES.get(kind, np.int8)))
-    straight = isinstance(value, Whole) and (kind in FLOATS or is_float(dtype))
+    straight = isinstance(value, FloatIntegers) and (kind in FLOATS or is_float(dtype))
     x = call.floats(value, dtype if is_float(dtype) else float32) if straight else call.tensor(value)
     if kind in NARROW:
         return as_small(x, kind, bool(call.attribute("saturate", 1)), call.attribute("round_mode", "up"))

@@ -18,9 +18,9 @@ from ....graph.ops.promotion import cast
 from ....graph.ops.subscript import getitem
 from ....graph.texts import Text
 from ....graph.types import float32, int64, is_float
+from ..limits import checked
 from ..model import ML, Array
 from ..registry import Call, Value, converter
-from ..room import checked
 
 
 def entries(call: Call, table: Array, place: AbstractTensor) -> AbstractTensor | Text:

@@ -19,10 +19,10 @@ from ....graph.ops.source import full
 from ....graph.ops.subscript import getitem
 from ....graph.ops.top_k import top_k as in_order
 from ....graph.types import as_dtype, int64
+from ..fractional_sizes import FractionalSize
 from ..host import ELEMENT_TYPES, evaluated
 from ..model import Array, NodeDef
 from ..registry import Call, Value, converter
-from ..shares import Share
 
 # ---------------------------------------------------------------- what is known beforehand
 
@@ -109,7 +109,7 @@ def scatter_elements(call: Call, x: Value, index: Value, values: Value) -> Abstr
 def range_(call: Call, start: Value, limit: Value, delta: Value) -> AbstractTensor:
     """Of sizes that are symbolic, as whole numbers or floats; others are known beforehand."""
     first, last, step = (_bound(call, one) for one in (start, limit, delta))
-    if isinstance(step, Share):
+    if isinstance(step, FractionalSize):
         raise GraphError(f"a range goes by a step that is known, and not by {step.dim}")
     try:
         turns = math.ceil((last - first) / step)
@@ -122,13 +122,13 @@ def range_(call: Call, start: Value, limit: Value, delta: Value) -> AbstractTens
     return numbers if first == 0 else numbers + cast(call.tensor(start), dtype)
 
 
-def _bound(call: Call, value: Value) -> Share | float:
+def _bound(call: Call, value: Value) -> FractionalSize | float:
     """The only element of what a range goes by: a number, or a size."""
     known = call.known(value, "what a range goes by")
     if known.size != 1:
         raise GraphError(f"a range goes by one number, not by {known.shape}")
     (found,) = known.ravel()
-    return Share.of(found.item() if isinstance(found, np.generic) else found)
+    return FractionalSize.of(found.item() if isinstance(found, np.generic) else found)
 
 
 @converter("EyeLike")

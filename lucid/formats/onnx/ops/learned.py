@@ -23,7 +23,7 @@ from ....graph.ops.trees import tree_leaves
 from ....graph.texts import Text
 from ....graph.types import DTYPES, DType, as_dtype, float32, is_float
 from ..forests import listed_once
-from ..lists import integers
+from ..long_lists import integers
 from ..model import ML, Array
 from ..registry import Call, Value, converter
 from ..trees import Places, Trees, built, distinct, listed, numbered

@@ -21,9 +21,9 @@ from ....graph.ops.pad import pad
 from ....graph.ops.promotion import cast
 from ....graph.ops.put import counted
 from ..host import ELEMENT_TYPES, evaluated
+from ..limits import checked
 from ..model import Array, NodeDef
 from ..registry import Call, Value, converter
-from ..room import checked
 from .shapes import axes_of
 
 

@@ -14,7 +14,7 @@ from ....graph.ops.elementwise import where
 from ....graph.ops.promotion import cast
 from ....graph.ops.put import counted
 from ....graph.ops.reduce import argmax, mean
-from ....graph.ops.sizing import by_neighbours, by_root_mean_square
+from ....graph.ops.rms_norms import by_neighbours, by_root_mean_square
 from ....graph.types import product
 from ..registry import Call, Value, converter
 

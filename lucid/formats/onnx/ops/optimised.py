@@ -18,8 +18,8 @@ from ....graph.ops.linalg import linear, matmul
 from ....graph.ops.norm import layer_norm
 from ....graph.ops.promotion import cast
 from ....graph.ops.put import counted
+from ....graph.ops.rms_norms import by_root_mean_square
 from ....graph.ops.shape import permute, transpose
-from ....graph.ops.sizing import by_root_mean_square
 from ....graph.ops.solving import inv
 from ....graph.types import DTYPES, int64
 from ..model import MICROSOFT, Array

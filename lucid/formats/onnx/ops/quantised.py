@@ -24,11 +24,11 @@ from ....graph.ops.rounding import GRIDS, round_straight
 from ....graph.ops.source import full
 from ....graph.ops.subscript import getitem
 from ....graph.types import DTYPES, DType, as_dtype, float32, is_float, product
+from ..float_integers import FloatIntegers
 from ..host import ELEMENT_TYPES, evaluated
 from ..model import SMALL, Array, NodeDef
+from ..narrow_types import FLOATS, INTEGERS, as_small
 from ..registry import Call, Value, converter
-from ..small import FLOATS, INTEGERS, as_small
-from ..whole import Whole
 from .windows import convolved
 
 FLOAT64, INT32, INT64, UINT8 = (DTYPES[name] for name in ("float64", "int32", "int64", "uint8"))
@@ -70,7 +70,7 @@ def dequantize(call: Call, x: Value, scale: Value, zero: Value = None) -> Abstra
 
 
 @converter("QuantizeLinear", since=10, host=(1, 2))
-def quantize(call: Call, x: Value, scale: Value, zero: Value = None) -> AbstractTensor | Whole:
+def quantize(call: Call, x: Value, scale: Value, zero: Value = None) -> AbstractTensor | FloatIntegers:
     """The gradient passes straight through what is rounded; what is clipped takes none."""
     kind = call.attribute("output_dtype", 0) if zero is None else call.kinds.get(call.node.inputs[2], 0)
     asked = None if kind in SMALL else _element(call, "output_dtype")
@@ -128,14 +128,14 @@ def _spread(call: Call, one: AbstractTensor, x: AbstractTensor) -> AbstractTenso
 
 def saturated(
     steps: AbstractTensor, made: DType, zero: AbstractTensor | None, limits: tuple[int, int] | None = None
-) -> Whole:
+) -> FloatIntegers:
     """Whole steps from a zero point as integers; those beyond the least and the largest (of the type) are these."""
     low, high = limits or (int(np.iinfo(made.name).min), int(np.iinfo(made.name).max))
     wide = cast(steps, FLOAT64) if high > EXACT else steps
     whole = round_straight(wide)
     if zero is not None:
         whole = whole + cast(zero, whole.type.dtype)
-    return Whole(clip(whole, float(low), float(high)), made)
+    return FloatIntegers(clip(whole, float(low), float(high)), made)
 
 
 @converter("DynamicQuantizeLinear", since=11)
@@ -160,7 +160,7 @@ def dynamic_scale(x: AbstractTensor) -> tuple[AbstractTensor, AbstractTensor]:
 
 def _range(value: Value) -> int:
     """How far an integer of an element type lies from a zero point of the type, at most."""
-    dtype = value.dtype if isinstance(value, np.ndarray | Whole) else value.type.dtype  # type: ignore[union-attr]
+    dtype = value.dtype if isinstance(value, np.ndarray | FloatIntegers) else value.type.dtype  # type: ignore[union-attr]
     if dtype.kind not in "iu" or dtype.itemsize != 1:
         raise GraphError(f"integers of 8 bits are multiplied here, not {dtype.name}")
     return 255
@@ -213,9 +213,9 @@ def _placed(zero: Array, place: Sequence[int] | None) -> Array:
     return zero.reshape(()) if zero.size == 1 else zero.reshape(place) if place and zero.ndim == 1 else zero
 
 
-def _wrapped(y: AbstractTensor, bound: int | None) -> AbstractTensor | Whole:
+def _wrapped(y: AbstractTensor, bound: int | None) -> AbstractTensor | FloatIntegers:
     """Whole numbers as int32, which wraps around."""
-    return Whole(y, INT32) if bound is not None and bound < 1 << 31 else cast(cast(y, INT64), INT32)
+    return FloatIntegers(y, INT32) if bound is not None and bound < 1 << 31 else cast(cast(y, INT64), INT32)
 
 
 def _matmul(call: Call, a: Value, b: Value, a_zero: Value, b_zero: Value) -> tuple[AbstractTensor, int | None]:
@@ -233,7 +233,7 @@ def _matmul(call: Call, a: Value, b: Value, a_zero: Value, b_zero: Value) -> tup
 @converter("MatMulInteger", since=10)
 def matmul_integer(
     call: Call, a: Value, b: Value, a_zero: Value = None, b_zero: Value = None
-) -> AbstractTensor | Whole:  # fmt: skip
+) -> AbstractTensor | FloatIntegers:  # fmt: skip
     return _wrapped(*_matmul(call, a, b, a_zero, b_zero))
 
 
@@ -253,13 +253,13 @@ def _conv(call: Call, x: Value, w: Value, x_zero: Value, w_zero: Value) -> tuple
 @converter("ConvInteger", since=10)
 def conv_integer(
     call: Call, x: Value, w: Value, x_zero: Value = None, w_zero: Value = None
-) -> AbstractTensor | Whole:  # fmt: skip
+) -> AbstractTensor | FloatIntegers:  # fmt: skip
     return _wrapped(*_conv(call, x, w, x_zero, w_zero))
 
 
 def _rescaled(
     call: Call, y: AbstractTensor, scales: Sequence[AbstractTensor], zero: AbstractTensor
-) -> Whole:  # fmt: skip
+) -> FloatIntegers:  # fmt: skip
     """Whole numbers that stand for multiples of two scales, as integers that stand for those of the third."""
     a, b, out = scales
     wide = as_dtype(np.result_type(np.float32, a.type.dtype))
@@ -270,7 +270,7 @@ def _rescaled(
 def qlinear_matmul(
     call: Call, a: Value, a_scale: Value, a_zero: Value, b: Value, b_scale: Value, b_zero: Value, y_scale: Value,
     y_zero: Value,
-) -> Whole:  # fmt: skip
+) -> FloatIntegers:  # fmt: skip
     y, _ = _matmul(call, a, b, a_zero, b_zero)
     scale_a, scale_b, scale_y, zero_y = call.tensors(a_scale, b_scale, y_scale, y_zero)
 
@@ -289,7 +289,7 @@ def _bare(one: AbstractTensor) -> AbstractTensor:
 def qlinear_conv(
     call: Call, x: Value, x_scale: Value, x_zero: Value, w: Value, w_scale: Value, w_zero: Value, y_scale: Value,
     y_zero: Value, bias: Value = None,
-) -> Whole:  # fmt: skip
+) -> FloatIntegers:  # fmt: skip
     y, _ = _conv(call, x, w, x_zero, w_zero)
 
     def of_channels(one: AbstractTensor) -> AbstractTensor:

@@ -13,9 +13,9 @@ from ....graph.ops.promotion import cast
 from ....graph.ops.reduce import mean
 from ....graph.ops.shape import concat, permute, reshape, transpose
 from ....graph.types import float32
+from ..float_integers import FloatIntegers
 from ..model import MICROSOFT
 from ..registry import Call, Value, converter
-from ..whole import Whole
 from .quantised import UINT8, dequantize, dynamic_scale, quantize, saturated
 from .windows import pooled_mean
 
@@ -37,7 +37,7 @@ def scaled(call: Call, x: Value, scale: Value, zero: Value) -> AbstractTensor:
     return (whole if zero is None else whole - cast(call.tensor(zero), float32)) * call.tensor(scale)
 
 
-def _integers(call: Call, y: AbstractTensor, scale: Value, zero: Value) -> Whole:
+def _integers(call: Call, y: AbstractTensor, scale: Value, zero: Value) -> FloatIntegers:
     """Numbers as integers of the zero point's type."""
     point = None if zero is None else _bare(call, zero)
     return saturated(y / _bare(call, scale), UINT8 if point is None else point.type.dtype, point)
@@ -54,7 +54,7 @@ def _bare(call: Call, one: Value) -> AbstractTensor:
 def of_two(
     call: Call, a: Value, a_scale: Value, a_zero: Value, b: Value, b_scale: Value, b_zero: Value, scale: Value,
     zero: Value = None,
-) -> Whole:  # fmt: skip
+) -> FloatIntegers:  # fmt: skip
     left, right = _numbers(call, a, a_scale, a_zero), _numbers(call, b, b_scale, b_zero)
     return _integers(call, left + right if call.node.op == "QLinearAdd" else left * right, scale, zero)
 
@@ -62,7 +62,7 @@ def of_two(
 @converter("QLinearSigmoid", "QLinearLeakyRelu", "QLinearSoftmax", domain=MICROSOFT, host=(1, 2, 3, 4))
 def of_one(
     call: Call, x: Value, x_scale: Value, x_zero: Value, scale: Value, zero: Value = None
-) -> Whole:  # fmt: skip
+) -> FloatIntegers:  # fmt: skip
     functions: dict[str, Callable[[AbstractTensor], AbstractTensor]] = {
         "QLinearSigmoid": ew.sigmoid, "QLinearSoftmax": lambda x: softmax(x, call.attribute("axis", -1)),
         "QLinearLeakyRelu": lambda x: ew.leaky_relu(x, call.attribute("alpha", 0.01)),
@@ -73,7 +73,7 @@ def of_one(
 
 
 @converter("QLinearConcat", domain=MICROSOFT, host=(0, 1))
-def concat_of(call: Call, scale: Value, zero: Value, *parts: Value) -> Whole:
+def concat_of(call: Call, scale: Value, zero: Value, *parts: Value) -> FloatIntegers:
     if len(parts) % 3:
         raise GraphError(f"takes a scale and a zero point for each tensor, got {len(parts)} inputs")
     numbers = [_numbers(call, *parts[i : i + 3]) for i in range(0, len(parts), 3)]
@@ -83,7 +83,7 @@ def concat_of(call: Call, scale: Value, zero: Value, *parts: Value) -> Whole:
 @converter("QLinearGlobalAveragePool", "QLinearAveragePool", domain=MICROSOFT, host=(1, 2, 3, 4))
 def mean_of(
     call: Call, x: Value, x_scale: Value, x_zero: Value, scale: Value, zero: Value = None
-) -> Whole:  # fmt: skip
+) -> FloatIntegers:  # fmt: skip
     image, last = _numbers(call, x, x_scale, x_zero), bool(call.attribute("channels_last", 0))
     rank = image.type.rank
     image = permute(image, (0, rank - 1, *range(1, rank - 1))) if last else image
@@ -96,7 +96,7 @@ def mean_of(
 def gemm_of(
     call: Call, a: Value, a_scale: Value, a_zero: Value, b: Value, b_scale: Value, b_zero: Value, c: Value = None,
     scale: Value = None, zero: Value = None,
-) -> AbstractTensor | Whole:  # fmt: skip
+) -> AbstractTensor | FloatIntegers:  # fmt: skip
     left, weight = _numbers(call, a, a_scale, a_zero), _columns(call, b, b_scale, b_zero)
     left = transpose(left, 0, 1) if call.attribute("transA", 0) else left
     y = linear(left, weight) * call.attribute("alpha", 1.0)

@@ -13,8 +13,8 @@ from ....graph.ops.recurrent_types import ACTIVATIONS, DIRECTIONS, Activation, G
 from ....graph.ops.shape import concat, permute
 from ....graph.ops.slices import piece
 from ....graph.ops.source import full
+from ..one_to_one import ACTIVATION_NUMBERS
 from ..registry import Call, Value, concrete, converter, is_host
-from ..same import ACTIVATION_NUMBERS
 
 _NAMES = {name.lower(): name for name in ACTIVATIONS}
 _STATES = ("", "weight", "recurrent", "bias", "", "initial_h", "initial_c", "peepholes")

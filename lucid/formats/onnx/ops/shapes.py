@@ -19,9 +19,9 @@ from ....graph.ops.source import full
 from ....graph.ops.subscript import getitem
 from ....graph.types import as_dtype, bool_, int64, product
 from ..host import of_dims
+from ..limits import checked
 from ..model import Array
 from ..registry import Call, Value, converter, is_host
-from ..room import checked
 
 
 def axes_of(call: Call, given: Value) -> tuple[int, ...] | None:

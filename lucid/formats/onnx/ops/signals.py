@@ -17,9 +17,9 @@ from ....graph.ops.put import counted
 from ....graph.ops.shape import concat, squeeze, stack, unsqueeze
 from ....graph.ops.slices import flip
 from ....graph.types import DType
+from ..limits import checked
 from ..model import Array
 from ..registry import Call, Value, converter
-from ..room import checked
 
 
 def _waves(size: int, bins: int) -> tuple[Array, Array]:

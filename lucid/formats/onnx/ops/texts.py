@@ -23,9 +23,9 @@ from ....graph.ops.subscript import getitem
 from ....graph.texts import Text
 from ....graph.types import float32
 from ..host import evaluate, evaluated
+from ..limits import Allowance, checked
 from ..model import Array, NodeDef
 from ..registry import Call, Value, converter
-from ..room import Room, checked
 from .encoders import place_of
 
 LAST_WITH_CASE = 0x1E943
@@ -66,7 +66,7 @@ def normalized(node: NodeDef, x: Array) -> Array:
 
 def _known_only(call: Call, x: Value) -> Sequence[Value]:
     """What is evaluated on texts that are known: how many come of them depends on what they are."""
-    found = evaluate(call.node, [call.known(x, "the input, on which the size of the result depends,")], Room())
+    found = evaluate(call.node, [call.known(x, "the input, on which the size of the result depends,")], Allowance())
     if found is None:
         raise GraphError("how large its result is depends on sizes that are symbolic")
     return found

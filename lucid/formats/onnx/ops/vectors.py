@@ -17,9 +17,9 @@ from ....graph.ops.promotion import cast
 from ....graph.ops.source import constant, full
 from ....graph.ops.subscript import getitem
 from ....graph.types import float32
+from ..limits import checked
 from ..model import ML, Array
 from ..registry import Call, Value, converter
-from ..room import checked
 from .learned import FLOAT64, INT64, labelled, labels_of, rows_of, transformed
 
 

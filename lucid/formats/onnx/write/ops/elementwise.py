@@ -13,8 +13,8 @@ from .....graph.ops.promotion import CAST, CastAttrs
 from .....graph.ops.rounding import ROUND_STRAIGHT, ROUND_TO, RoundToAttrs
 from .....graph.types import bool_, is_float
 from ...model import SMALL
-from ...same import UNARY
-from ...small import FLOATS
+from ...narrow_types import FLOATS
+from ...one_to_one import UNARY
 from ..draft import Item
 from ..registry import KIND_OF, Use, writer
 

@@ -6,7 +6,7 @@ from .....graph.opdef import OpDef
 from .....graph.ops.recurrent import GRU, LSTM, RNN
 from .....graph.ops.recurrent_types import GRUAttrs, LSTMAttrs, RecurrentAttrs
 from .....graph.types import DTYPES
-from ...same import ACTIVATION_NUMBERS
+from ...one_to_one import ACTIVATION_NUMBERS
 from ..draft import Setting, UnwritableError
 from ..registry import Use, Written, writer
 

@@ -1,4 +1,4 @@
-"""Ops that are an operator of ONNX as they are: what reads files and what writes them have it from here."""
+"""Ops that correspond to one ONNX operator exactly: a table for both the reader and the writer."""
 
 from __future__ import annotations
 

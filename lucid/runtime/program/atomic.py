@@ -1,7 +1,7 @@
-"""What is done whole or not at all: the part of a program that writes over parameters.
+"""Atomic updates: the part of a program that overwrites parameters runs completely or not at all.
 
-It begins when all results are there, and allocates nothing, so nothing of its own ends it midway. A signal's handler
-could: it may raise at any moment, in the main thread. So handlers wait until the part is over.
+It begins once all results exist and allocates nothing, so it cannot fail midway by itself. A signal handler could
+interrupt it: it may raise at any moment, in the main thread. So handlers wait until the part is over.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from ...base.changes import writing
 Handler = Callable[[int, FrameType | None], object]
 
 
-class Whole:
-    """``with whole: ...`` runs what is within to its end.
+class AtomicWrite:
+    """``with atomic: ...`` runs its body to the end: signal handlers wait.
 
     Parameters
     ----------

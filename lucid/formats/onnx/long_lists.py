@@ -1,4 +1,4 @@
-"""Long lists of a file, of which nothing is made that they need not be."""
+"""Long lists of a file, held as arrays or bytes rather than as Python objects."""
 
 from __future__ import annotations
 

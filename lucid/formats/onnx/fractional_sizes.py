@@ -1,4 +1,4 @@
-"""Sizes as numbers with a fraction, which a model scales before it rounds them to sizes again."""
+"""Fractional symbolic sizes, as in models that scale a size and round the result to a size again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FINEST = 4096
 
 
 @dataclass(frozen=True)
-class Share:
+class FractionalSize:
     """``dim / over``, exactly."""
 
     dim: SymDim
@@ -24,11 +24,11 @@ class Share:
     __array_ufunc__ = None
 
     @staticmethod
-    def of(size: Dim | Share | float) -> Share | float:
-        """A size as such a number."""
-        return size if isinstance(size, Share | float) else _share(size, 1)
+    def of(size: Dim | FractionalSize | float) -> FractionalSize | float:
+        """A size as a fraction, or a float if it is no symbol."""
+        return size if isinstance(size, FractionalSize | float) else _share(size, 1)
 
-    def __add__(self, other: object) -> Share | float | NotImplementedType:
+    def __add__(self, other: object) -> FractionalSize | float | NotImplementedType:
         theirs = _parts(other)
         return NotImplemented if theirs is None else _share(
             self.dim * theirs[1] + theirs[0] * self.over, self.over * theirs[1]
@@ -36,30 +36,30 @@ class Share:
 
     __radd__ = __add__
 
-    def __neg__(self) -> Share:
-        return Share(-self.dim, self.over)  # type: ignore[arg-type]  # of a dim that is no number
+    def __neg__(self) -> FractionalSize:
+        return FractionalSize(-self.dim, self.over)  # type: ignore[arg-type]  # of a dim that is no number
 
-    def __sub__(self, other: object) -> Share | float | NotImplementedType:
+    def __sub__(self, other: object) -> FractionalSize | float | NotImplementedType:
         theirs = _parts(other)
         return NotImplemented if theirs is None else _share(
             self.dim * theirs[1] - theirs[0] * self.over, self.over * theirs[1]
         )  # fmt: skip
 
-    def __rsub__(self, other: object) -> Share | float | NotImplementedType:
+    def __rsub__(self, other: object) -> FractionalSize | float | NotImplementedType:
         return -self + other
 
-    def __mul__(self, other: object) -> Share | float | NotImplementedType:
+    def __mul__(self, other: object) -> FractionalSize | float | NotImplementedType:
         theirs = _parts(other)
         return NotImplemented if theirs is None else _share(self.dim * theirs[0], self.over * theirs[1])
 
     __rmul__ = __mul__
 
-    def __rtruediv__(self, other: object) -> Share | float | NotImplementedType:
+    def __rtruediv__(self, other: object) -> FractionalSize | float | NotImplementedType:
         theirs = _parts(other)
         ratio = None if theirs is None else exact_quotient(theirs[0] * self.over, self.dim * theirs[1])
         return NotImplemented if ratio is None else _share(ratio, 1)
 
-    def __truediv__(self, other: object) -> Share | float | NotImplementedType:
+    def __truediv__(self, other: object) -> FractionalSize | float | NotImplementedType:
         theirs = _parts(other)
         if theirs is None or theirs[0] == 0:
             return NotImplemented
@@ -78,7 +78,7 @@ class Share:
 
 def _parts(value: object) -> tuple[Dim, int] | None:
     """Numerator and denominator of a number that is a simple fraction, or of a share."""
-    if isinstance(value, Share):
+    if isinstance(value, FractionalSize):
         return value.dim, value.over
     if not isinstance(value, int | float | np.number) or not np.isfinite(value):
         return None
@@ -86,5 +86,5 @@ def _parts(value: object) -> tuple[Dim, int] | None:
     return (near.numerator, near.denominator) if np.float32(float(near)) == np.float32(value) else None
 
 
-def _share(dim: Dim, over: int) -> Share | float:
-    return Share(dim, over) if isinstance(dim, SymDim) else dim / over
+def _share(dim: Dim, over: int) -> FractionalSize | float:
+    return FractionalSize(dim, over) if isinstance(dim, SymDim) else dim / over

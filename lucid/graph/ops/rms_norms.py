@@ -1,4 +1,4 @@
-"""Normalisations that divide by a size and move nothing: by the root of mean squares, or of a neighbourhood."""
+"""Normalisations that scale but do not centre: RMS norm, and local response norm."""
 
 from __future__ import annotations
 

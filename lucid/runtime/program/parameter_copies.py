@@ -1,4 +1,4 @@
-"""Where a program reads its parameters: where they lie, or in copies that are brought up to date."""
+"""Where a program reads its parameters: in place, or from copies that are kept up to date."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LARGEST_COPY = 1 << 25
 """Bytes of a parameter that workers read as it is up to which they get a copy; larger ones are for threads."""
 
 
-class Laid:
+class ParameterCopies:
     """The parameters of a program, as it reads and writes them.
 
     Parameters

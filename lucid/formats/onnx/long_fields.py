@@ -1,6 +1,6 @@
-"""Long lists of numbers and texts, read from a file's bytes before the package for protocol buffers gets the rest.
+"""Reads long lists of numbers and strings from a file's bytes, before the protobuf package parses the rest.
 
-That package makes an object of each text, and eight bytes of each number, one after another.
+That package makes an object of every string and eight bytes of every number, one after another.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 
 from ...errors import GraphError
-from .lists import Numbers
+from .long_lists import Numbers
 from .model import Array
 from .wire import FLOATS, INTS, TEXTS, Data, fields, floats, ints, texts, varint
 

@@ -1,7 +1,7 @@
-"""The memory a process can have: what a program needs is compared with it before any of it is asked for.
+"""The memory that this process can have: a program's needs are checked against it before anything is allocated.
 
-An operating system hands out more than there is, and ends somebody's process when the pages are written to. So a
-program that cannot fit is refused by its own size.
+Operating systems overcommit: they grant more memory than there is, and kill some process once the pages are touched.
+So a program that cannot fit is refused by its predicted size.
 """
 
 from __future__ import annotations

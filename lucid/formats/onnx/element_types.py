@@ -1,6 +1,6 @@
 """Which values of a file have an element type that is computed with as another one.
 
-So it declares them, or so its operators hand types on.
+Either the file declares it, or operators pass it on.
 """
 
 from __future__ import annotations

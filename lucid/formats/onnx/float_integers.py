@@ -1,4 +1,4 @@
-"""Integers that a model makes of floats: they stay floats, which have gradients, until something asks for integers."""
+"""Integers that a model computes from floats: kept as floats, which have gradients, until integers are needed."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from ...graph.types import DType
 
 
 @dataclass(frozen=True, eq=False)
-class Whole:
-    """Integers as the floats that they are.
+class FloatIntegers:
+    """Integers held as floats.
 
     Attributes
     ----------
     floats
-        Whole numbers that the element type has.
+        Whole numbers, within the range of the element type.
     dtype
-        The element type that they have as integers.
+        The integer type that they stand for.
     """
 
     floats: AbstractTensor

@@ -1,4 +1,4 @@
-"""Numbers of 16 bits and fewer, which are computed with as larger ones that lie on their grid."""
+"""Element types of 16 bits and fewer: computed with in wider types, rounded to the values that the narrow type has."""
 
 from __future__ import annotations
 
