@@ -9,10 +9,11 @@ forward graph with the values to keep, and the backward graph that reads them.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from ..base.garbage import collection_paused
+from ..base.structs import struct
 from ..errors import GradientError, GraphError, note_where
 from ..graph.builder import MAX_NAME, Builder, printable
 from ..graph.cut import cut
@@ -151,7 +152,7 @@ def differentiable(graph: Graph, wanted: Collection[str]) -> tuple[bool, ...]:
     return tuple(value in found for value in graph.outputs)
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Joint:
     """A graph that computes outputs and gradients.
 
@@ -237,7 +238,7 @@ Place: TypeAlias = "tuple[str, int]"
 """Where a forward graph has a value: ``("input", i)`` or ``("output", i)``."""
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Backward:
     """The half of a joint graph that computes gradients.
 
@@ -256,7 +257,7 @@ class Backward:
     wanted: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Partition:
     """A joint graph cut in two.
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, get_args
 
 from ..errors import PluginError, from_handler
 from .lazy import metadata
+from .structs import struct
 
 Kind: TypeAlias = Literal["op", "pass", "backend"]
 
@@ -16,7 +16,7 @@ CALLED: Final[dict[Kind, str]] = {"op": "op", "pass": "pass", "backend": "back e
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Plugin:
     """What an installed distribution announces by one entry point.
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from ..base.structs import struct
 
 GOOD, WRONG, BAD_INPUT = 0, 1, 2
 """Exit codes: all is as it should be; what was asked turned out wrong, or different; the question has no answer."""
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Table:
     """Rows of text.
 
@@ -24,7 +26,7 @@ class Table:
     title: str = ""
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Answer:
     """An answer.
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import click
 
 from ..base.checks import named
 from ..base.lazy import LazyModule
+from ..base.structs import struct
 from ..formats.onnx import ops as ops  # which register themselves
 from ..formats.onnx.model import ValueDef
 from ..formats.onnx.reader import read
@@ -27,7 +28,7 @@ models = LazyModule("lucid.cli.models")
 PARAMETERS = (options.model(), options.SPECS, click.Option(["--weights"], is_flag=True, help="List the weights too."))
 
 
-@dataclass
+@struct
 class _Found:
     """What is known of a model; what is not stays empty."""
 

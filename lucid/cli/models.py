@@ -9,11 +9,12 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import reduce
 
 from ..base.arrays import Array
 from ..base.checks import named, shown
+from ..base.structs import struct
 from ..compiler.compiled import CompiledModel
 from ..compiler.entry import compile, load
 from ..errors import LucidError, OptionError
@@ -25,7 +26,7 @@ from .options import parse_sizes, parse_specs
 from .sources import kind_of
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Wish:
     """How a model is to be compiled, as the options of a command say."""
 

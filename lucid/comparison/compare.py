@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from ..base import checks
 from ..base.arrays import Array
 from ..base.checks import shown
+from ..base.structs import struct
 from ..base.texts import encoded, is_array_of_texts
 from ..errors import OptionError, ShapeError
 from ..graph.ir import Graph, Node
@@ -24,7 +24,7 @@ SMALLEST = 1e-3
 """Where all values are smaller, differences are relative to this."""
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Pair:
     """One value as both models have it.
 
@@ -53,7 +53,7 @@ class Pair:
         return f"{self.name}{place}: off by {self.difference:.3g} where the largest is {self.scale:.3g}"
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Comparison:
     """What two models have in common, and where they part.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy as np
 from ..base.arrays import Array
 from ..base.checks import placed, shown
 from ..base.lazy import LazyModule
+from ..base.structs import struct
 from ..base.texts import is_array_of_texts
 from ..compiler.compiled import CompiledModel
 from ..compiler.entry import compile as compile_model
@@ -30,7 +31,7 @@ onnx = LazyModule("onnx")
 onnxruntime = LazyModule("onnxruntime")
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Trail:
     """The values of a model on given inputs.
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..base.checks import named
+from ..base.structs import struct
 from ..errors import FileError, ShapeError, TraceError
 from ..formats import serialize
 from ..formats.serialize import Archive
@@ -93,7 +94,7 @@ def _specialization(archive: Archive, path: str, options: Options) -> Specializa
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class _Extra:
     """What a file says besides its graphs."""
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..base.structs import struct
 from ..base.texts import encoded, is_array_of_texts
 from ..errors import TraceError
 from ..graph.maps import Maps
@@ -88,7 +89,7 @@ def _pairs(
     return [(key, _flatten(item, leaves, kinds)) for key, item in dict.items(value)]
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Kind:
     """A class of containers, and what it takes to make one besides its items and attributes."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -15,6 +14,7 @@ from ..base.checks import placed, shown
 from ..base.lazy import LazyModule
 from ..base.locks import forkable
 from ..base.recent import Recent
+from ..base.structs import struct
 from ..errors import LucidError, OptionError, TraceError
 from ..formats.onnx.write.versions import USUAL
 from ..graph.assume import Assumption
@@ -64,7 +64,7 @@ class TraceKey(NamedTuple):
     taken: tuple[Assumption, ...] = ()
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Trace:
     """One trace: the key of the arguments it is for, what was made of it, and what else it depends on."""
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import reduce
 from typing import Final
 
 from ..base.checks import integer, shown
+from ..base.structs import struct
 from ..errors import OptionError
 from ..graph.ir import Node
 from ..passes.editing import USUAL, Pipeline
@@ -27,7 +27,7 @@ def has_kernel(node: Node) -> bool:
     return bool(lowerings(node.op))
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Options:
     """How to compile.
 

@@ -8,11 +8,11 @@ to a module, and come back as tensors. Parameters and buffers come back as copie
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..base.structs import struct
 from ..tensor.tensor import Tensor
 from ..tensor.traced import TracedTensor
 from .arguments import LEAF, Structure, leaf_names, structures, unflatten
@@ -22,7 +22,7 @@ COMPUTED, ARGUMENT, AGAIN, ARRAY = "computed", "argument", "again", "array"
 Source: TypeAlias = "tuple[str, Any]"
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Results:
     """The results of a trace.
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import chain
 from operator import is_, methodcaller
 from typing import NamedTuple, TypeAlias
 
 from ..base import changes
+from ..base.structs import struct
 from ..optim.optimizer import Optimizer
 from ..tensor.tensor import Tensor
 from .step_sums import Place
@@ -34,7 +34,7 @@ class Member(NamedTuple):
     cohort: int | None
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Form:
     """What decides which operations a step consists of; of two forms there are two graphs.
 

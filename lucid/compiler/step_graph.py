@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import reduce
 from itertools import starmap
 from operator import add
@@ -13,6 +13,7 @@ import numpy as np
 
 from ..autodiff.reverse import emit_gradients
 from ..base.garbage import collection_paused
+from ..base.structs import struct
 from ..distributed.exchange import FLAGS, Bucket
 from ..errors import GradientError
 from ..graph.builder import Builder
@@ -40,7 +41,7 @@ Gradients: TypeAlias = "dict[Tensor, AbstractTensor]"
 """Of the loss, by parameter."""
 
 
-@dataclass
+@struct
 class Holders:
     """The tensors, by what they are called in the graph, that a step reads besides the model's.
 

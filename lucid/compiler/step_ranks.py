@@ -5,9 +5,9 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from ..base.lazy import hashlib
+from ..base.structs import struct
 from ..distributed.exchange import Bucket, StepExchange
 from ..distributed.group import Group
 from ..errors import ExecutionError, OptionError
@@ -36,7 +36,7 @@ _CALLS = ("step", "sums", "numbers", "held")
 """What is compared at each call; it is no error where what is held differs."""
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Talk:
     """What a step of one form says to the other ranks.
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from ..base import checks
 from ..base.checks import shown
+from ..base.structs import struct
 from ..errors import OptionError
 from ..graph.rng import Keys, derived_key, keys_from
 from ..tensor.generator import Generator, keys_of
@@ -29,7 +29,7 @@ _ELSEWHERE = {
 """Arguments of PyTorch's loader that there is nothing to say of here."""
 
 
-@dataclass
+@struct
 class _Epoch:
     """One pass through the data: all that is random in it follows from its key."""
 

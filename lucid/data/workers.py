@@ -6,9 +6,9 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from ..base.structs import struct
 from ..errors import LucidError
 
 Task: TypeAlias = "tuple[int, list[object] | object]"
@@ -21,7 +21,7 @@ END = object()
 """What a worker gives in place of a batch when its part of the data has ended."""
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class WorkerInfo:
     """What a worker of a loader knows of itself.
 
@@ -52,7 +52,7 @@ def get_worker_info() -> WorkerInfo | None:
     return found
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Crew:
     """Who makes the batches.
 

@@ -12,13 +12,13 @@ import math
 import mmap
 import os
 import re
-from dataclasses import dataclass
 from io import BufferedIOBase
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from ..base.arrays import Array
+from ..base.structs import struct
 from ..errors import FileError
 from ..graph.types import DTYPES, DType
 
@@ -81,7 +81,7 @@ def _finite(text: str) -> float:
     return value
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Tensor:
     """An entry of the tensor table; ``start`` and ``stop`` count bytes from where the data begin."""
 
@@ -92,7 +92,7 @@ class Tensor:
     stop: int
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Header:
     """A checked header, and where the data begin."""
 

@@ -15,7 +15,7 @@ import hashlib
 import io
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -24,6 +24,7 @@ from ..base import changes
 from ..base.arrays import Array
 from ..base.checks import named
 from ..base.garbage import collection_paused
+from ..base.structs import struct
 from ..errors import FileError, LucidError, PluginError
 from ..graph.ir import Graph
 from ..graph.opdef import ConstArray
@@ -53,7 +54,7 @@ JSON: TypeAlias = Any
 _CONSTANT = "@constant/"
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Archive:
     """What a .lucid file holds.
 

@@ -11,14 +11,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from zlib import crc32
 
+from ..base.structs import struct
 from ..errors import ShapeError
 from .dims import Dim, FloorDiv, SymDim, parse_dim
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Assumption:
     """``dim relation bound``, where the relation is one of ``==``, ``!=``, ``>=`` and ``<``."""
 

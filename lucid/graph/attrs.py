@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..base.keys import Content
+from ..base.structs import struct
 from .dims import SymDim, evaluate
 from .types import DType, Shape, TensorType
 
@@ -62,8 +62,8 @@ R = TypeVar("R", bound=Bindable)
 
 @dataclass_transform(frozen_default=True)
 def attributes(cls: type[C]) -> type[C]:
-    """The class as a frozen dataclass without a ``__repr__`` of its own: some fifty would be compiled at import."""
-    return dataclass(frozen=True, repr=False)(cls)
+    """The class as a frozen dataclass, which has the ``__repr__`` of :class:`Attrs`."""
+    return struct(frozen=True, repr=False)(cls)
 
 
 @attributes

@@ -12,13 +12,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from functools import cached_property, reduce
 from keyword import iskeyword
 from operator import and_
 from typing import TypeAlias
 
 from ..base.checks import LARGEST, shown
+from ..base.structs import struct
 from ..errors import ShapeError
 
 MOST_TERMS, MOST_PRODUCTS, HIGHEST_DEGREE, DEEPEST, LONGEST = 100, 1000, 32, 32, 1000
@@ -52,7 +52,7 @@ def limited_work(steps: int) -> Iterator[None]:
         _work.reset(token)
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class FloorDiv:
     """``numerator // denominator``, kept as an atom because it is no polynomial."""
 
@@ -92,7 +92,7 @@ def _atom_key(atom: Atom) -> tuple[int, str]:
     return (0, atom) if isinstance(atom, str) else (1, str(atom))
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class SymDim:
     """A canonical polynomial: ``terms`` maps each product of atoms to its integer coefficient.
 

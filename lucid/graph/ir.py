@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Generic, NamedTuple, TypeAlias
 
 from ..base import checks
 from ..base.checks import shown
 from ..base.lazy import networkx as nx
+from ..base.structs import struct
 from ..base.topological import topological
 from ..errors import GraphError, ShapeError
 from .opdef import A, OpDef, ParameterAttrs
@@ -37,7 +38,7 @@ class Value(NamedTuple):
         return self.node if self.output == 0 else f"{self.node}:{self.output}"
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Origin:
     """Where a node comes from.
 
@@ -87,7 +88,7 @@ class Checked:
         self.sound = False
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Node(Generic[A]):
     """One application of an op: everything about it but its edges. ``Node[ConvAttrs]`` says which attributes."""
 

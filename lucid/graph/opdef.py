@@ -9,7 +9,6 @@ passes and eager code.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import (
     TYPE_CHECKING,
@@ -29,6 +28,7 @@ import numpy as np
 
 from ..base.arrays import Array
 from ..base.lazy import LazyModule
+from ..base.structs import struct
 from ..errors import DTypeError, GraphError, LucidError, PluginError, note_where
 from .attrs import Attrs as Attrs
 from .attrs import Bindable as Bindable
@@ -157,7 +157,7 @@ class Differentiate(Protocol):
         """
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class GradContext(Generic[A]):
     """What a gradient rule sees of one node while the reverse walk passes it.
 
@@ -218,7 +218,7 @@ Family: TypeAlias = Literal[
 InferRule: TypeAlias = Callable[Concatenate[A, ...], "TensorType | tuple[TensorType, ...]"]
 
 
-@dataclass(frozen=True, eq=False)
+@struct(frozen=True, eq=False)
 class OpDef(Generic[A]):
     """Definition of one operation.
 

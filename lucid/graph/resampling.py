@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from ..base.arrays import Array
+from ..base.structs import struct
 
 MODES = ("nearest", "linear", "cubic", "area")
 COORDINATES = (
@@ -18,7 +18,7 @@ COORDINATES = (
 ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Resampling:
     """How positions in a resized axis become positions in the original, and these become elements.
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from ..base.arrays import Array
 from ..base.checks import shown
+from ..base.structs import struct
 from ..base.texts import decoded, encoded
 from ..errors import DTypeError
 from .dims import Dim
@@ -23,7 +23,7 @@ from .ops.shape import concat, expand, reshape
 from .types import Shape, TensorType, broadcast_shapes, product
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@struct(frozen=True, eq=False, repr=False)
 class Text:
     """Texts, as they go into a model and come out of one: an array of them that NumPy reads.
 

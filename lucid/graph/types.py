@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, NoReturn, TypeAlias
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from ..base.arrays import Array
 from ..base.checks import LARGEST, shown
+from ..base.structs import struct
 from ..errors import DTypeError, OptionError, ShapeError, from_handler
 from .dims import Dim, SymDim, evaluate, parse_dim, substitute
 
@@ -106,7 +107,7 @@ def widths_hint(dtypes: Iterable[np.dtype[Any]]) -> str:
     )
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class TensorType:
     """Shape (ints and symbolic dims), element type, and order of the axes in memory.
 

@@ -7,11 +7,11 @@ length, and padding is twice as long: first what stands before each axis, then w
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from typing import NamedTuple, overload
 
+from ..base.structs import struct
 from .dims import Dim
 
 
@@ -58,7 +58,7 @@ class Tap(NamedTuple):
     start: int
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Window:
     """A window along one axis and how it slides: the distance of its taps is ``dilation``."""
 
@@ -114,7 +114,7 @@ class Window:
         return (size + (self.before + self.after - self.extent)) // self.stride + 1
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Axis(Window):
     """The ``count`` windows along one axis of an image. What lies beyond the padding is not there."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from functools import lru_cache
 from itertools import accumulate, pairwise
 from statistics import median
@@ -14,6 +14,7 @@ from time import perf_counter
 import numpy as np
 
 from ..base.arrays import Array
+from ..base.structs import struct
 from ..base.tables import as_html
 from ..formats.files import checked_path, write_atomically
 from ..runtime.planning.machine import this_machine
@@ -40,7 +41,7 @@ LITTLE = 0.02
 """Part of a step's time that the machine could do it in, below which neither products nor bytes decide."""
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Limits:
     """What one core of this machine does at best, as measured: products a second, bytes a second near and far."""
 
@@ -49,7 +50,7 @@ class Limits:
     far: float
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class StepTime:
     """One step.
 
@@ -95,7 +96,7 @@ class StepTime:
         return max(0.0, self.seconds - self.least)
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Profile:
     """Times of a program's steps (medians, in seconds), in the order of execution.
 
@@ -232,7 +233,7 @@ def profile(
     return Profile(steps, median(runs.plain), timed, runs.distortion(), best, plan.threads)
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class _Runs:
     """Seconds of the runs of the program as it is and of the marked one: of steps, and of helpers at them."""
 

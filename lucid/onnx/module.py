@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property, partial
 from typing import Any, TypeVar
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from ..base import checks
 from ..base.checks import listed, named, placed, shown
+from ..base.structs import struct
 from ..errors import GraphError, LucidError, OptionError, TraceError, from_handler
 from ..formats.onnx import ops as ops  # which register themselves
 from ..formats.onnx.float_integers import FloatIntegers
@@ -97,7 +98,7 @@ _WORLD = Tensor(np.zeros((), np.float32))
 """In the world of which constants are made: that of eager tensors, and of the trace that is recorded."""
 
 
-@dataclass
+@struct
 class _Step:
     """One use of an operator: not a tuple or list, whose arrays a module would take for tensors."""
 
@@ -108,7 +109,7 @@ class _Step:
     outputs: Sequence[Value] = ()
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class _Plan:
     """What a model was made of; nothing of it changes, and guards need not look at it.
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final, TypeAlias, TypeVar
 
 from ..base.checks import flag, shown
+from ..base.structs import struct
 from ..errors import OptionError
 from ..graph.ir import Graph
 from .pipeline import Pass, inference_pipeline, training_pipeline
@@ -38,14 +39,14 @@ def as_pass(rewrite: object) -> Pass:
     return Pass(getattr(rewrite, "__name__", type(rewrite).__name__), rewrite)
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class _Edit:
     how: str
     name: str
     new: Pass | None = None
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Pipeline:
     """What the passes are, as changes of the usual ones; each method returns another pipeline.
 

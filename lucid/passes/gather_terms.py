@@ -8,10 +8,11 @@ Numbers that stand in a model, and what is added only to be taken away again, ar
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import reduce
 from operator import add, mul, sub
 
+from ..base.structs import struct
 from ..graph.ir import Graph
 from ..graph.opdef import OpDef
 from ..graph.ops.elementwise import ADD, MUL, SUB
@@ -37,7 +38,7 @@ def gather_terms(graph: Graph) -> Graph:
     return rebuild(graph, rule, "gather_terms")
 
 
-@dataclass
+@struct
 class _Terms:
     """The terms of a sum, each with what it is multiplied with, and whether it is subtracted.
 

@@ -6,8 +6,9 @@ one axis of two, as those of heads do, are put side by side before: so each numb
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from ..base.structs import struct
 from ..graph.ir import Graph
 from ..graph.opdef import apply
 from ..graph.ops.elementwise import ADD
@@ -17,7 +18,7 @@ from ..graph.trace import Symbol
 from .rewrite import Site, View, rebuild
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class _Part:
     """Values that lie side by side along an axis, from ``first`` to ``last``, in a tensor of zeros."""
 

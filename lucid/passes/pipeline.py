@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
 from ..base.garbage import collection_paused
+from ..base.structs import struct
 from ..errors import PassError, from_handler
 from ..graph.ir import Graph, Node
 from ..graph.region import has_regions
@@ -46,7 +46,7 @@ Observer: TypeAlias = "Callable[[Pass, Graph, Graph], None]"
 Inside: TypeAlias = "Callable[[tuple[str, ...]], Observer]"
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Pass:
     """A named function from graph to graph."""
 

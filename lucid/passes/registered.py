@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from ..base import plugins
+from ..base.structs import struct
 from ..errors import OptionError, PluginError
 from .pipeline import Pass
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Registered:
     """A pass, and where it goes: right ``how`` ("after" or "before") the pass named ``beside``."""
 

@@ -6,8 +6,9 @@ As one op it runs on the blocks of the layer before it, and in fewer passes over
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from ..base.structs import struct
 from ..graph.ir import Graph
 from ..graph.ops import elementwise as ew
 from ..graph.ops.bounds import CLIP
@@ -66,7 +67,7 @@ def _is(number: float | None, wanted: float) -> bool:
     return number is not None and math.isclose(number, wanted, rel_tol=1e-6)
 
 
-@dataclass
+@struct
 class _Product:
     """A number times tensors, each with what makes it, and the nodes below the site that multiply them."""
 
@@ -103,7 +104,7 @@ def _multiplies(view: View) -> bool:
     return view.op is ew.MUL or (view.op is ew.DIV and bool(fill_value(view, view.inputs[1])))
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class _Gate:
     """What is multiplied with ``x``, and with a number, to make the HardSwish of ``x``."""
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 import numpy as np
 
+from ..base.structs import struct
 from ..graph.dims import SymDim
 from ..graph.ir import Graph
 from ..graph.opdef import OpDef, apply
@@ -27,14 +28,17 @@ from .rewrite import Site, View, fixed_point, rebuild
 Identity = Callable[[Site], "Symbol | Sequence[Symbol] | None"]
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class SimplifyOptions:
     """``inference``: nothing will be differentiated, so ``StopGradient`` and ``Overwritten`` go as well."""
 
     inference: bool = False
 
 
-def simplify(graph: Graph, options: SimplifyOptions = SimplifyOptions()) -> Graph:
+USUAL: Final = SimplifyOptions()
+
+
+def simplify(graph: Graph, options: SimplifyOptions = USUAL) -> Graph:
     """Apply the identities until none applies."""
 
     def rule(site: Site) -> Symbol | Sequence[Symbol] | None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from ..autodiff.reverse import Joint, differentiate
 from ..base.arrays import Array
+from ..base.structs import struct
 from ..errors import GradientError, LucidError, RuleError
 from ..graph.assume import Assumption
 from ..graph.builder import Builder
@@ -28,7 +28,7 @@ APART = 1e-3
 """By how much numbers are moved first, in units of the largest: where a maximum has two of a size there is no slope."""
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class _Fineness:
     """How far to each side, in units of the largest number that is moved; the largest difference, relative to the sum
     of what the single numbers contribute; and how far a result is from what it should be, relative to itself."""
@@ -42,7 +42,7 @@ FINE, COARSE = _Fineness(1e-6, 1e-5, 4 * 2.0**-53), _Fineness(1e-2, 3e-2, 4 * 2.
 """Of ops in double precision; and of those that give fewer digits whatever they are given."""
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class _Alone:
     """An op by itself, with its gradients."""
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 import numpy as np
 
 from ..base.arrays import Array, read_only
+from ..base.structs import struct
 from ..errors import ExecutionError, LoweringError, LucidError, ProofError
 from ..graph.cut import Part
 from ..graph.facts import drawn
@@ -33,7 +33,7 @@ NUDGES = 4
 """How often the inputs of a step are moved, to see how far its result moves."""
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class _Wrong:
     """What a program computes wrongly."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from zlib import crc32
 
 import numpy as np
 
 from ..base.arrays import Array
+from ..base.structs import struct
 from ..errors import LucidError, OptionError, ShapeError
 from ..graph.assume import Assumption, example_sizes
 from ..graph.facts import drawn
@@ -28,7 +28,7 @@ UNFIT = (LucidError, ArithmeticError, LookupError, ValueError)
 """What comes where a graph does not take the numbers that are tried."""
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Evaluated:
     """A graph, and the values of its nodes on the sampled inputs of these sizes."""
 

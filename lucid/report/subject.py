@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from ..base.arrays import Array
+from ..base.structs import struct
 from ..graph.ir import Graph
 from ..inspect.profile import Profile
 from ..passes.pipeline import Pass
@@ -14,7 +14,7 @@ from ..runtime.program.plan import Plan
 from ..runtime.program.printer import Source
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Subject:
     """A compiled model, as far as a report tells of it.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..base.arrays import Array
+from ..base.structs import struct
 from ..errors import ExecutionError
 from ..graph.facts import parameter_only, read_values
 from ..graph.ir import Graph, Node, Value
@@ -33,7 +33,7 @@ GAIN = 0.97
 """A choice must take less than this share of the predicted one's time."""
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Tuned:
     """What tuning found for one node: the choice, by its name, and its seconds."""
 
@@ -171,7 +171,7 @@ class _Trial:
         return self.marks.seconds(start)
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class _Bench:
     graph: Graph
     parameters: Mapping[str, Array]

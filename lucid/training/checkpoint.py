@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from ..base import changes, checks
 from ..base.checks import named, shown
+from ..base.structs import struct
 from ..errors import FileError, LucidError, OptionError
 from ..formats import serialize
 from ..formats.states import pack, unpack
@@ -21,7 +21,7 @@ VERSION = 1
 PARTS = ("model", "optimizer", "scheduler", "loader", "accumulated", "average")
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Checkpoint:
     """What was in a checkpoint beside the states that were put in their places.
 
@@ -138,7 +138,7 @@ def _given(owner: str, parts: tuple[Stateful | None, ...]) -> dict[str, Stateful
     return found
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Saved:
     """What a file holds: the numbers are checked, what only the parts can know is not."""
 

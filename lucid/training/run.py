@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ..base import checks
 from ..base.checks import named, shown
+from ..base.structs import struct
 from ..compiler.accumulated import Accumulated
 from ..errors import FileError, LucidError, OptionError
 from ..graph.rng import current_keys
@@ -23,7 +24,7 @@ _OPTIONAL = {"accumulated": "accumulate", "average": "average"}
 """Parts that a run has by an option of :func:`lucid.fit`."""
 
 
-@dataclass
+@struct
 class Run:
     """Where a call of :func:`lucid.fit` is.
 

@@ -6,7 +6,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import FrameType
 from typing import Protocol, TypeAlias
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from ..base import checks
 from ..base.checks import shown
+from ..base.structs import struct
 from ..compiler.accumulated import Accumulated
 from ..compiler.compiled import CompiledModel
 from ..compiler.entry import compile as compiled_of
@@ -44,7 +44,7 @@ def forward_of(model: Module, compiled: bool) -> Forward:
     return compiled_of(model) if compiled and not isinstance(model, CompiledModel) else model
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Care:
     """What is done to gradients, of how many batches an update is, and whether none is made where a gradient is not
     finite; see :func:`lucid.fit`."""
@@ -93,7 +93,7 @@ def step_of(
     return run, step.accumulated
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class _Eager:
     """What a compiled step does, op by op."""
 

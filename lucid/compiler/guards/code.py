@@ -5,11 +5,11 @@ from __future__ import annotations
 import dis
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from types import CodeType, FrameType
 from typing import Any, TypeAlias
 
+from ...base.structs import struct
 from ...graph.trace import PARTS, is_library, location, shown
 
 Step: TypeAlias = "tuple[str, Any]"
@@ -31,7 +31,7 @@ BY_NAME = frozenset({"__dict__", "__getattribute__", "__getstate__", "__reduce__
 """Code that mentions one of these may read any attribute."""
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Read:
     """One thing that code reads from outside: a root, and the steps taken from it.
 
@@ -56,7 +56,7 @@ class Read:
         return self.name + "".join(f".{key}" if kind == "attribute" else f"[{key!r}]" for kind, key in self.steps)
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Reads:
     """All that code, with the functions it defines, may read.
 
@@ -81,7 +81,7 @@ class Reads:
     inner: tuple[CodeType, ...]
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Place:
     """How code came to a value, for messages. Where the line is not known, it is looked for by a name in the code."""
 

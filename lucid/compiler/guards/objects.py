@@ -6,11 +6,12 @@ import functools
 import threading
 import types
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 
+from ...base.structs import struct
 from ...nn.module import Module
 from .checks import ABSENT, Check, array_picture, attribute, class_entry, raw_entry
 from .code import Place, is_internal, is_library_code, is_library_module
@@ -19,7 +20,7 @@ from .values import FIXED
 _HEAP = 1 << 9
 
 
-@dataclass
+@struct
 class Fields:
     """Attributes of one object, as they were when it was first reached; those that are read become checks."""
 

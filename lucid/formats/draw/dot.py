@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import count
 
+from ...base.structs import struct
 from . import style
 from .style import EDGES, FACES, FRAMES, LOOKS, MARKS, ROWS, SIGNS, Look
 from .view import Box, Edge, Path, Place, View, lines_of, module_of
@@ -23,7 +24,7 @@ def dot_of(view: View, *, title: str | None = None, direction: str = "down") -> 
     return Writing(view, DIRECTIONS[direction]).text(title)
 
 
-@dataclass
+@struct
 class _Frame:
     """A frame: its own boxes and the frames inside."""
 

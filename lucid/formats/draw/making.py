@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import zip_longest
+from typing import Final
 
+from ...base.structs import struct
 from ...graph.builder import snake_case
 from ...graph.facts import is_recomputed, parameter_only, read_values
 from ...graph.ir import Graph, Node, Value
@@ -21,7 +23,7 @@ _MOST_FOLDED = 200
 """Nodes that a row looks at behind a value that only parameters decide."""
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Wishes:
     """How a graph is to be shown.
 
@@ -47,6 +49,9 @@ class Wishes:
     apart: frozenset[str] = frozenset()
 
 
+USUAL: Final = Wishes()
+
+
 def family(node: Node) -> str:
     """The family of a node's op, which decides its colour."""
     op = node.op
@@ -67,7 +72,7 @@ def module_path(node: Node) -> str:
     return node.origin.modules[0] if node.origin.modules else ""
 
 
-def view_of(graph: Graph, wishes: Wishes = Wishes()) -> View:
+def view_of(graph: Graph, wishes: Wishes = USUAL) -> View:
     """What there is to draw of a graph.
 
     Parameters

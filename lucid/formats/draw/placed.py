@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple, TypedDict
 
+from ...base.structs import struct
 from .dot import Writing
 from .files import render
 from .view import Edge, Place, View
@@ -22,7 +23,7 @@ class Rect(NamedTuple):
     height: float
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Frame:
     """A frame around boxes, and what stands at its top."""
 
@@ -32,7 +33,7 @@ class Frame:
     rect: Rect
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Line:
     """An arrow.
 
@@ -51,7 +52,7 @@ class Line:
     tip: tuple[float, float] | None
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Placed:
     """A view with everything in its place.
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import groupby
 from typing import NamedTuple, TypeAlias
+
+from ...base.structs import struct
 
 WIDEST = 34
 """Letters in a line of a box."""
@@ -99,7 +101,7 @@ def relative(name: str, *around: str, bare: bool = False) -> str:
     return name
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Box:
     """One thing that is drawn.
 
@@ -178,7 +180,7 @@ class Edge(NamedTuple):
     hover: str = ""
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Times:
     """How often what is in a frame repeats, and what the frame is called for that."""
 
@@ -186,7 +188,7 @@ class Times:
     label: str
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class View:
     """What is drawn.
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from ...base.structs import struct
 from ...graph.opdef import AbstractTensor
 from ...graph.ops.promotion import cast
 from ...graph.types import DType
 
 
-@dataclass(frozen=True, eq=False)
+@struct(frozen=True, eq=False)
 class FloatIntegers:
     """Integers held as floats.
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fractions import Fraction
 from types import NotImplementedType
 
 import numpy as np
 
+from ...base.structs import struct
 from ...graph.dims import Dim, SymDim, exact_quotient
 
 FINEST = 4096
 """Numbers are read as fractions of at most this denominator."""
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class FractionalSize:
     """``dim / over``, exactly."""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeAlias
 
 from ...base.arrays import Array as Array
 from ...base.checks import named, shown
+from ...base.structs import struct
 from ...graph.types import DType
 
 Size: TypeAlias = "int | str | None"
@@ -31,7 +32,7 @@ NARROW = SMALL | {10, 16}
 """These, float16 and bfloat16: what is cast to one of them has its numbers, and is computed with as a wider one."""
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class NodeDef:
     """One node.
 
@@ -71,7 +72,7 @@ class NodeDef:
         return f"node {self.index}{called} ({self.kind}, opset {self.version})"
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class ValueDef:
     """A declared input or output: a tensor, or a sequence of tensors.
 
@@ -93,7 +94,7 @@ class ValueDef:
     many: bool = False
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class GraphDef:
     """A graph: nodes in an order in which each comes after those it reads."""
 
@@ -113,7 +114,7 @@ class GraphDef:
                 pending += [value for value in node.attributes.values() if isinstance(value, GraphDef)]
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class ModelDef:
     """A model: its graph, and where it came from.
 

@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import Any, TypeAlias, TypeGuard, TypeVar, overload
 
 import numpy as np
 
+from ...base.structs import struct
 from ...base.texts import decoded
 from ...errors import GraphError
 from ...graph.dims import Dim, SymDim
@@ -49,7 +50,7 @@ Slopes: TypeAlias = "Callable[[Call, str, Sequence[str], Sequence[Value], int], 
 """The gradients of a named value with respect to the first so many of some others, which are given and stand alone."""
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Call:
     """One use of an operator, for its converter.
 
@@ -231,7 +232,7 @@ Convert: TypeAlias = "Callable[..., Results]"
 F = TypeVar("F", bound=Convert)
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Converter:
     """What an operator becomes.
 

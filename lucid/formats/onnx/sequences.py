@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from ...base.structs import struct
 from ...errors import GraphError
 from ...graph.maps import Maps
 from ...graph.opdef import AbstractTensor
@@ -41,7 +41,7 @@ def place_in(count: int, number: int) -> int:
     return number % count
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Layout:
     """How values that a graph in a node hands on lie in a flat list of tensors.
 

@@ -5,8 +5,9 @@ Only messages that hold nodes are looked into, and what weighs something in them
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from ...base.structs import struct
 from ...errors import GraphError
 from .wire import Data, fields, varint
 
@@ -14,7 +15,7 @@ DEEPEST = 100
 """Messages in messages, as the package for protocol buffers has it."""
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class _Message:
     """Which fields of a message are looked into, and which left out, by their numbers.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from ...base.checks import shown
+from ...base.structs import struct
 from ...errors import GraphError
 from .long_lists import Texts, integers
 from .model import Array
@@ -17,7 +17,7 @@ MODES = ("BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRA
 LEQ, LT, GTE, GT, EQ, NEQ, LEAF, MEMBER = range(8)
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Nodes:
     """Nodes as a file lists them: of which tree, and which there; what they compare, and where they lead.
 
@@ -35,7 +35,7 @@ class Nodes:
     sets: tuple[Array, ...] = ()
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Trees:
     """Tables as :mod:`lucid.graph.ops.trees` takes them.
 

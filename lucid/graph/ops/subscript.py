@@ -5,7 +5,7 @@ The rules are PyTorch's (integers select first, then tensors index), and NumPy's
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import EllipsisType
 from typing import TypeAlias
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from ...base.arrays import Array
 from ...base.checks import shown
+from ...base.structs import struct
 from ...errors import OptionError, ShapeError
 from ..assume import is_at_least
 from ..dims import Dim, SymDim, as_dim
@@ -25,7 +26,7 @@ from .slices import take_slice
 from .source import constant
 
 
-@dataclass
+@struct
 class _Parts:
     """What the subscript asks of each axis; ``shape`` is that of the sliced tensor without dropped axes."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
+from ...base.structs import struct
 from ...graph.builder import Builder
 from ...graph.dims import SymDim
 from ...graph.ir import Graph, Node
@@ -19,14 +19,17 @@ from ..rewrite import Site, rebuild
 Evaluate: TypeAlias = "Callable[[Graph, Sequence[Any]], Sequence[Any]]"
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class FoldOptions:
     """``limit``: the most bytes a folded value may have."""
 
     limit: int = 1 << 20
 
 
-def fold_constants(graph: Graph, evaluate: Evaluate, options: FoldOptions = FoldOptions()) -> Graph:
+USUAL: Final = FoldOptions()
+
+
+def fold_constants(graph: Graph, evaluate: Evaluate, options: FoldOptions = USUAL) -> Graph:
     """Replace nodes all of whose inputs are constants by their values.
 
     Filled and expanded tensors stay symbolic, whatever their size: an element-wise op on filled

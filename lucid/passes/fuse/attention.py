@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from ...base.structs import struct
 from ...graph.ir import Graph
 from ...graph.opdef import apply_all
 from ...graph.ops import elementwise as ew
@@ -43,7 +44,7 @@ def fuse_attention(graph: Graph) -> Graph:
     return rebuild(graph, rule, "fuse_attention", at={MATMUL})
 
 
-@dataclass
+@struct
 class _Found:
     """What was found above the product with the values."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from ...base.structs import struct
 from ...graph.ir import Graph
 from ...graph.opdef import Attrs, NoAttrs, apply
 from ...graph.ops import elementwise as ew
@@ -49,7 +50,7 @@ def fuse_conv_pool(graph: Graph) -> Graph:
     return rebuild(graph, rule, "fuse_conv_pool") if CONV in graph.ops else graph
 
 
-@dataclass
+@struct
 class _Found:
     """What was found between a node and the convolution above it."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Container, Mapping
-from dataclasses import dataclass
+from typing import Final
 
+from ...base.structs import struct
 from ...graph.facts import parameter_only
 from ...graph.ir import Graph, Node, Value
 from ...graph.opdef import apply
@@ -14,14 +15,17 @@ from ...graph.types import Shape
 from ..rewrite import Declined, Site, rebuild
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class FuseOptions:
     """``limit``: the most ops one node may hold."""
 
     limit: int = 32
 
 
-def fuse_elementwise(graph: Graph, options: FuseOptions = FuseOptions()) -> Graph:
+USUAL: Final = FuseOptions()
+
+
+def fuse_elementwise(graph: Graph, options: FuseOptions = USUAL) -> Graph:
     """Fuse each element-wise op into the one that reads it, where nothing else does and the shapes are equal.
 
     A value may be read several times within one group, so groups are not only chains and trees. What

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import Final
 
+from ...base.structs import struct
 from ...graph.builder import Builder
 from ...graph.facts import parameter_only
 from ...graph.ir import Graph, Node, Value
@@ -21,7 +23,7 @@ from ..rewrite import Declined, joined_origin, note
 LABEL = "fuse_loops"
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class LoopOptions:
     """``ops`` and ``operands``: the most that one loop may hold, and read or write."""
 
@@ -29,7 +31,10 @@ class LoopOptions:
     operands: int = 12
 
 
-def fuse_loops(graph: Graph, options: LoopOptions = LoopOptions()) -> Graph:
+USUAL: Final = LoopOptions()
+
+
+def fuse_loops(graph: Graph, options: LoopOptions = USUAL) -> Graph:
     """Join each element-wise node, and each sum or mean, with what makes an operand, where the shapes are equal.
 
     Sums of the same value join too. Nothing joins where the way from one to the other also leads through a third node,
@@ -44,7 +49,7 @@ def fuse_loops(graph: Graph, options: LoopOptions = LoopOptions()) -> Graph:
 # ---------------------------------------------------------------- which go together
 
 
-@dataclass
+@struct
 class _Group:
     """Nodes that run as one.
 

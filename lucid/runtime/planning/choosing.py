@@ -6,9 +6,10 @@ What is predicted decides, and nothing is written: from the choices follows a sc
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from ...base.structs import struct
 from ...errors import GraphError, LucidError, from_handler
 from ...graph.facts import parameter_only, read_values
 from ...graph.ir import Graph, Node, Value
@@ -19,7 +20,7 @@ from .registry import Choice, choices, choose
 from .work import FORK, Work, seconds
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Choices:
     """What runs a graph.
 

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import _lru_cache_wrapper, cache, lru_cache
 from typing import TypeVar
 
 from ...base.lazy import pathlib
+from ...base.structs import struct
 from ..workers import blas
 from ..workers.cores import available_cores
 from ..workers.settings import helpers
@@ -26,7 +26,7 @@ from ..workers.settings import helpers
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Machine:
     """One machine.
 

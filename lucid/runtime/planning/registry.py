@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 from ...base.checks import shown
 from ...base.lazy import import_unhindered
+from ...base.structs import struct
 from ...errors import GraphError, LucidError, OptionError, from_handler
 from ...graph.ir import Node
 from ...graph.opdef import A, OpDef
@@ -79,7 +80,7 @@ Does: TypeAlias = "Callable[[Node[A], tuple[TensorType, ...], int], Work]"
 Ways: TypeAlias = "Callable[[Node[A], tuple[TensorType, ...], int], Sequence[Way]]"
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Lowering(Generic[A]):
     """One way to run an op.
 
@@ -120,7 +121,7 @@ class Lowering(Generic[A]):
     spares: bool = False
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Choice:
     """A lowering and a way for one node; formats as ``winograd4 (28 tiles)``."""
 

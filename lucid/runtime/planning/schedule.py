@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from ...base.structs import struct
 from ...graph.facts import read_values
 from ...graph.ir import Graph, Node, Value
 from .choosing import Choices
@@ -12,7 +12,7 @@ from .phase import Phase
 from .registry import Choice, Lowering
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Task:
     """One node that computes.
 
@@ -33,7 +33,7 @@ class Task:
     phases: tuple[Phase | None, ...]
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Schedule:
     """The tasks of a graph in order; their operands are the graph's values.
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from operator import add
 from typing import Any, NamedTuple, TypeVar
 
+from ...base.structs import struct
 from .machine import Machine
 
 P = TypeVar("P")
@@ -42,7 +43,7 @@ class Product(NamedTuple):
     times: float = 1.0
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Work:
     """What is done one after another. It adds up, and any number of times as much is ``work * number``.
 

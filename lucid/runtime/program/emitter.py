@@ -18,9 +18,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from ...base.structs import struct
 from ...errors import GraphError
 from ...graph.fields import check_attrs, plain
 from ...graph.ir import Node
@@ -40,7 +41,7 @@ else:
     E = TypeVar("E", bound=Attrs)
 
 
-@dataclass(eq=False)
+@struct(eq=False)
 class Operand:
     """An array in the generated source; formats as its name, marked as such (:mod:`.statement`).
 

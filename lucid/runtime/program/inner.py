@@ -8,10 +8,10 @@ keeps its content, is the node's as well.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from ...base.structs import struct
 from ...graph.region import Region
 from ..planning.choosing import choose_all
 from ..planning.phase import Phase
@@ -26,7 +26,7 @@ from .step import Step
 from .views import place
 
 
-@dataclass(eq=False)
+@struct(eq=False)
 class Inner:
     """What a region's kernels have written.
 

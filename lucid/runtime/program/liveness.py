@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
+from ...base.structs import struct
 from ..planning.phase import Phase
 from .emitter import Operand
 from .statement import Statement, names_in
 from .step import Step
 
 
-@dataclass
+@struct
 class Interval:
     """One block of arena memory.
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import pairwise, zip_longest
 
 from ...base.arrays import Array
+from ...base.structs import struct
 from ..workers.parts import helped
 
 
-@dataclass
+@struct
 class Marks:
     """Notes of one program.
 

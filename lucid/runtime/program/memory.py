@@ -11,9 +11,9 @@ from __future__ import annotations
 import heapq
 from bisect import insort
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 
+from ...base.structs import struct
 from ..workers.settings import ALIGNMENT
 from .liveness import Interval
 
@@ -26,7 +26,7 @@ _PAIRS = 2_000_000
 """At most so many orders are tried by size, and about so many pairs of intervals compared (some 50 ms)."""
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Layout:
     """Offsets (bytes) in order of the intervals, the arena's size, and the largest live set: no arena is smaller."""
 

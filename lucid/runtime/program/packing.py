@@ -7,11 +7,12 @@ sizes, say) that write the same lines about the same parameters, with the same f
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 
 from ...base.keys import Content, Key
+from ...base.structs import struct
 from ..planning.phase import Phase
 from .emitter import Operand
 from .memory import aligned
@@ -20,7 +21,7 @@ from .statement import Statement, names_in
 from .step import Step
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Packing:
     """What some lines of one step keep.
 
@@ -39,7 +40,7 @@ class Packing:
     parameters: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Packings:
     """Those of a plan.
 
@@ -91,7 +92,7 @@ def packings(steps: Sequence[Step], parameters: Mapping[str, Operand], names: Na
     return Packings(tuple(made), places, needed)
 
 
-@dataclass(eq=False)
+@struct(eq=False)
 class _Part:
     """Lines of a step that compute from parameters and work on the same memory, and the names that they give it."""
 
@@ -105,7 +106,7 @@ class _Part:
     needed: set[int] = field(default_factory=set)
 
 
-@dataclass
+@struct
 class _Known:
     """What a name stands for, whatever it is called."""
 

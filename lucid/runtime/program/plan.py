@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 
 from ...base.garbage import collection_paused
+from ...base.structs import struct
 from ...base.tables import as_html
 from ...errors import GraphError
 from ...graph.ir import Graph, Value
@@ -33,7 +34,7 @@ OBJECTS = 34_000
 """About how many bytes graphs, plan and program take besides arrays, for each step of a training program."""
 
 
-@dataclass(eq=False)
+@struct(eq=False)
 class Plan:
     """A schedule for one concrete graph.
 

@@ -20,7 +20,7 @@ import linecache
 import weakref
 from bisect import bisect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property, partial
 from itertools import count, groupby, takewhile
 from operator import itemgetter
@@ -31,6 +31,7 @@ import numpy as np
 
 from ...base.checks import shown
 from ...base.garbage import collection_paused, give_back_freed
+from ...base.structs import struct
 from ...errors import GraphError
 from ...graph.region import spelled
 from ..planning.phase import Phase
@@ -56,7 +57,7 @@ CLOSURE_LIMIT = 1000
 """Steps above which a program binds globals: Python compiles a function in time quadratic in its closure's size."""
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Source:
     """Generated source.
 

@@ -12,8 +12,9 @@ numbers is never run twice; what is made of them is the same again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from ...base.structs import struct
 from ...graph.builder import Builder
 from ...graph.facts import RECOMPUTE
 from ...graph.ir import Graph, Value
@@ -30,7 +31,7 @@ _TRIES = 32
 """So many offers are looked at before there is nothing more to be had."""
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Recomputed:
     """A node that computes again what another has computed.
 
@@ -55,7 +56,7 @@ def cost(step: Step) -> float:
     return seconds(Work(calls=1, far=moved / max(1, step.workers)), this_machine())
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class _Offer:
     """What it takes to free a value at one step.
 
@@ -83,7 +84,7 @@ class _Offer:
     price: float
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class _Terms:
     """How far an offer may go.
 
@@ -211,7 +212,7 @@ class Course:
         return builder.freeze(graph.inputs, outputs, updates, graph.names), again
 
 
-@dataclass
+@struct
 class _Tables:
     """What a course is asked for.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from ...base.structs import struct
 from ...errors import GraphError
 from ..planning.phase import Phase
 
@@ -118,7 +119,7 @@ def names_in(statements: Iterable[Statement]) -> list[str]:
     return [name for statement in statements for name in statement.names]
 
 
-@dataclass
+@struct
 class Code:
     """Statements of one step, by where they go.
 

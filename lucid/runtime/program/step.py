@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ...base.lazy import pathlib
+from ...base.structs import struct
 from ...graph.ir import Node
 from ..planning.phase import Phase
 from ..planning.registry import Choice
@@ -12,7 +11,7 @@ from .emitter import Operand
 from .statement import Code
 
 
-@dataclass(eq=False)
+@struct(eq=False)
 class Step:
     """One task and what its kernel wrote, for so many workers.
 

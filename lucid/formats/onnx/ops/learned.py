@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from ....base.structs import struct
 from ....base.texts import as_texts
 from ....errors import GraphError, ShapeError
 from ....graph.maps import Maps
@@ -106,7 +106,7 @@ def _both(call: Call, score: AbstractTensor, positive: bool) -> AbstractTensor:
 # ---------------------------------------------------------------- trees
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Weights:
     """What leaves give: which one, to which class or target, how much."""
 
@@ -116,7 +116,7 @@ class Weights:
     amount: Array
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Ensemble:
     """Trees, what their leaves give to so many targets, and what that is added to."""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
 import numpy as np
 
+from ....base.structs import struct
 from ....errors import LucidError
 from ....graph.types import DType
 from ..model import Array
@@ -23,7 +24,7 @@ class UnwritableError(LucidError):
     """What no operators of ONNX say; the message is the reason."""
 
 
-@dataclass(frozen=True, eq=False)
+@struct(frozen=True, eq=False)
 class Item:
     """A value of the file: what it is called, and the element type that it has."""
 
@@ -31,7 +32,7 @@ class Item:
     dtype: DType
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Step:
     """A node of the file."""
 
@@ -43,7 +44,7 @@ class Step:
     domain: str = ""
 
 
-@dataclass(eq=False)
+@struct(eq=False)
 class Part:
     """A graph of the file: the whole, or what a node of it runs.
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from ....base.checks import named
+from ....base.structs import struct
 from ....errors import GraphError
 from ....graph.assume import Assumption
 from ....graph.decomposition import decomposition
@@ -23,7 +23,7 @@ from .registry import Use, find
 from .sizes import Sizes
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Fault:
     """A node that has no form in ONNX."""
 

@@ -20,11 +20,11 @@ with the draws of ``tests/draws`` (``tests/onnx/test_written.py``), so a new wri
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Generic, Protocol, TypeAlias
 
 import numpy as np
 
+from ....base.structs import struct
 from ....graph.builder import Builder
 from ....graph.decomposition import decomposition
 from ....graph.dims import Dim
@@ -57,7 +57,7 @@ class GraphWriter(Protocol):
 Write: TypeAlias = "Callable[[Use[A]], Written]"
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Use(Generic[A]):
     """One node of the graph that is written.
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from ....base.structs import struct
 from ....graph.ops.attention_op import AttentionAttrs
 from ....graph.types import TensorType
 from ...planning.machine import this_machine
@@ -64,7 +64,7 @@ class Sizes(NamedTuple):
         return self.group * self.queries
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Tiling:
     """How many heads, rows of each and keys there are at most in a tile; for how many workers."""
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from ....base.structs import struct
 from ....graph.ir import Node
 from ....graph.ops.conv import CONV
 from ....graph.ops.conv_pool import CONV_POOL, as_fused, bias_and_residual
@@ -39,7 +39,7 @@ EINSUM = 2
 """Calls that take as long as ``np.einsum`` takes to begin."""
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class WorkerCut:
     """How the work is cut: in equal blocks for so many workers."""
 

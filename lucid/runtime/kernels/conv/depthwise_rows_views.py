@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from numpy.lib.stride_tricks import as_strided
 
 from ....base.arrays import Array
+from ....base.structs import struct
 from ...program.views import as_view
 from ..shared.cut import Block, Deal, Steps, per_block
 from .geometry import Conv
@@ -37,7 +37,7 @@ class Rows(NamedTuple):
         return Rows(self.first, other.stop, min(self.low, other.low), max(self.high, other.high))
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Depthwise:
     """How one depthwise convolution is done.
 

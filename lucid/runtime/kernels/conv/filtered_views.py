@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from numpy.lib.stride_tricks import as_strided
 
 from ....base.arrays import Array
+from ....base.structs import struct
 from ...program.views import as_view
 from ..shared.cut import Block, Deal, Steps, bands, per_block
 from ..shared.panels_views import in_ranges, small_products
@@ -18,7 +18,7 @@ from .geometry import Conv
 from .im2col_views import whole_runs
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Filtered:
     """The numbers of a convolution by tiles of some rows each.
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
+from ....base.structs import struct
 from ....graph.windows import Axis, Real
 from ..shared.cut import Block
 
@@ -12,7 +12,7 @@ FEW_CHANNELS = 16
 """Up to so many channels that do not lie side by side are copied one by one."""
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Conv:
     """The numbers of one convolution. ``taps`` is the length of a window of one group's channels."""
 
@@ -63,7 +63,7 @@ class Conv:
         return slice(first, first + self.group_in)
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Layer:
     """A convolution with the max pooling of its result, and how that of a block is held until it is pooled.
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from ....base.structs import struct
 from ....graph.ir import Node
 from ....graph.ops.conv import CONV_GRAD_WEIGHT, ConvWeightAttrs
 from ....graph.types import CHANNELS_LAST, TensorType
@@ -45,7 +46,7 @@ LEAST_PIXELS = 1024
 """Pixels of a block that BLAS need not pack: with fewer, adding up the products takes longer."""
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class WeightCut:
     """How the work is cut: the channels of a group in so many ranges, and up to so many pixels in a block."""
 

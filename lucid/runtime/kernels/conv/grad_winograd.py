@@ -11,11 +11,11 @@ Rounding errors are as those of :mod:`.winograd`, and ``exact=True`` does not ta
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
+from ....base.structs import struct
 from ....graph.ir import Node
 from ....graph.ops.conv import CONV_GRAD_WEIGHT, ConvWeightAttrs
 from ....graph.types import TensorType
@@ -38,7 +38,7 @@ from .winograd import fits, tiled
 from .winograd_views import Winograd
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class TilesCut:
     """How the work is cut: about how many tiles in a block, in how many ranges the channels."""
 

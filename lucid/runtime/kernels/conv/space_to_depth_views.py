@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ....base.arrays import Array
+from ....base.structs import struct
 from ....graph.windows import real
 from ...program.views import as_view
 from ..shared.cut import Block, Deal, Steps, per_block
@@ -18,7 +18,7 @@ from .filtering import Filter, transforms
 from .geometry import FEW_CHANNELS, Layer
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class SpaceToDepth:
     """The numbers of one convolution whose strides became channels.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import product
 from typing import Any, NamedTuple
@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 from numpy.lib.stride_tricks import as_strided
 
 from ....base.arrays import Array
+from ....base.structs import struct
 from ....graph.windows import Axis, Window
 from ...program.views import as_view
 from ..shared.cut import Block, Deal, Grid, Steps, bands, of_each, per_block, row_grid
 from ..shared.panels_views import small_products
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Side:
     """One axis of the images.
 
@@ -54,7 +55,7 @@ class Side:
         return self.window.before == 0 and self.patches.held(self.patches.count) <= self.size
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Toeplitz:
     """The numbers of a convolution by such products; ``last`` tells whether patches have their channels innermost."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple, TypeAlias
 
 from numpy.lib.stride_tricks import as_strided
 
 from ....base.arrays import Array
+from ....base.structs import struct
 from ...program.views import as_view
 from ..shared.cut import Block, Deal, Steps, bands, per_block
 from ..shared.panels_views import in_ranges, small_products
@@ -17,7 +17,7 @@ from .filtering import Filter
 from .tiles_views import Memory, Tiles, Transform
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Winograd:
     """The numbers of a convolution by tiles.
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
+from ....base.structs import struct
 from ....graph.ops.fused import Result
 from ....graph.ops.reduce import MEAN, ReduceAttrs
 from ....graph.types import DType, TensorType, is_float
@@ -103,7 +104,7 @@ class Partial(NamedTuple):
     made: Operand | None
 
 
-@dataclass
+@struct
 class Grid:
     """The axes in memory order, adjacent ones made one, and how blocks are cut from them.
 

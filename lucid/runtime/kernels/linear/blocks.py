@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from ....base.structs import struct
 from ....graph.ir import Node
 from ....graph.ops.fused_linear import FUSED_LINEAR
 from ....graph.ops.linalg import LINEAR
@@ -132,7 +132,7 @@ def linear_parts(k: Emitter) -> None:
     multiply_parts(k, rows, k.permuted(weight, (1, 0)), made, bias[0] if bias else None)
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class ColumnCut:
     """How the work is cut: the outputs of each worker."""
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
+from ....base.structs import struct
 from ...planning.machine import this_machine
 from ...planning.registry import Way
 from ...planning.work import FORK, NOTHING, Product, Work
@@ -23,7 +23,7 @@ ROWS, COLUMNS = 4, 16
 """Rows and columns of a part are a multiple of so many: those that BLAS makes at once."""
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Matrices:
     """The numbers of a product, or of a batch of them.
 
@@ -45,7 +45,7 @@ class Matrices:
     alone: bool = True
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class PartCut:
     """How the work is cut: the part of each worker."""
 

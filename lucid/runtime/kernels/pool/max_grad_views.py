@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from ....base.arrays import Array
+from ....base.structs import struct
 from ....graph.types import DType
 from ....graph.windows import Axis
 from ...program.views import as_view
@@ -22,7 +22,7 @@ REACH = 1 << 16
 """How far that is, and that of which such numbers are what is left."""
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Winners:
     """Where the winners of windows lie among the numbers of a plane, ``step`` of which are a pixel's.
 

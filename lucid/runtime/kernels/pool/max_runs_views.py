@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import product
 from typing import Any, NamedTuple, TypeAlias
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from ....base.arrays import Array
+from ....base.structs import struct
 from ....graph.windows import Axis, real
 from ...program.views import as_view
 from ..shared.cut import Block, even_pieces, per_block, pieces
@@ -34,7 +34,7 @@ CODED, PIXEL = 2.5, 70
 """How many maxima take as long as one with its code, and as to copy a pixel besides its numbers."""
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class MaxRuns:
     """A pooling of ``planes`` images (of a channel each, where channels do not lie innermost).
 

@@ -9,11 +9,12 @@ chunk, and within it for each time, one tuple, before the first run.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Generic, TypeVar
 
 import numpy as np
 
+from ....base.structs import struct
 from ....graph.ir import Node
 from ....graph.ops.recurrent_types import RecurrentAttrs
 from ....graph.types import TensorType, bool_
@@ -48,7 +49,7 @@ Lines = Callable[[StepNames], Sequence[str]]
 R = TypeVar("R", bound=RecurrentAttrs)
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Share:
     """What a worker takes.
 

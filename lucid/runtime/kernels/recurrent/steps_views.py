@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from types import EllipsisType
 from typing import NamedTuple, TypeAlias
 
 from ....base.arrays import Array
+from ....base.structs import struct
 from ...program.views import as_view
 from ..shared.cut import pieces
 
@@ -40,7 +40,7 @@ class Run(NamedTuple):
         return slice(self.first, self.last)
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Spec:
     """Which views are asked for, of what.
 

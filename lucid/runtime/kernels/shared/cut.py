@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import product
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from ....base.arrays import Array
+from ....base.structs import struct
 
 B = TypeVar("B")
 T = TypeVar("T")
@@ -51,7 +51,7 @@ Runs: TypeAlias = "tuple[int, int]"
 """So many things, in so many runs of nearly equal length."""
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Grid:
     """Blocks as the runs of images, of rows and of channels that they are made of, so that they are counted unmade."""
 

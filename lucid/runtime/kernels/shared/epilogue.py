@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from ....base.structs import struct
 from ....graph.ir import Node
 from ....graph.opdef import Attrs, NoAttrs, OpDef
 from ....graph.ops.conv_pool import bias_and_residual
@@ -29,7 +29,7 @@ AT_ONCE = 2048
 """Elements of bias added at a time: pixels of few outputs are taken several at once."""
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Epilogue:
     """What follows the product of a node, in this order; nothing where its op has nothing fused into it.
 
@@ -135,7 +135,7 @@ class Epilogue:
         return Activating(statements, (0, 0) in inner.overwritable, tuple(inner.buffers))
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Activating:
     """What the activation's kernel wrote for one block.
 

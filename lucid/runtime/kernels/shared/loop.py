@@ -15,10 +15,10 @@ their own (``…_views.py``), which know arrays and geometry, and nothing of the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from ....base.structs import struct
 from ....graph.types import CHANNELS_LAST, DType
 from ...planning.phase import Phase
 from ...program.emitter import Emitter, Operand
@@ -31,7 +31,7 @@ N = TypeVar("N", bound=NamedTuple)
 # ---------------------------------------------------------------- binding
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Bound:
     """Something a program binds once; formats as its name.
 

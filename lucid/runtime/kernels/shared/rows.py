@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
+from ....base.structs import struct
 from ...planning.machine import this_machine
 from ...planning.phase import Phase
 from ...planning.work import Work
@@ -26,7 +26,7 @@ LEAST_ROWS = 128
 """Rows of a product, where there are so many: with fewer it spends its time streaming the weights."""
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class Rows:
     """The numbers of such a product.
 
@@ -57,7 +57,7 @@ class Rows:
         return (outputs // each, each) if self.groups > 1 else (1, outputs)
 
 
-@dataclass(frozen=True)
+@struct(frozen=True)
 class PieceCut:
     """How the work is cut: the pieces of each worker."""
 
