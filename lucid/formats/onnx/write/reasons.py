@@ -1,13 +1,13 @@
-"""Why ops have no writer. What is not here has one, or is defined by ops that have."""
+"""Why some ops cannot be exported. Every other op has a writer, or is defined by ops that have one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 _FUNCTION = "ONNX has no such function"
-_MATRICES = "ONNX has no operator that solves with matrices or takes them apart"
-_TRANSPOSE = "it is the transpose of an op, and ONNX has none for it"
-_GROUP = "it adds up over the processes of a group, which a file does not have"
+_MATRICES = "ONNX has no linear solvers and no matrix decompositions"
+_GRADIENT = "it is the gradient of an op that has none in ONNX"
+_GROUP = "it sums over the processes of a group, of which a file knows nothing"
 
 REASONS: Mapping[str, str] = {
     "Erfc": _FUNCTION,
@@ -22,13 +22,13 @@ REASONS: Mapping[str, str] = {
     "SlogDet": _MATRICES,
     "Solve": _MATRICES,
     "Svd": _MATRICES,
-    "PadGrad": _TRANSPOSE,
-    "ResizeGrad": _TRANSPOSE,
+    "PadGrad": _GRADIENT,
+    "ResizeGrad": _GRADIENT,
     "AllReduceBegin": _GROUP,
     "AllReduceEnd": _GROUP,
-    "BitCast": "ONNX has it since version 26 of its operators, which is newer than those that are written",
-    "Call": "it is what eager code calls a compiled model by: compile or export the function around it",
+    "BitCast": "ONNX has it only from opset 26 on, which is newer than those that are exported",
+    "Call": "it is a call of a compiled model from eager code: compile or export the function around it",
     "CtcLoss": "ONNX has no such loss",
-    "TreeLeaves": "trees are tables here, of which ONNX has no operator for the leaves alone",
+    "TreeLeaves": "ONNX's tree operators return aggregated results, not the leaves",
 }
 """By the names of the ops."""
