@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     import ctypes as ctypes
     import difflib as difflib
     import hashlib as hashlib
+    import html as html
     import pathlib as pathlib
     from concurrent import futures as futures
     from importlib import metadata as metadata
@@ -56,6 +57,7 @@ else:
     ctypes = LazyModule("ctypes")
     difflib = LazyModule("difflib")
     hashlib = LazyModule("hashlib")
+    html = LazyModule("html")
     futures = LazyModule("concurrent.futures")
     metadata = LazyModule("importlib.metadata")
     networkx = LazyModule("networkx")

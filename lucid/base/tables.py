@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
+
+from .lazy import html
 
 
 def as_html(rows: Sequence[Sequence[str]], facts: Sequence[str] = ()) -> str:

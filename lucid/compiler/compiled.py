@@ -6,7 +6,7 @@ import copy
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ..base import changes
 from ..base.arrays import Array
@@ -28,14 +28,18 @@ from ..tensor.tensor import Tensor
 from .archive import archive_bytes, archive_from_bytes, write_archive
 from .arguments import OF_TEXTS, Structure, arranged, flatten, likeness
 from .calls import Calls, Forward, OfTensors
-from .guards import Guards
+from .guards.checks import Guards
 from .introspection import Inspectable
 from .options import Options
-from .record import Record, input_names, record
 from .specialization import Specialization
 from .staged import UntrueError
 
-exported = LazyModule("lucid.compiler.exported")
+if TYPE_CHECKING:
+    from . import exported
+    from . import record as recording
+else:
+    exported = LazyModule("lucid.compiler.exported")
+    recording = LazyModule("lucid.compiler.record")
 
 Specs: TypeAlias = "tuple[tuple[Any, ...], dict[str, Any]]"
 
@@ -113,7 +117,7 @@ class CompiledModel(Inspectable):
         for name, make in OWN.items():  # shared with the module: what is registered in one is in both
             setattr(self, name, getattr(model, name) if isinstance(model, Module) else make())
         self.options = options
-        self.input_names = input_names(model)
+        self.input_names = () if model is None else recording.input_names(model)
         self._specs = specs = self._placed(*specs)
         self._lock = forkable()
         self._store = Store()
@@ -310,7 +314,7 @@ class CompiledModel(Inspectable):
         else:
             types = [TensorType(tuple(x.shape), as_dtype(x.dtype)) for x in leaves]
         assert self.model is not None
-        recorded = record(self.model, structure, types, taken=taken)
+        recorded = recording.record(self.model, structure, types, taken=taken)
         made = self._made(recorded, structure)
         if self._fixed is not None:
             made.graph  # noqa: B018 - optimise now, so that what cannot be compiled is reported here
@@ -322,7 +326,7 @@ class CompiledModel(Inspectable):
                 del self._by_key[old.key]
         return trace
 
-    def _made(self, recorded: Record, structure: Structure) -> Specialization:
+    def _made(self, recorded: recording.Record, structure: Structure) -> Specialization:
         """What is to be compiled of what was recorded."""
         recorder, graph, results, _, of_mode = recorded
         trained = isinstance(self.model, Module) and self.model.training

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,13 +14,8 @@ from ..base.arrays import Array
 from ..base.checks import flag, integer, shown
 from ..base.lazy import LazyModule
 from ..errors import OptionError
-from ..formats.draw import draw_training
 from ..graph.ir import Graph, Value
-from ..inspect.explain import explain, explain_node
-from ..inspect.pictures import notes, write_source
-from ..inspect.profile import Profile, profile
 from ..nn.module import Module
-from ..proof.sampling import sample
 from ..runtime.program.executable import Executable, watched
 from ..runtime.program.plan import Plan
 from .arguments import unflatten
@@ -28,7 +23,20 @@ from .options import Options
 from .sizes import orders_of
 from .specialization import Specialization
 
-report = LazyModule("lucid.report")
+if TYPE_CHECKING:
+    from .. import report
+    from ..formats import draw
+    from ..inspect import explain as explaining
+    from ..inspect import pictures
+    from ..inspect import profile as profiling
+    from ..proof import sampling
+else:
+    draw = LazyModule("lucid.formats.draw")
+    explaining = LazyModule("lucid.inspect.explain")
+    pictures = LazyModule("lucid.inspect.pictures")
+    profiling = LazyModule("lucid.inspect.profile")
+    report = LazyModule("lucid.report")
+    sampling = LazyModule("lucid.proof.sampling")
 
 
 class Inspectable(Module):
@@ -71,7 +79,7 @@ class Inspectable(Module):
             known = ", ".join(current.traced.symbols) or "none"
             raise OptionError(f"no size of the inputs is called {shown(unknown[0])}; those that are not fixed: {known}")
         rng = np.random.default_rng(seed)
-        return tuple(sample(rng, type_.bind(given)) for type_ in current.traced.input_types)
+        return tuple(sampling.sample(rng, type_.bind(given)) for type_ in current.traced.input_types)
 
     def arguments(self, arrays: Sequence[object]) -> tuple[tuple[object, ...], dict[str, object]]:
         """Arrays in the order of the inputs of :attr:`traced` as arguments of a call, by position and by keyword."""
@@ -150,10 +158,10 @@ class Inspectable(Module):
         """
         current, graph = self._current(), self._shown
         if node is None:
-            return explain(graph, current.declined)
-        return explain_node(node, graph, current.declined, self.plan)
+            return explaining.explain(graph, current.declined)
+        return explaining.explain_node(node, graph, current.declined, self.plan)
 
-    def profile(self, *args: object, repeat: int = 10, **kwargs: object) -> Profile:
+    def profile(self, *args: object, repeat: int = 10, **kwargs: object) -> profiling.Profile:
         """Time every step of the program that runs on these inputs, beside what the machine could do.
 
         Print it, or ``save("trace.json")`` it for Chrome's tracing.
@@ -175,13 +183,15 @@ class Inspectable(Module):
         found, arrays = self._given(args, kwargs)
         return found, found.executable(found.sizes(arrays), orders_of(arrays)), arrays
 
-    def _profile(self, found: Specialization, executable: Executable, arrays: list[Array], repeat: int) -> Profile:
+    def _profile(
+        self, found: Specialization, executable: Executable, arrays: list[Array], repeat: int
+    ) -> profiling.Profile:
         parameters, plan = [found.state[name]._array for name in executable.parameters], executable.plan
         if executable.whole is None:
             found.run(executable, arrays)  # which loads it
         else:  # to look at a step is not to train
             executable = watched(plan, parameters)
-        return profile(plan, executable, parameters, arrays, repeat)
+        return profiling.profile(plan, executable, parameters, arrays, repeat)
 
     def report(self, path: str | Path, *args: object, repeat: int = 10, **kwargs: object) -> None:
         """Write a page for a browser: the graph, what each pass did, times, memory, the program and the weights.
@@ -216,7 +226,7 @@ class Inspectable(Module):
         if ran is None:
             return self.example_inputs()
         rng = np.random.default_rng(0)
-        return tuple(sample(rng, operand.type) for operand in ran.plan.inputs)
+        return tuple(sampling.sample(rng, operand.type) for operand in ran.plan.inputs)
 
     def values(self, *args: object, reference: bool = False, **kwargs: object) -> tuple[Graph, dict[Value, Array]]:
         """What every node computes from these inputs.
@@ -262,14 +272,16 @@ class Inspectable(Module):
         if isinstance(links, str | bytes | os.PathLike):
             if both:
                 raise OptionError("draw: each half of training has a program of its own; links= goes without backward=")
-            links = write_source(self._executable().source, links, path)
+            links = pictures.write_source(self._executable().source, links, path)
         if not both:
             graph, ran = self._shown, self._latest_run
-            known = {} if ran is None else {name: lines for name, lines in notes(ran.plan).items() if name in graph}
+            notes = {} if ran is None else pictures.notes(ran.plan)
+            known = {name: lines for name, lines in notes.items() if name in graph}
             graph.draw(path, links=links, **{"notes": known, **options})
             return
         current, cut = self._current(), self._split()
-        draw_training(cut.forward, cut.backward, len(current.traced.outputs), cut.kept, path, links=links, **options)
+        results = len(current.traced.outputs)
+        draw.draw_training(cut.forward, cut.backward, results, cut.kept, path, links=links, **options)
 
     @property
     def _called(self) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ..autodiff.halves import Used, Wanted
 from ..base.arrays import Array
+from ..base.lazy import LazyModule
 from ..base.locks import forkable
 from ..base.recent import Recent
 from ..graph.assume import Assumption
@@ -17,7 +18,6 @@ from ..graph.stages import found_sizes
 from ..passes.layout import Cost, assign_layout, lay_inputs, lay_results
 from ..passes.part_pools import Taken, part_pools
 from ..passes.regions import decide_branches
-from ..proof.programs import check_program, check_results
 from ..runtime.backends import BackendProgram
 from ..runtime.eager import evaluate
 from ..runtime.planning.choosing import node_seconds, result_seconds
@@ -29,6 +29,11 @@ from ..tensor.tensor import Tensor
 from .options import Options
 from .sizes import Orders, Sizes
 from .staged import Staged
+
+if TYPE_CHECKING:
+    from ..proof import programs as proof
+else:
+    proof = LazyModule("lucid.proof.programs")
 
 TunedKey: TypeAlias = "tuple[Sizes, int]"
 Program: TypeAlias = "Executable | BackendProgram | Staged"
@@ -183,6 +188,6 @@ def check(
 ) -> None:  # fmt: skip
     """Compare a program, which has its parameters, with the reference on these inputs."""
     if isinstance(program, BackendProgram):
-        check_results(program, parameters, inputs)
+        proof.check_results(program, parameters, inputs)
     else:
-        check_program(program.plan, parameters, inputs, folder)
+        proof.check_program(program.plan, parameters, inputs, folder)

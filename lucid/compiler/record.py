@@ -15,7 +15,8 @@ from ..nn.module import Module
 from ..tensor.grad_mode import forget_switching_on, is_grad_enabled, switched_on
 from ..tensor.tracing import Recorder
 from .arguments import Structure, flatten, leaf_names, unflatten
-from .guards import Guards, Watch
+from .guards.checks import Guards
+from .guards.observe import Watch
 from .objective import Objective
 from .results import Results, traced_results
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..autodiff.halves import Halves, Used, Wanted
 from ..base import changes
 from ..base.arrays import Array
+from ..base.lazy import LazyModule
 from ..errors import OptionError, ShapeError
 from ..graph.assume import Assumption, example_sizes
 from ..graph.facts import drawn
@@ -23,11 +24,6 @@ from ..graph.types import is_float
 from ..graph.verify import verify as verify_graph
 from ..passes.pipeline import Inside, Pass, run_passes
 from ..passes.rewrite import Decline, noted
-from ..proof.gradients import check_gradients
-from ..proof.passes import check_pass, observer
-from ..proof.programs import step_values
-from ..proof.sampling import keys
-from ..reference import reference_sizes, reference_values
 from ..runtime.backends import BackendProgram
 from ..runtime.program.executable import Executable
 from ..runtime.program.store import Store
@@ -40,6 +36,19 @@ from .programs import Key, Program, Programs, TunedKey, check
 from .results import Results
 from .sizes import Orders, Sizes, sizes_of
 from .staged import Staged
+
+if TYPE_CHECKING:
+    from .. import reference
+    from ..proof import gradients as of_gradients
+    from ..proof import passes as of_passes
+    from ..proof import programs as of_programs
+    from ..proof import sampling
+else:
+    reference = LazyModule("lucid.reference")
+    of_gradients = LazyModule("lucid.proof.gradients")
+    of_passes = LazyModule("lucid.proof.passes")
+    of_programs = LazyModule("lucid.proof.programs")
+    sampling = LazyModule("lucid.proof.sampling")
 
 GRAPH_BYTES = 3000
 """Bytes that a graph takes, for each of its nodes."""
@@ -106,8 +115,9 @@ class Specialization:
         """The sizes that data decides, which no input has."""
         self.of_inputs = tuple(one for one in self.assumptions if self.found.isdisjoint(one.dim.symbols))
         """What it has taken for granted of sizes that inputs have."""
-        watching: Inside = partial(observer, partial(_arrays, self.state), self.of_inputs, options.evidence)
-        self.watch: Inside | None = watching if options.verify else None
+        self.watch: Inside | None = None
+        if options.verify:
+            self.watch = partial(of_passes.observer, partial(_arrays, self.state), self.of_inputs, options.evidence)
         """Makes, for one run of the passes on a graph that stands there, the function that is called after each."""
         self.of_mode = of_mode
         self.input_names = tuple(input_names)
@@ -142,7 +152,7 @@ class Specialization:
             with noted() as self.declined:
                 return run_passes(self.traced, self.passes, observe=self.watch and self.watch(()), inside=self.watch)
         if self.options.verify:
-            check_pass(Pass("of the file", lambda _: given), self.traced, _arrays(self.state), self.of_inputs)
+            of_passes.check_pass(Pass("of the file", lambda _: given), self.traced, _arrays(self.state), self.of_inputs)
         return given
 
     @cached_property
@@ -167,7 +177,7 @@ class Specialization:
     def halves(self) -> Halves:
         """The graphs of training."""
         if self.options.verify:
-            check_gradients(self.traced, _arrays(self.state), self.of_inputs, self.options.evidence)
+            of_gradients.check_gradients(self.traced, _arrays(self.state), self.of_inputs, self.options.evidence)
         return Halves(self.traced, [self._parameters[name] for name in self.trainable], self._training())
 
     # ------------------------------------------------------------ executables
@@ -268,15 +278,15 @@ class Specialization:
             return program.values(arrays)
         plan = self.own(program).plan
         arrays_of = _arrays(self.state)
-        return plan.graph, step_values(plan, [arrays_of[name] for name in plan.parameters], arrays)[0]
+        return plan.graph, of_programs.step_values(plan, [arrays_of[name] for name in plan.parameters], arrays)[0]
 
     def reference_values(self, arrays: Sequence[Array]) -> tuple[Graph, dict[Value, Array]]:
         """The graph that was traced, and what its nodes are by definition."""
         state = _arrays(self.state)
         graph = self.traced.bind(
-            reference_sizes(self.traced, dict(self.sizes(arrays)), arrays, state, keys(self.traced))
+            reference.reference_sizes(self.traced, dict(self.sizes(arrays)), arrays, state, sampling.keys(self.traced))
         )
-        return graph, reference_values(graph, arrays, state, keys(graph))
+        return graph, reference.reference_values(graph, arrays, state, sampling.keys(graph))
 
     def update_state(self, updates: Iterable[Array]) -> None:
         """Write into the buffers what a run has computed for them."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from ..base.arrays import Array
+from ..base.lazy import LazyModule
 from ..base.locks import forkable
 from ..base.recent import Recent
 from ..errors import ShapeError
@@ -18,10 +19,14 @@ from ..graph.opdef import ParameterAttrs
 from ..graph.ops.source import ConstantAttrs
 from ..graph.stages import Stage, number, stages
 from ..graph.types import order_of
-from ..proof.programs import step_values
 from ..runtime.backends import BackendProgram
 from ..runtime.program.executable import Executable
 from .sizes import Orders, Sizes
+
+if TYPE_CHECKING:
+    from ..proof import programs as proof
+else:
+    proof = LazyModule("lucid.proof.programs")
 
 KEPT = 64
 """For how many sizes the program of a stage is kept."""
@@ -182,5 +187,5 @@ class _Stage:
             return ()
         program, feeds = self._ready(sizes, values)
         assert isinstance(program, Executable)  # else there would be a back end, which says that it has no steps
-        made, results = step_values(program.plan, [state[name][0] for name in program.plan.parameters], feeds)
+        made, results = proof.step_values(program.plan, [state[name][0] for name in program.plan.parameters], feeds)
         return [*made.items(), *zip(self._part.outputs, results, strict=True)]

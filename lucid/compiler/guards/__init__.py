@@ -4,8 +4,3 @@ While a model is traced a :class:`Watch` observes which functions run, and takes
 begins: globals, what it closes over, defaults, attributes along the way, and, of whatever is found there, the content.
 What it took down becomes a :class:`Guards`: a flat list of checks that a compiled model makes at each call.
 """
-
-from .checks import Guards
-from .observe import Watch
-
-__all__ = ["Guards", "Watch"]

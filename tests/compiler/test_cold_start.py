@@ -1,0 +1,48 @@
+"""What a fresh process imports: to load a model and to call it takes neither proof nor pictures nor traces."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lucid
+from lucid import nn
+
+LOADED = """
+import sys
+import numpy as np
+import lucid
+net = lucid.load(sys.argv[1])
+net(np.ones((1, 4), np.float32))
+print(*sorted(name for name in sys.modules if name.startswith("lucid")))
+"""
+UNNEEDED = (
+    "lucid.proof", "lucid.reference", "lucid.inspect", "lucid.report", "lucid.formats.draw", "lucid.formats.text",
+    "lucid.compiler.record", "lucid.compiler.guards.observe", "lucid.compiler.exported", "lucid.onnx", "lucid.optim",
+    "lucid.data", "lucid.training", "lucid.models", "lucid.extend", "lucid.comparison", "lucid.cli",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """The modules of a process that has loaded a small model and called it once."""
+    path = tmp_path_factory.mktemp("cold") / "net.lucid"
+    lucid.compile(nn.Sequential(nn.Linear(4, 3), nn.ReLU()).eval(), lucid.spec("N", 4)).save(path)
+    root = Path(lucid.__file__).parents[1]
+    run = subprocess.run(
+        [sys.executable, "-c", LOADED, str(path)], capture_output=True, text=True, check=True, cwd=root, timeout=120
+    )
+    return set(run.stdout.split())
+
+
+@pytest.mark.parametrize("name", UNNEEDED)
+def test_a_loaded_model_runs_without(name: str, imported: set[str]) -> None:
+    assert name not in imported
+
+
+def test_what_runs_it_is_there(imported: set[str]) -> None:
+    """Guards the other test: the process has loaded and run a model."""
+    assert {"lucid.compiler.compiled", "lucid.formats.serialize", "lucid.runtime.kernels.linear"} <= imported
