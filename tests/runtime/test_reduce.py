@@ -11,7 +11,7 @@ import lucid
 from lucid.graph.ir import Node
 from lucid.graph.opdef import OpDef
 from lucid.graph.ops.reduce import MAX, MEAN, MIN, SUM, ReduceAttrs
-from lucid.graph.types import CHANNELS_LAST, TensorType, float32
+from lucid.graph.types import CHANNELS_LAST, TensorType, float32, int64
 from lucid.nn import functional as F
 from lucid.reference import evaluate_reference
 from lucid.runtime.planning.registry import choose, lowerings
@@ -88,10 +88,26 @@ def test_rows_are_added_up_by_a_product(
             check(op, ReduceAttrs(axes, keepdims), [x])
 
 
-def test_long_rows_and_other_axes_are_added_up_by_halves() -> None:
+def test_long_rows_and_few_of_them_are_added_up_by_numpy() -> None:
     assert chosen(SUM, (3, 40, 50), 2) == chosen(MEAN, (3, 40, 50), 2) == "column"
-    assert chosen(SUM, (3, 40, 50), 1) == chosen(SUM, (3, 5000), 1) == "numpy"
+    assert chosen(SUM, (3, 40, 50), 1) == chosen(MEAN, (40, 50), 0) == "rows"
+    assert chosen(SUM, (3, 8, 50), 1) == chosen(SUM, (3, 5000), 1) == "numpy"
     assert chosen(MEAN, (3, 40, 50), 1, (0, 2, 1)) == "numpy"
+
+
+def test_the_mean_of_each_image_is_a_product() -> None:
+    """Of images that lie channels last, one or several, however small; of whole numbers NumPy makes the sums."""
+    for shape, dtype, name in (
+        ((2, 8, 3, 4), float32, "rows"),
+        ((1, 8, 3, 4), float32, "rows"),
+        ((2, 8, 3, 4), int64, "numpy"),
+        ((2, 8, 2, 4), float32, "numpy"),
+    ):
+        attrs, x = ReduceAttrs((2, 3), True), TensorType(shape, dtype, CHANNELS_LAST)
+        y = SUM.infer_types(attrs, [x])[0].with_order(CHANNELS_LAST)
+        assert choose(Node(SUM, attrs, (y,)), (x,)).lowering.name == name
+        turned = y.with_order((0, 1, 3, 2))  # one number of each channel lies so too
+        assert choose(Node(SUM, attrs, (turned,)), (x,)).lowering.name == name
 
 
 @pytest.mark.parametrize("op", [SUM, MEAN], ids=lambda op: op.name)
@@ -105,7 +121,14 @@ def test_rows_are_added_to_each_other_by_a_product(
         check(op, ReduceAttrs(tuple(range(len(shape) - 1)), keepdims), [x])
     last = ReduceAttrs((0, 2, 3))
     images = np.random.default_rng(0).standard_normal((9, 12, 11, 7)).astype(np.float32).transpose(0, 3, 1, 2)
-    for attrs in (last, replace(last, keepdims=True), ReduceAttrs((0,)), ReduceAttrs((0,), True)):
-        check(op, attrs, [images])
+    each = ReduceAttrs((2, 3))
+    for attrs in (last, each, ReduceAttrs((0,))):
+        for one in (attrs, replace(attrs, keepdims=True)):
+            check(op, one, [images])
+            check(op, one, [images.astype(np.float64)])
+    rows = np.random.default_rng(0).standard_normal((2, 3, 20, 7)).astype(np.float32)
+    for keepdims in (False, True):
+        check(op, ReduceAttrs((2,), keepdims), [rows])
+        check(op, ReduceAttrs((1, 2), keepdims), [rows])
     assert chosen(op, (4096, 32), 0) == "rows"
     assert chosen(op, (8, 32), 0) != "rows"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -38,7 +39,8 @@ def _side_by_side(node: Node[reduce.ReduceAttrs], inputs: tuple[TensorType, ...]
 def _along_work(node: Node[reduce.ReduceAttrs], inputs: tuple[TensorType, ...], threads: int) -> Work:
     """Where the numbers that go together lie side by side, NumPy begins a loop for each result, and goes one by one."""
     if not _side_by_side(node, inputs):
-        return Work(calls=1, loops=_rows_of(inputs[0], node.attrs.axes) if _columns(node, inputs) else 0)
+        found = _columns_of(node, inputs[0]) if _columns(node, inputs) else None
+        return Work(calls=1, loops=found.groups * found.rows if found else 0)
     return Work(calls=1, loops=math.prod(node.outputs[0].concrete), apart=math.prod(inputs[0].concrete))
 
 
@@ -61,44 +63,58 @@ def slices_reduce(k: Emitter[reduce.ReduceAttrs]) -> None:
         k.line(f"np.{name}({f'{x}[{lead}0]' if i == 1 else made}, {x}[{lead}{i}], out={made})")
 
 
-def _columns(node: Node[reduce.ReduceAttrs], inputs: tuple[TensorType, ...]) -> bool:
-    """Whether what is added up are numbers of the same place in many rows, which lie one after another."""
-    x, y, axes = inputs[0], node.outputs[0], node.attrs.axes
-    memory = x.order or tuple(range(x.rank))
+class Columns(NamedTuple):
+    """Numbers that are added up column by column.
+
+    Attributes
+    ----------
+    groups
+        How many tables lie one after another, each with sums of its own.
+    rows, width
+        Of each.
+    """
+
+    groups: int
+    rows: int
+    width: int
+
+
+def _columns_of(node: Node[reduce.ReduceAttrs], x: TensorType) -> Columns | None:
+    """Where rows that lie one after another are added up, and what is left lies as they do."""
+    y, axes, sizes = node.outputs[0], node.attrs.axes, x.concrete
+    memory = [axis for axis in x.order or range(x.rank) if sizes[axis] != 1]
+    added = [place for place, axis in enumerate(memory) if axis in axes]
+    if not added or added != list(range(added[0], added[-1] + 1)):
+        return None
+    before, after = memory[: added[0]], memory[added[-1] + 1 :]
     there = [axis for axis in range(x.rank) if node.attrs.keepdims or axis not in axes]
-    made = [there[axis] for axis in y.order or range(y.rank) if there[axis] not in axes]
-    gathered = set(memory[: len(axes)]) == set(axes) and list(memory[len(axes) :]) == made
-    return gathered and is_float(x.dtype) and bool(axes) and _rows_of(x, axes) > FEW and math.prod(x.concrete) > MANY
+    made = [there[axis] for axis in y.order or range(y.rank)]
+    if [axis for axis in made if axis in before + after] != before + after:
+        return None
+    parts = before, memory[added[0] : added[-1] + 1], after
+    return Columns(*(math.prod(sizes[axis] for axis in part) for part in parts))
 
 
-def _rows_of(x: TensorType, axes: tuple[int, ...]) -> int:
-    return math.prod(x.concrete[axis] for axis in axes)
-
-
-MANY = 1 << 12
-"""Numbers from which on a sum over rows is a product."""
+def _columns(node: Node[reduce.ReduceAttrs], inputs: tuple[TensorType, ...]) -> bool:
+    """Whether a product adds up columns of some rows; sums along a row have lowerings of their own."""
+    found = _columns_of(node, inputs[0]) if is_float(inputs[0].dtype) else None
+    return found is not None and found.rows > FEW and (found.groups == 1 or found.width > 1) and math.prod(found) > 0
 
 
 @kernel(reduce.SUM, reduce.MEAN, lowering="rows", accepts=_columns, exact=False)
 def sum_of_rows(k: Emitter[reduce.ReduceAttrs]) -> None:
-    """A row of ones, or of what a mean divides by, times the rows; several short ones are taken for one."""
-    (x,), (y,), axes = k.ins, k.outs, k.attrs.axes
-    rows = _rows_of(x.type, axes)
-    width = math.prod(x.shape) // rows
-    fold = next((n for n in (16, 8, 4, 2) if rows % n == 0 and n * width <= WIDE), 1)
+    """A row of ones, or of what a mean divides by, times the rows: BLAS adds up columns many times as quickly."""
+    (x,), (y,) = k.ins, k.outs
+    found = _columns_of(k.node, x.type)
+    assert found is not None
+    groups, rows, width = found
     factor = 1.0 / rows if k.node.op is reduce.MEAN else 1.0
+    row = k.filled((1, rows), x.dtype, k.number(factor), "row")
     turned = k.permuted(x, x.type.order or tuple(range(x.type.rank)))
-    flat = k.reshaped(turned, (rows // fold, fold * width), "rows")
-    row = k.filled((1, rows // fold), x.dtype, k.number(factor), "row")
-    total = k.target(k.permuted(y, y.type.order or tuple(range(y.type.rank))), (1, width), "total")
-    part = total if fold == 1 else k.scratch((1, fold * width), x.dtype, "part")
-    k.line(f"np.dot({row}, {flat}, out={part})")
-    if fold > 1:
-        k.line(f"np.add.reduce({k.target(part, (fold, width), 'parts')}, axis=0, keepdims=True, out={total})")
-
-
-WIDE = 64
-"""Numbers up to which short rows are taken together."""
+    total = k.permuted(y, y.type.order or tuple(range(y.type.rank)))
+    function, lead = ("matmul", [groups]) if groups > 1 else ("dot", [])  # which of two tables begins sooner
+    tables, sums = k.reshaped(turned, [*lead, rows, width], "rows"), k.target(total, [*lead, 1, width], "total")
+    k.line(f"np.{function}({row}, {tables}, out={sums})")
 
 
 @kernel(*_UFUNCS, cost=_along_work)
