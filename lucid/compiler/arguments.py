@@ -175,34 +175,51 @@ def static_key(value: object) -> tuple[object, ...]:
     )
 
 
+Making: TypeAlias = "Callable[[Iterator[object]], Any]"
+"""Makes what a structure stands for of tensors that come one after another."""
+
+
 def unflatten(structure: Structure, leaves: Sequence[object]) -> Any:
     """The inverse of :func:`flatten`."""
-    rest = iter(leaves)
-    return _unflatten(structure, lambda: next(rest))
+    return making(structure)(iter(leaves))
 
 
-def _unflatten(structure: Structure, leaf: Callable[[], object]) -> Any:
+def making(structure: Structure) -> Making:
+    """What :func:`unflatten` does for this structure, found once for all calls."""
     kind, *parts = structure
     if kind == "leaf":
-        return leaf()
+        return next
     if kind == TEXT:
-        return Text(_unflatten(parts[0], leaf))
+        text = making(parts[0])
+        return lambda rest: Text(text(rest))
     if kind == MAPS:
-        return Maps(_unflatten(parts[1], leaf), parts[0])
+        labels, scores = parts[0], making(parts[1])
+        return lambda rest: Maps(scores(rest), labels)
     if kind == "tuple":
-        items = [_unflatten(part, leaf) for part in parts[1:]]
-        return tuple(items) if parts[0] is tuple else tuple.__new__(parts[0], items)
+        cls, each = parts[0], list(map(making, parts[1:]))
+        if cls is tuple:
+            return lambda rest: tuple([make(rest) for make in each])
+        return lambda rest: tuple.__new__(cls, [make(rest) for make in each])
     if kind == "list":
-        return [_unflatten(part, leaf) for part in parts]
+        items = list(map(making, parts))
+        return lambda rest: [make(rest) for make in items]
     if kind == "dict":
-        return {key: _unflatten(part, leaf) for key, part in parts}
+        entries = [(key, making(part)) for key, part in parts]
+        return lambda rest: {key: make(rest) for key, make in entries}
     if kind == "object":
-        made, items, attributes = parts
-        held = [] if items[0] == "none" else _unflatten(items, leaf)
-        return made.make(
-            list(held.items()) if isinstance(held, dict) else held, list(_unflatten(attributes, leaf).items())
-        )
-    return parts[-1].value
+        return _making_object(*parts)
+    value = parts[-1].value
+    return lambda rest: value
+
+
+def _making_object(kind: Kind, items: Structure, attributes: Structure) -> Making:
+    held, named = None if items[0] == "none" else making(items), making(attributes)
+
+    def make(rest: Iterator[object]) -> object:
+        found = [] if held is None else held(rest)
+        return kind.make(list(found.items()) if isinstance(found, dict) else found, list(named(rest).items()))
+
+    return make
 
 
 def _within(structure: Structure) -> Iterator[Structure]:

@@ -8,6 +8,7 @@ to a module, and come back as tensors. Parameters and buffers come back as copie
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from ..base.structs import struct
 from ..tensor.tensor import Tensor
 from ..tensor.traced import TracedTensor
-from .arguments import LEAF, Structure, leaf_names, structures, unflatten
+from .arguments import LEAF, Making, Structure, leaf_names, making, structures
 
 COMPUTED, ARGUMENT, AGAIN, ARRAY = "computed", "argument", "again", "array"
 
@@ -37,7 +38,7 @@ class Results:
     structure: Structure
     sources: tuple[Source, ...] = ()
 
-    @property
+    @cached_property
     def alone(self) -> bool:
         """Whether there is a single result, in no container, which the program computes."""
         return self.structure == LEAF and self.sources in ((), ((COMPUTED, None),))
@@ -56,14 +57,23 @@ class Results:
     def of(self, made: Sequence[Tensor], leaves: Sequence[object]) -> Any:
         """What a call on ``leaves`` gives back, once its program has made these tensors."""
         found: list[Any] = list(made)
-        for i, (kind, which) in enumerate(self.sources):
+        for i, (kind, which) in self._otherwise:
             if kind == ARGUMENT:
                 found[i] = leaves[which] if isinstance(leaves[which], Tensor) else found[i]
             elif kind == AGAIN:
                 found[i] = found[which]
-            elif kind == ARRAY:
+            else:
                 found[i] = np.array(found[i]._array)
-        return found[0] if self.structure == LEAF else unflatten(self.structure, found)
+        return self._make(iter(found))
+
+    @cached_property
+    def _otherwise(self) -> tuple[tuple[int, Source], ...]:
+        """The places of those that are not computed, and what they are."""
+        return tuple((i, source) for i, source in enumerate(self.sources) if source[0] != COMPUTED)
+
+    @cached_property
+    def _make(self) -> Making:
+        return making(self.structure)
 
 
 def traced_results(structure: Structure, found: Sequence[object], inputs: Sequence[TracedTensor]) -> Results:

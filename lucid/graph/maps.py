@@ -32,10 +32,11 @@ class Maps(list[Row]):
     def __init__(self, scores: AbstractTensor, labels: tuple[Label, ...]) -> None:
         self.scores, self.labels = scores, labels
         try:
-            table = np.atleast_2d(self._known())
+            table = self._known()
         except TraceError:
             return
-        super().__init__(dict(zip(labels, row, strict=True)) for row in table.tolist())
+        rows = table.tolist() if table.ndim > 1 else [np.atleast_1d(table).tolist()]
+        super().__init__([dict(zip(labels, row, strict=True)) for row in rows])
 
     def _known(self) -> Array:
         words = "scores by their labels are a tensor, .scores, while a model is traced: return them"
