@@ -17,6 +17,7 @@ from .eliminate_common import eliminate_common
 from .eliminate_dead import eliminate_dead
 from .fold.batch_norm import fold_batch_norm
 from .fold.constants import Evaluate, fold_constants
+from .fold.means import fold_means
 from .fold.scales import fold_scales
 from .fuse.attention import fuse_attention
 from .fuse.conv_pool import fuse_conv_pool
@@ -81,6 +82,7 @@ def inference_pipeline(
         Pass("fuse_conv_pool", fuse_conv_pool),
         Pass("fuse_residual", fuse_residual),
         Pass("linear_products", linear_products),
+        *(() if exact else (Pass("fold_means", fold_means),)),
         Pass("fuse_linear", fuse_linear),
         *(() if exact else (Pass("fuse_attention", fuse_attention), Pass("defer_bias", defer_bias))),
         Pass("lower", partial(lower, has_kernel=has_kernel)),

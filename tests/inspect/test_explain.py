@@ -112,6 +112,11 @@ CASES: dict[str, list[tuple[str, Any]]] = {
         ("is read 2 times", lambda m, x: ((y := x @ m.square) + m.square[0]).sum() + y.exp().sum()),
         ("has a bias already", lambda m, x: F.linear(x, m.square, m.square[0]) + m.square[1]),
     ],
+    "fold_means": [
+        ("is read 3 times", lambda m, x: (y := F.linear(x, m.square)) - y.mean(-1, keepdim=True) + y.exp()),
+        ("is read 2 times", lambda m, x: ((y := F.linear(x, m.square)) - (mean := y.mean(-1, keepdim=True))) / mean),
+        ("depends on the input", lambda m, x: (y := F.linear(x, x.mean() * m.square)) - y.mean(-1, keepdim=True)),
+    ],
     "fuse_linear": [("is read 2 times", lambda m, x: (y := m.linear(m.conv(x))).relu() + y.exp())],
     "fuse_attention": [
         ("is read 2 times", lambda m, x: (y := (x @ x.transpose(-1, -2)).softmax(-1)) @ x + y),

@@ -62,6 +62,18 @@ class Product(nn.Module):
         return x @ self.weight
 
 
+class Centred(nn.Module):
+    """A linear layer less the mean of its outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, x: Any) -> Any:
+        y = self.layer(x)
+        return y - y.mean(-1, keepdim=True)
+
+
 class RowBias(nn.Module):
     """What it adds to a convolution is one number for each row, not for each channel."""
 
@@ -146,6 +158,7 @@ PASSES = [
     Bug("passes.trim_kernels", "narrow(w, axis, first, last - first)", "narrow(w, axis, 0, last - first)",
         module(lambda: nn.Conv2d(3, 2, (3, 1), padding=(1, 0))), [(2, 3, 1, 5)], "trim_kernels"),
     Bug("passes.linear_products", "inputs[1].permute(1, 0)", "inputs[1]", module(Product), [ROW], "linear_products"),
+    Bug("passes.fold.means", "*(one - one.mean() for one in bias)", "*bias", module(Centred), [ROW], "fold_means"),
     Bug("passes.fuse.attention", "(slot, 1 / number) if number", "(slot, float(number)) if number",
         attention, [(2, 5, 8)] * 3, "fuse_attention"),
     Bug("passes.defer_bias", "inputs.append(-late)", "inputs.append(late)",
