@@ -1,6 +1,6 @@
-"""Gradients of tensors that are there already, by PyTorch's names: ``lucid.autograd.grad``.
+"""Gradients of existing tensors, with PyTorch's interface: ``lucid.autograd.grad``.
 
-In a model that is traced they become a part of its graph.
+In a traced model they become part of its graph.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ def grad(
     outputs
         A tensor or several, whose gradients are summed.
     inputs
-        A tensor or several; leaves or what was computed on the way.
+        A tensor or several: leaves or intermediate results.
     grad_outputs
-        By what each output is weighted; may be omitted for scalars.
+        The weight of each output; may be omitted for scalars.
     retain_graph
-        Makes no difference: gradients may be asked for again as long as the outputs exist.
+        Has no effect: gradients can be computed repeatedly as long as the outputs exist.
     create_graph
-        Whether the gradients have gradients themselves.
+        Whether the gradients can themselves be differentiated.
     allow_unused
         Whether the gradient of an input that no output depends on is None, instead of an error.
 
     Returns
     -------
-    A gradient for each input, in a tuple.
+    A tuple with a gradient for each input.
     """
     flag("grad", "retain_graph", bool(retain_graph) if retain_graph is None else retain_graph)
     flag("grad", "allow_unused", allow_unused)

@@ -1,4 +1,4 @@
-"""Every error Lucid raises on purpose. Each names the op, module or file, what was wrong, and the way out."""
+"""The errors that Lucid raises. Each names the op, module or file, what was wrong, and what to do instead."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ShapeError(LucidError, ValueError):
     Attributes
     ----------
     unequal
-        Two lists of sizes that the operation needs to be the same, where that is what was wrong.
+        Two lists of sizes that the operation needs to be equal, if that was the problem.
     """
 
     def __init__(self, *args: object, unequal: tuple[Sequence[object], Sequence[object]] | None = None) -> None:
@@ -32,19 +32,19 @@ class ShapeError(LucidError, ValueError):
 
 
 class DTypeError(LucidError, TypeError):
-    """An element type an operation does not accept."""
+    """An element type that an operation does not accept."""
 
 
 class OptionError(LucidError, ValueError):
-    """An argument or attribute with a value that has no meaning (a stride of 0, an unknown reduction)."""
+    """An argument or attribute with an invalid value (a stride of 0, an unknown reduction)."""
 
 
 class PositionError(LucidError, IndexError):
-    """A position that a list of modules or parameters does not have."""
+    """An index outside a list of modules or parameters."""
 
 
 class MissingKeyError(LucidError, KeyError):
-    """A name that a dict of modules does not have."""
+    """A name that is not in a dict of modules."""
 
     def __str__(self) -> str:
         return "".join(map(str, self.args)).encode("utf-8", "backslashreplace").decode()  # KeyError's has quotes
@@ -59,18 +59,18 @@ class TraceError(LucidError, RuntimeError):
 
 
 class GradientError(LucidError, RuntimeError):
-    """A gradient that does not exist or was asked for in the wrong way."""
+    """A gradient that does not exist or was requested in the wrong way."""
 
 
 class ProofError(LucidError, RuntimeError):
-    """Something was found to compute something else than it should.
+    """A pass, gradient rule or program was found to compute a wrong result.
 
     Attributes
     ----------
     graph
-        The smallest :class:`~lucid.graph.ir.Graph` that shows it, where one was looked for.
+        The smallest :class:`~lucid.graph.ir.Graph` that shows it, if one was searched for.
     script
-        ``Path`` of a script that shows it, beside a ``.lucid`` file of that graph.
+        ``Path`` of a script that shows it, next to a ``.lucid`` file of that graph.
     """
 
     def __init__(self, *args: object, graph: object = None, script: object = None) -> None:
@@ -87,11 +87,11 @@ class PassError(ProofError):
 
 
 class LoweringError(ProofError):
-    """A node of a compiled program computes something else than the reference."""
+    """A node of a compiled program computes a result that differs from the reference."""
 
 
 class RuleError(ProofError):
-    """A gradient rule gives something else than the slope."""
+    """A gradient rule gives a result that differs from the derivative."""
 
 
 class ExecutionError(LucidError, RuntimeError):
@@ -103,21 +103,22 @@ class FileError(LucidError, OSError):
 
 
 class PluginError(LucidError, ImportError):
-    """What another distribution adds to Lucid is not installed, cannot be loaded, or is not what it is announced as."""
+    """A plug-in is not installed, cannot be loaded, or is not what its entry point declares."""
 
 
 class PluginWarning(UserWarning):
-    """What another distribution adds to Lucid was left out, as it cannot be loaded."""
+    """A plug-in was ignored, as it cannot be loaded."""
 
 
 class DrawError(LucidError, RuntimeError):
-    """A picture that cannot be made, for instance because Graphviz is nowhere to be found."""
+    """A picture that cannot be made, for instance because Graphviz is not available."""
 
 
 def from_handler(error: BaseException) -> bool:
-    """Whether a signal's handler raised the error, in the middle of something that has nothing to do with it.
+    """Whether a signal handler raised the error, in the middle of unrelated code.
 
-    Such an error is the caller's, and comes out as it is. Handlers are told by what they alone are given: a frame.
+    Such an error is the caller's, and is passed on unchanged. Handlers are recognised by the frame argument that only
+    they receive.
     """
     traceback = error.__traceback__
     while traceback is not None:
@@ -131,6 +132,6 @@ def from_handler(error: BaseException) -> bool:
 
 
 def note_where(error: Exception, where: str) -> None:
-    """Say in what kind of function an error was raised that is not Lucid's own: one from outside may raise anything."""
+    """Note on an error in what kind of third-party function it was raised; such functions may raise anything."""
     if not isinstance(error, LucidError) and not from_handler(error):
         error.add_note(where)

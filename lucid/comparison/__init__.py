@@ -1,4 +1,4 @@
-"""Where two models that should compute the same part ways: ``lucid.compare(a, b, *inputs)``."""
+"""Finding where two models that should compute the same diverge: ``lucid.compare(a, b, *inputs)``."""
 
 from .compare import Comparison as Comparison
 from .compare import Pair as Pair

@@ -1,4 +1,4 @@
-"""Two models, value by value."""
+"""Comparing two models, value by value."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ SMALLEST = 1e-3
 
 @struct(frozen=True)
 class Pair:
-    """One value as both models have it.
+    """One value as computed by both models.
 
     Attributes
     ----------
     name
-        The node's name in the graph of the one that has a graph; of a result ``result 0`` and so on.
+        The node's name in the graph of the model that has one; ``result 0`` and so on for results.
     place
         Where the node comes from: module and the user's line.
     difference
-        The largest, in units of the value; infinity where the shapes or kinds are not the same.
+        The largest difference, in units of the value; infinity if the shapes or kinds differ.
     scale
-        The largest value.
+        The largest magnitude.
     agrees
         Whether the difference is no more than rounding.
     """
@@ -55,9 +55,9 @@ class Pair:
 
 @struct(frozen=True)
 class Comparison:
-    """What two models have in common, and where they part.
+    """What two models have in common, and where they diverge.
 
-    It is true where all results agree.
+    It is true if all results agree.
 
     Attributes
     ----------
@@ -66,10 +66,10 @@ class Comparison:
     results
         The results, one by one.
     steps
-        The values that both have, in the order in which they are computed.
+        The values that both models have, in order of computation.
     first
-        The first value that differs and from which a result that differs is computed through none that agrees; None
-        where the results agree, or no value but them is in both.
+        The first value that differs and leads to a differing result without passing through a value that agrees; None
+        if the results agree, or if both models have no values in common besides the results.
     """
 
     what: tuple[str, str]
@@ -102,33 +102,33 @@ def compare(
     tolerance: float = TOLERANCE,
     parameters: Mapping[str, Array] | None = None,
 ) -> Comparison:
-    """Find where two models that should compute the same part ways.
+    """Find where two models that should compute the same diverge.
 
     Parameters
     ----------
     a, b
-        Each a compiled model, a module, a function, a graph, the path of a ``.lucid`` file, that of an ``.onnx`` file
-        (run by ONNX Runtime), or a PyTorch module. Values are matched by the names of nodes, and by the paths of
-        modules; one of the two must be Lucid's.
+        Each a compiled model, a module, a function, a graph, the path of a ``.lucid`` file or of an ``.onnx`` file (run
+        by ONNX Runtime), or a PyTorch module. Values are matched by the names of nodes and the paths of modules; at
+        least one of the two must be Lucid's.
     *inputs
-        What both are called with: arrays or tensors, texts, and dicts, lists and tuples of them. One dict by the names
-        of the inputs of an ONNX file is those inputs.
+        What both are called with: arrays or tensors, strings, and dicts, lists and tuples of them. A single dict with
+        the input names of an ONNX file supplies these inputs.
     tolerance
-        Largest difference that counts as rounding, relative to the largest value.
+        The largest difference that counts as rounding, relative to the largest value.
     parameters
-        Arrays by name, where one is a graph that has parameters.
+        Arrays by name, if one is a graph with parameters.
 
     Returns
     -------
     Comparison
-        It is true where the results agree, and prints what was found.
+        True if the results agree; prints what was found.
 
     Raises
     ------
     OptionError
-        Where one is nothing of the above.
+        If one of them is none of the above.
     ShapeError
-        Where they do not give as many results.
+        If they return different numbers of results.
     """
     tolerance = checks.number("compare", "tolerance", tolerance, 0.0)
     if parameters is not None and not isinstance(parameters, Mapping):

@@ -92,21 +92,21 @@ _LOADED = Guards((), (), -1)
 class CompiledModel(Inspectable):
     """A model that runs as a NumPy program.
 
-    It is a module itself, with the parameters, buffers, children and hooks of what was compiled under the same names,
-    so that it can be part of other modules, be trained and put into evaluation mode.
+    It is a module itself, with the parameters, buffers, children and hooks of the original under the same names, so it
+    can be part of other modules, be trained, and be put into evaluation mode.
 
-    Call it like the model. It is traced again whenever something it depends on has changed: types and
-    structure of the arguments, scalars, the model's mode, attributes, hooks and parameters, and whatever else
-    its code has read: globals, what functions close over, objects and their classes. Weights are read afresh,
-    not traced. It may be called from many threads at once.
+    Call it like the original. It is traced again whenever something it depends on has changed: types and structure of
+    the arguments, scalars, the model's mode, attributes, hooks and parameters, and whatever else its code has read:
+    globals, closures, objects and their classes. Weights are read at each call, not traced. It may be called from
+    several threads at once.
 
     Attributes
     ----------
     model
         What was compiled; None for a model loaded from a file.
     input_names
-        Names by which the inputs may be given, in order: those of a module that has such and takes whatever it is
-        given, as one from an ONNX file. Otherwise there are none, and keywords are those of the function.
+        Names by which the inputs may be given, in order, for a module that defines them, such as one from an ONNX file.
+        Otherwise empty; keywords are then those of the function.
     """
 
     __setattr__: Any = object.__setattr__  # what is set here at each call is nothing that a trace depends on

@@ -1,4 +1,4 @@
-"""``lucid.cond``, ``scan`` and ``while_loop``: what tensors decide, by the names and habits of PyTorch and JAX."""
+"""``lucid.cond``, ``scan`` and ``while_loop``: control flow that depends on tensors, as in PyTorch and JAX."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ _NUMBERS = (bool, int, float, np.generic)
 
 
 def cond(pred: object, true_fn: Callable[..., R], false_fn: Callable[..., R], operands: Sequence[object] = ()) -> R:
-    """``true_fn(*operands)`` where ``pred`` holds, else ``false_fn(*operands)``; as ``torch.cond``.
+    """``true_fn(*operands)`` if ``pred`` holds, else ``false_fn(*operands)``; as ``torch.cond``.
 
-    Eager code calls that function alone. Compiled, both are traced, each becomes a graph that the ``If`` node holds,
-    and each run goes through one of them.
+    Eager code calls only that function. When compiled, both are traced, each becomes a graph held by an ``If`` node,
+    and each run executes one of them.
 
     Parameters
     ----------
     pred
         A bool, which decides while the model is traced, or a bool tensor with one element.
     true_fn, false_fn
-        They return tensors, or equally nested lists, tuples and dicts of them; of equal types. What they read beside
-        their arguments, parameters included, is found as they are traced. They change nothing in place.
+        Return tensors, or nested lists, tuples and dicts of them, with the same structure and types. What they read
+        besides their arguments, parameters included, is found while tracing. They must not change anything in place.
     operands
-        What the functions are called with.
+        The arguments of the functions.
     """
     for name, function in (("true_fn", true_fn), ("false_fn", false_fn)):
         check_function("cond", name, function)
@@ -66,26 +66,26 @@ def scan(
 ) -> tuple[C, Y]:
     """``f(carry, x)`` for each ``x`` along the first axis of ``xs``; as ``jax.lax.scan``.
 
-    Compiled, the loop is one node, however many turns it has: ``f`` is traced once. Gradients go back through the
-    turns, each of which is computed again from what was carried before it.
+    When compiled, the loop is a single node, however many iterations it has: ``f`` is traced once. Gradients go back
+    through the iterations, each of which is recomputed from the carry before it.
 
     Parameters
     ----------
     f
-        Takes what is carried and a slice, and returns what is carried on, of the same types, and a result of the turn.
-        What it reads beside these is found as it is traced. It changes nothing in place.
+        Takes the carry and a slice, and returns the next carry, of the same types, and a result. What it reads besides
+        these is found while tracing. It must not change anything in place.
     init
-        What is carried first: a tensor, or nested lists, tuples and dicts of tensors.
+        The initial carry: a tensor, or nested lists, tuples and dicts of tensors.
     xs
-        What is gone over: likewise, all equally long; None where there is nothing.
+        What to iterate over: likewise, all of equal length; None for nothing.
     length
-        How many turns, where ``xs`` does not say.
+        The number of iterations, if ``xs`` does not determine it.
     reverse
-        Whether to begin at the end; results then lie where their slices do.
+        Whether to start at the end; each result is then at the position of its slice.
 
     Returns
     -------
-    What is carried at the end, and the results of all turns, stacked along a new first axis.
+    The final carry, and the results of all iterations, stacked along a new first axis.
     """
     check_function("scan", "f", f)
     carried, nesting = _tensors("scan", init)
@@ -114,21 +114,21 @@ def scan(
 def while_loop(cond_fn: Callable[..., object], body_fn: Callable[..., R], operands: R) -> R:
     """``operands = body_fn(*operands)`` while ``cond_fn(*operands)`` holds; as ``torch.while_loop``.
 
-    Compiled, the loop is one node whose number of turns each run decides, so no gradient goes through it:
-    :func:`scan` has one.
+    When compiled, the loop is a single node whose number of iterations depends on the run, so it has no gradient; use
+    :func:`scan` for one.
 
     Parameters
     ----------
     cond_fn
         Returns a bool tensor with one element.
     body_fn
-        Returns a tuple of what is handed on, nested and typed as the operands.
+        Returns a tuple of the next operands, with the same structure and types.
     operands
-        What is handed on first: tensors, or nested lists, tuples and dicts of tensors.
+        The initial operands: tensors, or nested lists, tuples and dicts of tensors.
 
     Returns
     -------
-    What ``body_fn`` has returned last, as a tuple.
+    The final operands, as a tuple.
     """
     check_function("while_loop", "cond_fn", cond_fn)
     check_function("while_loop", "body_fn", body_fn)

@@ -69,34 +69,34 @@ def compile(
     Parameters
     ----------
     model
-        An ``nn.Module``, a function, or a graph. Without it, a decorator is returned.
+        An ``nn.Module``, a function, or a graph. If omitted, a decorator is returned.
     *specs, **keyword_specs
-        Types of the positional and keyword inputs (:func:`lucid.spec`), possibly with symbolic dimensions, and within
-        lists, tuples, dicts and dataclasses where the inputs are such; then it is traced and optimised now, once for
-        all sizes. Without them, at the first call with new types.
+        Types of the positional and keyword inputs (:func:`lucid.spec`), possibly with symbolic dimensions, nested in
+        lists, tuples, dicts and dataclasses as the inputs are. With specs, the model is traced and optimised now, once
+        for all sizes; without, at the first call with new types.
     threads
-        How many threads (or helper processes, see :func:`lucid.set_num_threads`) one call may use, the caller's among
-        them; by default :func:`lucid.get_num_threads`.
+        How many threads (or worker processes, see :func:`lucid.set_num_threads`) a call may use, including the
+        caller's; by default :func:`lucid.get_num_threads`.
     exact
-        Take no lowering that rounds differently from a plain sum of products. Without it, convolutions may run by
-        Winograd's or a block-Toeplitz product or with their strides as channels, which are coarser in the last digits
-        and spread one infinity or NaN of the input over the pixels made together; and a bias before a ReLU may be
-        added by the layer after it, so that results are as coarse as the largest bias is, and a bias that is infinite
-        makes them NaN; and weights that are subnormal (below 1e-38 in float32), with which processors take many times
-        as long, are taken for zeros.
+        Use only lowerings that round like a plain sum of products. Otherwise convolutions may run by Winograd's method,
+        as block-Toeplitz products or with strides as channels, which are less accurate in the last digits and spread an
+        infinity or NaN to pixels computed together; a bias before a ReLU may be added by the layer after it, so that
+        results are only as accurate as the largest bias allows, and NaN if it is infinite; and subnormal weights (below
+        1e-38 in float32), which slow processors down, count as zeros.
     verify
-        Compare each pass and gradient rule on samples, and each program's steps on its first inputs, with the
-        reference. The :class:`ProofError` names the node, and a script in a folder (this path, or a temporary one).
+        Compare each pass and gradient rule on random inputs, and each step of the program on its first inputs, with the
+        reference. A :class:`ProofError` names the node, and a script in a folder (this path, or a temporary one).
     passes
-        The usual ones with others among them, as ``lucid.passes.default().insert_after("fold_batch_norm", mine)``, for
-        inference and training; or a list of those to run for inference instead.
+        The default passes with changes, such as
+        ``lucid.passes.default().insert_after("fold_batch_norm", mine)``, for inference and training; or a list of
+        passes to run for inference instead.
     tune
-        Measure the ways to run each node, in the program itself, when an inference program is made (of a large network
-        in some seconds), and take the quickest. What was learnt is shown by ``print(compiled.plan)`` and kept in the
-        saved file, but for images that lie channels last. Without it a cost model chooses.
+        When an inference program is made, measure the ways to run each node within the program, and use the fastest.
+        This takes a few seconds for a large network. The results are shown by ``print(compiled.plan)`` and kept in a
+        saved file, except for channels-last images. Without it a cost model chooses.
     backend
         A :class:`lucid.extend.Backend`, or the name of an installed one, that runs the graph instead of a NumPy
-        program: inference only; there are no gradients, no tuning and no file of such a model.
+        program. For inference only: no gradients, no tuning, no saving.
     parameters
         Arrays or tensors by name, for the parameters of a graph.
 
@@ -107,7 +107,7 @@ def compile(
     Raises
     ------
     TraceError
-        For what cannot be traced, with the user's line and the way out.
+        For code that cannot be traced, with the user's line and what to write instead.
     """
     runs = None if backend is None else find_backend(backend)
     options = Options(threads, exact, verify, checked_passes(passes), tune, runs)
@@ -139,7 +139,7 @@ def _misplaced(function: Callable[..., object], keyword: str | None, instead: st
 def checked_specs(
     function: Callable[..., object], model: object, specs: Specs, parameters: object, instead: str = FIRST_CALL
 ) -> Specs:
-    """The specs that a function was given, if they are specs and containers of specs, and go with the model."""
+    """The specs given to a function, checked: they must be specs or containers of specs, and match the model."""
     for where, spec in (*((None, one) for one in specs[0]), *specs[1].items()):
         try:
             strays = list(statics(flatten(spec, (TensorType,))[1]))
@@ -175,23 +175,23 @@ def checked_passes(given: object) -> Pipeline | tuple[Pass, ...]:
 def load(
     path: str | Path, *, threads: int | None = None, exact: bool = False, verify: bool | str | Path = False
 ) -> CompiledModel:
-    """Read a compiled model from a ``.lucid`` file; nothing in the file is executed.
+    """Load a compiled model from a ``.lucid`` file; nothing in the file is executed.
 
     Parameters
     ----------
     path
-        A regular file. Of a large one (256 MiB of weights) the weights are mapped: to replace it, save a new file over
-        it rather than write into it.
+        A regular file. The weights of a large one (256 MiB of them) are memory-mapped: to replace such a file, save a
+        new one in its place rather than write into it.
     threads
         As for :func:`compile`.
     exact
-        Take no lowering that rounds differently from a plain sum of products. A model that was compiled so stays so.
+        Use only lowerings that round like a plain sum of products. A model that was compiled so stays so.
     verify
-        As for :func:`compile`; what the passes had made of the graph when it was saved is compared as a whole.
+        As for :func:`compile`; the passes that ran before the model was saved are checked as a whole.
 
     Raises
     ------
     FileError
-        Where the file cannot be read or is not what it claims to be.
+        If the file cannot be read or is not what it claims to be.
     """
     return CompiledModel.from_specialization(read_archive(path, Options(threads, exact, verify)))

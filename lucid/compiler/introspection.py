@@ -69,9 +69,9 @@ class Inspectable(Module):
     # ------------------------------------------------------------ what it takes
 
     def example_inputs(self, sizes: Mapping[str, int] | None = None, seed: int = 0) -> tuple[Array, ...]:
-        """Random arrays for the inputs of :attr:`traced`, in order; what has no size is as small as the trace allows.
+        """Random arrays for the inputs of :attr:`traced`, in order; symbolic sizes are as small as the trace allows.
 
-        Numbers are drawn from the normal distribution, whole ones are 0 or 1.
+        Floats are drawn from the normal distribution, integers are 0 or 1.
         """
         current = self._current()
         given = {**dict(current.example_sizes()), **(sizes or {})}
@@ -82,7 +82,7 @@ class Inspectable(Module):
         return tuple(sampling.sample(rng, type_.bind(given)) for type_ in current.traced.input_types)
 
     def arguments(self, arrays: Sequence[object]) -> tuple[tuple[object, ...], dict[str, object]]:
-        """Arrays in the order of the inputs of :attr:`traced` as arguments of a call, by position and by keyword."""
+        """Turn arrays, in the order of the inputs of :attr:`traced`, into a call's positional and keyword arguments."""
         current = self._current()
         wanted = len(current.traced.inputs)
         if len(arrays) != wanted:
@@ -116,7 +116,7 @@ class Inspectable(Module):
 
     @property
     def plan(self) -> Plan:
-        """The plan of the latest call; before any, that of inference, where possible at size 1 of what is symbolic."""
+        """The plan of the latest call; before any, the plan for inference, with symbolic sizes of 1 where possible."""
         return self._executable().plan
 
     @property
@@ -135,8 +135,8 @@ class Inspectable(Module):
     def source_lines(self) -> Mapping[str, tuple[int, ...]]:
         """The lines of :attr:`source` that compute each node of its plan, counted from 1.
 
-        First come those that every call runs. A node of a graph that a node runs goes by its path, as
-        ``loop > body > relu``.
+        Lines that run at every call come first. A node within a graph that another node runs is named by its path, such
+        as ``loop > body > relu``.
         """
         return self._executable().source.lines
 
@@ -148,13 +148,14 @@ class Inspectable(Module):
         return current.executable(current.example_sizes())
 
     def explain(self, node: str | None = None) -> str:
-        """What the nodes of the optimised graph compute, where they come from, which passes made them, and which not.
+        """What each node of the optimised graph computes, where it comes from, and which passes made it or declined.
 
         Parameters
         ----------
         node
-            The name of one: then also how it runs, and how long that and all else would take. One that another took in
-            tells of that, and one in a branch or loop stands below that.
+            The name of a single node: then also how it runs, and the predicted times of this and all other ways. A node
+            that was fused into another leads to that; one within a branch or loop is listed below the node that runs
+            it.
         """
         current, graph = self._current(), self._shown
         if node is None:
@@ -162,16 +163,16 @@ class Inspectable(Module):
         return explaining.explain_node(node, graph, current.declined, self.plan)
 
     def profile(self, *args: object, repeat: int = 10, **kwargs: object) -> profiling.Profile:
-        """Time every step of the program that runs on these inputs, beside what the machine could do.
+        """Time every step of the program that runs on these inputs, next to what the machine could do.
 
-        Print it, or ``save("trace.json")`` it for Chrome's tracing.
+        Print the result, or write it for Chrome's tracing with ``save("trace.json")``.
 
         Parameters
         ----------
         *args, **kwargs
             As for a call.
         repeat
-            How many runs the medians are of, at least one.
+            The number of runs whose medians are reported, at least one.
         """
         repeat = integer("profile", "repeat", repeat)
         return self._profile(*self._inference(args, kwargs), repeat)
@@ -194,18 +195,18 @@ class Inspectable(Module):
         return profiling.profile(plan, executable, parameters, arrays, repeat)
 
     def report(self, path: str | Path, *args: object, repeat: int = 10, **kwargs: object) -> None:
-        """Write a page for a browser: the graph, what each pass did, times, memory, the program and the weights.
+        """Write an HTML page: the graph, what each pass did, times, memory, the program and the weights.
 
-        It is one file, which loads nothing from anywhere. The graph is laid out by Graphviz.
+        It is a single file that loads nothing. Graphviz lays out the graph.
 
         Parameters
         ----------
         path
-            Where to; it ends in .html.
+            The file to write; it ends in .html.
         *args, **kwargs
-            As for a call. Without any, what is run is drawn at random, as large as in the latest call.
+            As for a call. If omitted, inputs are random, with the sizes of the latest call.
         repeat
-            How many runs the times are medians of; with 0 nothing is run, and times are those predicted.
+            The number of runs whose median times are shown; with 0 nothing is run, and times are predicted.
         """
         repeat = integer("report", "repeat", repeat, 0)
         if not args and not kwargs:
@@ -236,11 +237,11 @@ class Inspectable(Module):
         *args, **kwargs
             As for a call; no gradients are recorded.
         reference
-            The nodes of the traced graph as they are defined, instead of those that the program runs.
+            Compute the nodes of the traced graph by definition, instead of those that the program runs.
 
         Returns
         -------
-        The graph of known sizes whose nodes they are, with names for results that are in dicts; and copies of their
+        The graph, with concrete sizes, that the nodes belong to, with names for results in dicts; and copies of the
         values.
         """
         found, arrays = self._given(args, kwargs)
@@ -252,21 +253,21 @@ class Inspectable(Module):
         self, path: str | Path, *, backward: bool = False, links: str | Path | Mapping[str, str] | None = None,
         **options: Any,
     ) -> None:  # fmt: skip
-        """Draw the optimised graph, or with ``backward`` both halves of training and what one keeps for the other.
+        """Draw the optimised graph or, with ``backward``, both halves of training and the values kept between them.
 
-        Where a program has run, one sees of each node how, by pointing at it.
+        Once a program has run, hovering over a node shows how it runs.
 
         Parameters
         ----------
         path
-            Where to; the suffix is .svg, .dot, .png or .pdf.
+            The file to write; its suffix is .svg, .dot, .png or .pdf.
         backward
             Whether to draw both halves.
         links
-            The name of a .html or .py file for :attr:`source`, beside the picture: a click on a node leads to its
-            line. A mapping says for each node where to.
+            The name of a .html or .py file for :attr:`source`, to be written next to the picture: clicking a node leads
+            to its line. Or a mapping from nodes to addresses.
         **options
-            Those of a graph.
+            As for drawing a graph.
         """
         both = flag("draw", "backward", backward)
         if isinstance(links, str | bytes | os.PathLike):

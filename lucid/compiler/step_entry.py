@@ -25,7 +25,7 @@ def compile_step(
     group: Group | None = None, threads: int | None = None, exact: bool = False, verify: bool | str | Path = False,
     passes: Pipeline | None = None, memory_budget: int | None = None, **keyword_specs: object,
 ) -> CompiledStep:  # fmt: skip
-    """Compile a training step: forward, loss, backward and update are one graph, and run as one program.
+    """Compile a training step: forward, loss, backward and update as one graph and one program.
 
     ``step(x, target)`` does what ``optimizer.zero_grad(); loss(model(x), target).backward(); optimizer.step()`` does,
     and returns the loss. It leaves no ``.grad``.
@@ -35,38 +35,38 @@ def compile_step(
     model
         An ``nn.Module``, or a function of tensors.
     loss
-        ``loss(outputs, target)``, which gives one number. The target is the last positional argument of a call; where
-        there is but one, ``loss(outputs)`` is called. None where the model gives the loss of all arguments.
+        ``loss(outputs, target)``, which returns a single number. The target is the last positional argument of a call;
+        if there is only one argument, ``loss(outputs)`` is called. None if the model itself returns the loss.
     optimizer
-        What updates the model's parameters. Its options are read at each call, so that schedules work as they are.
+        Updates the model's parameters. Its options are read at each call, so schedules work as usual.
     *specs, **keyword_specs
         As for :func:`compile`: types of the arguments of a call, possibly with symbolic sizes.
     clip_grad, clip_norm
-        Hold each element of the gradients between ``-clip_grad`` and ``clip_grad``; then scale all of them together so
-        that their norm is at most ``clip_norm``.
+        Clip each element of the gradients to between ``-clip_grad`` and ``clip_grad``; then scale all gradients
+        together so that their norm is at most ``clip_norm``.
     accumulate
-        Update at every so many calls, by the mean of their gradients.
+        Update once per this many calls, by the mean of their gradients.
     outputs, metrics
-        Return the outputs after the loss; and last a dict of the values of functions ``metric(outputs, target)``.
+        Also return the outputs, after the loss; and last a dict of the values of ``metric(outputs, target)``.
     detect_anomaly
-        Raise :class:`ExecutionError` where the loss or a gradient is not finite, and name its node; nothing is updated.
+        Raise an :class:`ExecutionError`, with the node, if the loss or a gradient is not finite, and update nothing.
     average
-        A :class:`lucid.optim.swa_utils.AveragedModel` of the model, which the program takes each update into.
+        A :class:`lucid.optim.swa_utils.AveragedModel` of the model, which the program updates as well.
     group
         Train with the other processes of a :func:`lucid.distributed.group`, each on its own batches. Model and
-        optimizer begin as they are in rank 0; each update is by the mean of the gradients, and the loss and the metrics
-        are means too. What the model writes into its buffers is that of rank 0.
+        optimizer start as they are in rank 0; each update uses the mean of the gradients, and the loss and the metrics
+        are means too. Buffers that the model writes are those of rank 0.
     threads, exact, verify, passes
         As for :func:`compile`.
     memory_budget
-        Bytes that ``step.plan.peak`` may be; values are computed again rather than kept where it would be more.
+        The most bytes that ``step.plan.peak`` may be; values are recomputed rather than kept to stay within it.
 
     Raises
     ------
     GradientError
-        Where the loss is not one number, or depends on no parameter of the optimizer.
+        If the loss is not a single number, or depends on none of the optimizer's parameters.
     OptionError
-        Where the optimizer has parameters that are not the model's; at a call, where no budget so small can be kept to.
+        If the optimizer has parameters that are not the model's; at a call, if the budget cannot be met.
     """
     _check(model, loss, optimizer, passes)
     given = checked_specs(compile_step, model, (specs, keyword_specs), None)

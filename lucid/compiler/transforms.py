@@ -1,4 +1,4 @@
-"""``lucid.grad`` and ``lucid.value_and_grad``: functions from functions, as in JAX; they nest."""
+"""``lucid.grad`` and ``lucid.value_and_grad``: function transformations as in JAX, which may be nested."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def value_and_grad(function: Callable[..., object], argnums: int | tuple[int, ..
     function
         Returns a tensor with one element.
     argnums
-        Which positional arguments to differentiate with respect to; each may be a tensor or nested
-        lists, tuples and dicts of tensors. One int gives one gradient, a tuple gives a tuple.
+        The positional arguments to differentiate with respect to, each a tensor or nested lists, tuples and dicts of
+        tensors. An int gives a single gradient, a tuple gives a tuple of gradients.
 
     Returns
     -------

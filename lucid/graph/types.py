@@ -40,16 +40,16 @@ CHANNELS_LAST = (0, 2, 3, 1)
 
 
 def order_of(array: Array) -> tuple[int, ...] | None:
-    """The memory order of an array: channels last, or None for row-major and for whatever else."""
+    """The memory order of an array: channels last, or None for row-major and everything else."""
     if array.ndim != 4 or array.flags.c_contiguous:
         return None
     return CHANNELS_LAST if array.transpose(CHANNELS_LAST).flags.c_contiguous else None
 
 
 def wide(dtype: DType) -> DType:
-    """The type that numbers are computed with: a larger one where they have 16 bits or fewer than eight, or float8.
+    """The type used to compute with numbers of this type: a wider one for types of 16 bits, below 8 bits, and float8.
 
-    What is no such number, as texts and dates, keeps its type.
+    Types that are not numbers, such as strings and dates, are returned unchanged.
     """
     if dtype.itemsize > 2:
         return dtype
@@ -60,7 +60,7 @@ def wide(dtype: DType) -> DType:
 
 
 def widened(array: Array) -> Array:
-    """The array, with the same numbers, of the type that is computed with."""
+    """The array converted to the type that it is computed with."""
     return array.astype(wide(array.dtype), copy=False)
 
 
@@ -86,7 +86,7 @@ def is_float(dtype: DType) -> bool:
 
 
 def flaw(type_: TensorType) -> str:
-    """What makes it no type that a value can have; nothing where all is well. Rules from outside may give anything."""
+    """Why this cannot be the type of a value, or an empty string. Third-party type rules may return anything."""
     if not isinstance(type_.dtype, np.dtype) or type_.dtype not in _SUPPORTED:
         return f"{type_.dtype!r} is not a supported element type"
     if not isinstance(type_.shape, tuple):
@@ -98,7 +98,7 @@ def flaw(type_: TensorType) -> str:
 
 
 def widths_hint(dtypes: Iterable[np.dtype[Any]]) -> str:
-    """What to do where float64 meets float32, for the end of a message; nothing for other element types."""
+    """What to do if float64 meets float32, for the end of a message; empty for other element types."""
     if not {float32, float64} <= set(dtypes):
         return ""
     return (
@@ -211,9 +211,9 @@ def spec(*dims: int | str | SymDim, dtype: object = "float32") -> TensorType:
     ----------
     *dims
         Non-negative ints, names of symbolic dimensions, or sums, products and quotients of both: ``"2*h"`` is an even
-        size. The same name is the same size everywhere.
+        size. The same name always means the same size.
     dtype
-        Element type, float32 when omitted.
+        Element type, float32 by default.
     """
     shape: list[Dim] = []
     for given in dims:

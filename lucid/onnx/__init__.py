@@ -1,6 +1,6 @@
-"""ONNX files as modules: :func:`load` gives one that is trained, compiled, saved and drawn like any other.
+"""ONNX files as modules: :func:`load` returns one that can be trained, compiled, saved and drawn like any other.
 
-``lucid.onnx.backend`` is what the backend interface of the ``onnx`` package asks for.
+``lucid.onnx.backend`` implements the backend interface of the ``onnx`` package.
 """
 
 from typing import TYPE_CHECKING, Any

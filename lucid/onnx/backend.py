@@ -1,6 +1,6 @@
 """The backend interface of the ``onnx`` package (``onnx.backend.base``): models run compiled.
 
-Where data decides of shapes (NonZero), they run uncompiled.
+Models whose shapes depend on data run uncompiled.
 
 >>> import lucid.onnx.backend as backend
 >>> outputs = backend.prepare(model).run([x])  # doctest: +SKIP
@@ -50,7 +50,7 @@ class LucidRep(BackendRep):
         self._compiled = compile(model)
 
     def run(self, inputs: object, **kwargs: object) -> tuple[Output, ...]:
-        """The outputs for inputs in the file's order, or by name; one input may come bare.
+        """The outputs for inputs in the file's order, or by name; a single input may be given without a list.
 
         Returns
         -------
@@ -116,7 +116,7 @@ class LucidBackend(Backend):
 
     @classmethod
     def is_compatible(cls, model: onnx.ModelProto, device: str = "CPU", **kwargs: object) -> bool:
-        """Whether every operator of the model is known."""
+        """Whether every operator of the model is supported."""
         return cls.supports_device(device) and not check(model)
 
     @classmethod
@@ -138,7 +138,7 @@ class LucidBackend(Backend):
         cls, node: onnx.NodeProto, inputs: Sequence[Array], device: str = "CPU",
         outputs_info: object = None, **kwargs: object,
     ) -> tuple[Output, ...]:  # fmt: skip
-        """The outputs of one node; ``opset_version`` says of which version it is."""
+        """The outputs of a single node; ``opset_version`` is the version of its operator."""
         arrays = [np.asarray(one) for one in inputs]
         names = [name for name in node.input if name]
         newest = min(NEWEST, onnx.defs.onnx_opset_version())
@@ -156,7 +156,7 @@ class LucidBackend(Backend):
 
     @classmethod
     def supports_device(cls, device: str) -> bool:
-        """Whether there is such a device: only the processor."""
+        """Whether the device exists: only the CPU does."""
         return device.split(":")[0] == "CPU"
 
 

@@ -1,4 +1,4 @@
-"""Models as ONNX files."""
+"""Exporting models as ONNX files."""
 
 from __future__ import annotations
 
@@ -35,38 +35,38 @@ def export(
     parameters: Mapping[str, object] | None = None,
     **keyword_specs: object,
 ) -> None:
-    """Write a model as an ONNX file, which other runtimes read, and :func:`lucid.onnx.load` too.
+    """Write a model as an ONNX file, for other runtimes and for :func:`lucid.onnx.load`.
 
-    It is the graph as traced, in evaluation mode. Symbolic sizes are named dimensions. Weights have the names of the
-    model's ``state_dict``, and nodes those of its modules.
+    The file holds the graph as traced, in evaluation mode. Symbolic sizes become named dimensions. Weights are named as
+    in the model's ``state_dict``, and nodes after its modules.
 
     Parameters
     ----------
     model
         A module or a function, a compiled model, one from :func:`lucid.load`, or a graph.
     path
-        Where to. What is there stays as it is until the new file is whole.
+        The file to write. An existing file stays as it is until the new one is complete.
     *specs, **keyword_specs
-        Types of the inputs, as for :func:`lucid.compile`. A graph has them, and so has a compiled model where none are
-        given.
+        Types of the inputs, as for :func:`lucid.compile`. A graph has its own, as has a compiled model if
+        none are given.
     opset
         The version of ONNX's operators.
     external_data
-        Write the weights into a file beside it; they are in any case where a message has no room for them (2 GB).
+        Store the weights in a separate file next to it, as is always done beyond 2 GB, the limit of the format.
     input_names, output_names
-        What inputs and outputs are called; by default inputs as the arguments of ``forward``, ``mask.0`` where these
-        hold several, and outputs ``output``, or by the keys and places where they are.
+        Names of inputs and outputs. By default inputs are named after the arguments of ``forward``, ``mask.0`` if an
+        argument holds several; outputs are ``output``, or named by their keys and positions.
     parameters
         Arrays or tensors by name, for the parameters of a graph.
 
     Raises
     ------
     GraphError
-        It has ops that ONNX has no operators for: the message names all of them, with their modules and your lines.
+        If the model has ops that ONNX lacks: the message names all of them, with their modules and your lines.
     OptionError
-        The opset is none that is written, or the model is in training mode where that matters.
+        If the opset is not one that can be exported, or the model is in training mode where that matters.
     FileError
-        The path cannot be written.
+        If the path cannot be written.
     """
     how = Form(opset, external_data, input_names, output_names)
     _refuse_pytorchs_ways(path, specs)

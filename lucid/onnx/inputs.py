@@ -1,4 +1,4 @@
-"""What a model's inputs are given as."""
+"""How a model's inputs may be given."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..formats.onnx.sequences import Items
 
 
 def known(value: Any, declared: ValueDef) -> Any:
-    """An input that is given as a number, or as a tuple or list of numbers, is known while the model is built."""
+    """An input given as a number, or a tuple or list of numbers, is known while the model is built."""
     if declared.many and isinstance(value, tuple | list):
         return Items(value)
     if is_of_texts(declared) and isinstance(value, str | tuple | list):
@@ -30,7 +30,7 @@ def known(value: Any, declared: ValueDef) -> Any:
 
 
 def is_of_texts(declared: ValueDef) -> bool:
-    """Whether an input is an array of texts."""
+    """Whether an input is an array of strings."""
     return declared.dtype is not None and declared.dtype.kind == "O" and not declared.many
 
 

@@ -1,4 +1,4 @@
-"""An ONNX model as a module: what its nodes become, where its weights are, and what it takes."""
+"""An ONNX model as a module: what its nodes become, where its weights are, and what inputs it takes."""
 
 from __future__ import annotations
 
@@ -38,29 +38,29 @@ M = TypeVar("M", AbstractTensor, TensorType)
 
 
 def load(source: object, shapes: Mapping[str, int] | None = None) -> OnnxModel:
-    """An ONNX model as a module in evaluation mode.
+    """Load an ONNX model as a module in evaluation mode.
 
     Parameters
     ----------
     source
         A path, the bytes of a file, or an ``onnx.ModelProto``.
     shapes
-        Numbers for sizes that are not fixed, by the names that the file, or ``model.specs``, gives them:
-        ``{"batch": 1}``.
+        Numbers for sizes that are not fixed, by the names that the file, or ``model.specs``, gives them: ``{"batch":
+        1}``.
 
     Returns
     -------
-    A module that takes the model's inputs in the file's order or by name. Its weights are parameters, at paths that the
-    names in the file say.
+    A module that takes the model's inputs in the file's order or by name. Its weights are parameters, at paths derived
+    from the names in the file.
 
     Raises
     ------
     FileError
-        There is no such file.
+        If there is no such file.
     GraphError
-        It is no ONNX model, a broken one, or has operators that are not supported; all of these are named.
+        If the model is not ONNX, is broken, or has unsupported operators; all of these are named.
     OptionError
-        ``shapes`` is no dict, or names a size that the model does not have.
+        If ``shapes`` is not a dict, or names a size that the model does not have.
     """
     model = read(source)
     _refuse_unknown(model)
@@ -68,7 +68,7 @@ def load(source: object, shapes: Mapping[str, int] | None = None) -> OnnxModel:
 
 
 def check(source: object) -> list[str]:
-    """What of an ONNX model is not supported: a line for each node; nothing where all is. No weights are read."""
+    """What is not supported in an ONNX model: a line for each node, empty if everything is. No weights are read."""
     model = read(source, weights=False)
     return [_unknown(node) for node in model.graph.walk() if find(node) is None]
 
@@ -136,7 +136,7 @@ class _Plan:
 
 
 class Scope(Module):
-    """A name in the paths of a model's nodes."""
+    """A component in the paths of a model's nodes."""
 
 
 class Operator(Module):
@@ -171,8 +171,8 @@ class OnnxModel(Module):
     input_names, output_names
         As in the file.
     shape_inputs
-        Names of inputs that shapes depend on: axes, sizes, paddings. They are given as numbers or tuples of them, and
-        each value that is given to a compiled model is a trace of its own.
+        Names of inputs that shapes depend on: axes, sizes, paddings. They are given as numbers or tuples of numbers; a
+        compiled model has a trace for each value.
     """
 
     def __init__(self, model: ModelDef, shapes: Mapping[str, int] | None = None) -> None:
@@ -193,8 +193,8 @@ class OnnxModel(Module):
     def specs(self) -> tuple[TensorType | Text, ...]:
         """Types of the inputs, for ``lucid.compile(model, *model.specs)``.
 
-        Sizes that the file does not fix are symbolic. Where the model's operators need several to be the same, or one
-        to be a multiple of a number, the types say so; and where only one number fits, they have that.
+        Sizes that the file does not fix are symbolic. Where operators require several sizes to be equal, a size to be a
+        multiple of a number, or a size to be a particular number, the types say so.
         """
         named: dict[str, str] = {}
         declared = self._plan.graph.inputs
@@ -243,7 +243,7 @@ class OnnxModel(Module):
     # ------------------------------------------------------------ running
 
     def forward(self, /, *args: Any, **kwargs: Any) -> Any:
-        """The model's outputs: one bare, several as a tuple in the file's order."""
+        """The model's outputs: a single value, or several as a tuple in the file's order."""
         given = placed(self.source, self.input_names, args, kwargs)
         declared = self._plan.graph.inputs
         values: dict[str, Value] = {one.name: known(x, one) for one, x in zip(declared, given, strict=True)}

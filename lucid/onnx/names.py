@@ -1,4 +1,4 @@
-"""What names in a file become: paths of modules, and symbols of sizes."""
+"""Turning names in a file into paths of modules and symbols of sizes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEEPEST = 64
 
 
 def path_of(name: str) -> tuple[str, ...]:
-    """A name as a path: parts between slashes and dots, of which exporters repeat those above."""
+    """A name as a path: its parts between slashes and dots, without the prefixes that exporters repeat."""
     found: list[str] = []
     for part in filter(None, name.split("/")):
         names = [identifier(one) for one in part.split(".") if one]
@@ -27,14 +27,14 @@ def identifier(text: str) -> str:
 
 
 def symbol_of(key: str, taken: Collection[str]) -> str:
-    """An identifier like the name of a dimension."""
+    """An identifier that resembles the name of a dimension."""
     name = identifier(key)[:40]
     name += "_" * iskeyword(name)
     return numbered(f"d{name}" if name[0].isdigit() else name, taken)
 
 
 def numbered(name: str, taken: Collection[str]) -> str:
-    """The name, or with a number where it is taken."""
+    """The name, with a number appended if it is taken."""
     fresh, number = name, 0
     while fresh in taken:
         number += 1

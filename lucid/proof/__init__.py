@@ -1,6 +1,6 @@
-"""Proof by example: a pass must not change what a graph computes, a gradient rule must give the slope, and a program
-must compute what its graph says. ``lucid.compile(model, verify=True)`` asks all three, and writes down the smallest
-graph that shows what is wrong.
+"""Verification by example: passes must not change what a graph computes, gradient rules must give derivatives, and
+programs must compute what their graphs say. ``lucid.compile(model, verify=True)`` checks all three, and saves the
+smallest graph that shows a fault.
 """
 
 from .evidence import inputs_of as inputs_of

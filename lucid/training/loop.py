@@ -1,4 +1,4 @@
-"""``lucid.fit``: epochs of steps, validated, with callbacks; and ``evaluate``, a pass without steps."""
+"""``lucid.fit``: epochs of training steps, with validation and callbacks; and ``evaluate``."""
 
 from __future__ import annotations
 
@@ -53,39 +53,40 @@ def fit(
 ) -> History:  # fmt: skip
     """Train a model.
 
-    Ctrl-C ends it between two steps, or before one has written anything: the model is whole.
+    Ctrl-C stops between two steps, or before a step has written anything: the model stays consistent.
 
     Parameters
     ----------
     data
-        Batches, gone through in each epoch: a :class:`lucid.data.DataLoader` or a list. Each is a tuple or list of the
+        Batches, iterated over in each epoch: a :class:`lucid.data.DataLoader` or a list. Each is a tuple or list of the
         model's inputs and, last, the target.
     loss
-        Of the output and the target, a number: ``nn.CrossEntropyLoss()`` or a function. That of an epoch is the mean of
-        the batches' losses, each counted as often as it has samples.
+        A function of output and target that returns a number, such as ``nn.CrossEntropyLoss()``. The loss of an epoch
+        is the mean over its batches, weighted by their numbers of samples.
     model, optimizer, epochs
-        A module, which is trained in place; of its parameters; how often to go through the data.
+        The module, which is trained in place; the optimizer of its parameters; the number of passes over the data.
     validation
-        Batches that it is tried on after each epoch, in evaluation mode; their numbers are ``val_loss`` and so on.
+        Batches to evaluate the model on after each epoch, in evaluation mode; the results are ``val_loss`` and so on.
     metrics
-        Of :mod:`lucid.training`, such as ``Accuracy()``, or functions of output and target, whose means are taken; a
-        dict gives them names.
+        From :mod:`lucid.training`, such as ``Accuracy()``, or functions of output and target, which are averaged; a
+        dict names them.
     callbacks, scheduler
-        Asked in this order; the scheduler is stepped after each epoch, before them.
+        Called in this order; the scheduler is stepped after each epoch, before the callbacks.
     progress
-        Whether to show, on standard error, how far it is.
+        Whether to show progress on standard error.
     compiled
-        Whether steps are compiled (:func:`lucid.compile_step`); else every op runs at once: slower, easier to debug.
+        Whether steps are compiled (:func:`lucid.compile_step`); otherwise every op runs at once, which is slower but
+        easier to debug.
     resume
-        A file that :class:`ModelCheckpoint` saves: if it is there, go on from it, to end as if it had never stopped.
+        A file saved by :class:`ModelCheckpoint`: if it exists, continue from it, as if training had never stopped.
     clip_grad, clip_norm, detect_anomaly, group
-        As for :func:`lucid.compile_step`; of a group the first process shows progress and saves.
+        As for :func:`lucid.compile_step`; in a group the first process shows progress and saves.
     accumulate
-        Of how many batches an update is, by the mean of their gradients; it goes on from one epoch to the next. In a
-        group a checkpoint holds what all have added up: in the middle of an epoch it waits for the next update.
+        Update once per this many batches, by the mean of their gradients, also across epochs. In a group a checkpoint
+        holds what all processes have accumulated: in the middle of an epoch it waits for the next update.
     average
-        A :class:`lucid.optim.swa_utils.AveragedModel` of the model, which takes the weights in after each update and is
-        part of a checkpoint. Validation is of the model itself.
+        A :class:`lucid.optim.swa_utils.AveragedModel` of the model, which is updated after each step and saved in
+        checkpoints. Validation uses the model itself.
 
     Returns
     -------
@@ -247,7 +248,7 @@ def evaluate(
 ) -> dict[str, float]:
     """The loss and the metrics of a model on data, in evaluation mode and without gradients.
 
-    Parameters are those of :func:`lucid.fit`.
+    The parameters are those of :func:`lucid.fit`.
     """
     owner = "evaluate"
     check_model(owner, model)
