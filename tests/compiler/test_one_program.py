@@ -96,6 +96,25 @@ def test_a_convolution_has_one_program_however_its_result_lies(size: int, tuned:
     check(lucid.nn.Conv2d(3, 8, 3, padding=1).eval(), (1, 3, size, size), tuned, 2)
 
 
+def test_a_step_is_profiled_as_it_runs_and_trains_nothing() -> None:
+    """Weights that a step changes are packed at each run: a profile of one that changes none would leave that out."""
+    lucid.manual_seed(0)
+    model = lucid.nn.Sequential(
+        lucid.nn.Conv2d(3, 16, 3), lucid.nn.ReLU(), lucid.nn.Conv2d(16, 16, 3), lucid.nn.Flatten(),
+        lucid.nn.Linear(16 * 20 * 20, 4),
+    )  # fmt: skip
+    optimizer = lucid.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    step = lucid.compile_step(model, lucid.nn.CrossEntropyLoss(), optimizer, threads=2)
+    x, y = np.random.default_rng(0).standard_normal((4, 3, 24, 24), dtype=np.float32), np.arange(4)
+    step(x, y)
+    assert text(watched(step.plan, marks=Marks())) == step.source
+    before = {name: value.numpy().copy() for name, value in step.state_dict().items()}
+    found = step.profile(x, y, repeat=2)
+    assert {name for name, _, seconds in found.steps if seconds} >= {one.name for one in step.plan.final}
+    for name, value in step.state_dict().items():
+        np.testing.assert_array_equal(value.numpy(), before[name], name)
+
+
 def test_a_result_that_lies_in_rows_does_so_under_the_profiler_too() -> None:
     """The layout of a convolution that is a result was left undecided where choices were given."""
     net = lucid.compile(lucid.nn.Conv2d(3, 8, 3, padding=1).eval(), threads=1)

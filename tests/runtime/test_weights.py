@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+import lucid
+from lucid import nn, optim
 from lucid.graph.ir import Node
 from lucid.graph.opdef import apply
-from lucid.graph.ops.conv import CONV, ConvAttrs
+from lucid.graph.ops.conv import CONV, CONV_GRAD_WEIGHT, ConvAttrs
 from lucid.graph.types import CHANNELS_LAST, TensorType, as_dtype
 from lucid.runtime.kernels.conv import weights_views
 from lucid.runtime.kernels.conv.filtering import Filter, transforms
+from lucid.runtime.kernels.shared.turned import LINE, apart
 from lucid.runtime.planning.machine import described
 from lucid.runtime.planning.registry import choices, lowerings
 from lucid.runtime.program.plan import make_plan
@@ -36,6 +39,7 @@ def _by_all(make: Any, *arguments: Any, workers: int) -> None:
 @pytest.mark.parametrize("m", [2, 4])
 def test_kernels_are_transformed(m: int, workers: int, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights_views, "PART", part)
+    monkeypatch.setattr(weights_views, "NEAR", 2 * part)
     w = np.random.default_rng(m).standard_normal((12, 5, 3, 3)).astype(np.float32)
     g = transforms(Filter(m, 3, 1)).weights
     expected = np.einsum("ai,bj,ocij->aboc", g, g, w).reshape(-1, 3, 4, 5).transpose(0, 1, 3, 2)
@@ -66,6 +70,46 @@ def test_weights_are_packed(
     out = np.full(expected.shape, np.nan, np.float32)
     _by_all(weights_views.pack_weights, groups, w, out, flipped, workers=workers)
     np.testing.assert_array_equal(out, expected)
+
+
+def test_rows_that_meet_in_the_cache_are_copied_apart() -> None:
+    w = np.random.default_rng(0).standard_normal((8, 512, 9)).astype(np.float32)
+    turned = w.transpose(2, 1, 0)
+    copy = apart(turned)
+    assert not np.shares_memory(copy, w)
+    np.testing.assert_array_equal(copy, turned)
+    assert copy.strides[:2] == turned.strides[:2]  # each row lies as it did
+    assert copy.strides[2] // LINE % 2 == 1 and copy.strides[2] % LINE == 0
+    for near in (w, w.transpose(1, 0, 2), turned[:, :, :0], np.zeros((3, 4), np.float32).T):
+        assert apart(near) is near
+
+
+def _best(size: int, **how: bool) -> str:
+    image, weight = (TensorType(shape, as_dtype("float32")) for shape in ((8, 512, size, size), (512, 512, 3, 3)))
+    types = image.with_order(CHANNELS_LAST), weight
+    with described(USUAL):
+        return choices(Node(CONV, ConvAttrs(padding=(1, 1, 1, 1)), types[:1]), types, **how)[0].lowering.name
+
+
+def test_weights_of_few_pixels_that_change_are_read_as_they_lie() -> None:
+    assert _best(4, lasting=False, lying=True) == "im2col_by_channel"
+    assert _best(4, lasting=False, lying=False) != "im2col_by_channel"
+    assert _best(4, lasting=True) != "im2col_by_channel"
+    assert _best(32, lasting=False, lying=True) != "im2col_by_channel"
+
+
+def test_a_step_reads_a_parameter_as_it_lies_and_no_turned_one() -> None:
+    """A gradient's convolution has the weight turned round, which has to be copied."""
+    lucid.manual_seed(0)
+    convolutions = [nn.Conv2d(512, 512, 3, padding=1) for _ in range(2)]
+    model = nn.Sequential(*convolutions, nn.Flatten(), nn.Linear(512 * 16, 2))
+    x, y = (np.zeros(shape, dtype) for shape, dtype in (((8, 512, 4, 4), np.float32), ((8,), np.int64)))
+    with described(USUAL):
+        step = lucid.compile_step(model, nn.CrossEntropyLoss(), optim.SGD(model.parameters(), 0.1), threads=1)
+        step(x, y)
+        chosen = {one.name: str(one.choice) for one in step.plan.steps if one.node.op in (CONV, CONV_GRAD_WEIGHT)}
+    by_channel = {name for name, choice in chosen.items() if "channel" in choice}
+    assert by_channel == {*chosen} - {"1.conv2d_grad_input"} and len(by_channel) == 4, chosen
 
 
 MACHINE = replace(USUAL, fork=0.0)

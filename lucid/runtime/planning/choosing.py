@@ -90,15 +90,16 @@ class _Kinds:
         read = read_values(graph)
         numbers: dict[Any, int] = {}
         self.of: dict[str, int] = {}
-        self._first: list[tuple[str, Node, tuple[TensorType, ...], bool]] = []
+        self._first: list[tuple[str, Node, tuple[TensorType, ...], bool, bool]] = []
         self._runs: list[int] = []  # how many of a kind each run computes
         for name, node in graph.nodes():
             if node.op.source is None:
                 node, types = as_read(name, node, read), tuple(map(graph.type, graph.inputs_of(name)))
                 again = lasting and name not in fixed  # what runs once for a change of the parameters keeps nothing
-                kind = numbers.setdefault((node.op, node.attrs, types, node.outputs, again), len(numbers))
+                lying = not again and weight_lies(graph, name)
+                kind = numbers.setdefault((node.op, node.attrs, types, node.outputs, again, lying), len(numbers))
                 if kind == len(self._first):
-                    self._first.append((name, node, types, again))
+                    self._first.append((name, node, types, again, lying))
                     self._runs.append(0)
                 self.of[name] = kind
                 self._runs[kind] += name not in fixed
@@ -106,14 +107,20 @@ class _Kinds:
     def quickest(self, threads: int, exact: bool) -> list[Choice]:
         """For each kind the quickest choice by prediction."""
         found = []
-        for name, node, types, lasting in self._first:
+        for name, node, types, lasting, lying in self._first:
             with Blame(name, node):
-                found.append(choose(node, types, threads=threads, exact=exact, lasting=lasting))
+                found.append(choose(node, types, threads=threads, exact=exact, lasting=lasting, lying=lying))
         return found
 
     def seconds(self, found: Sequence[Choice]) -> float:
         """What a run is predicted to take with these choices."""
         return sum(runs * choice.way.seconds for runs, choice in zip(self._runs, found, strict=True))
+
+
+def weight_lies(graph: Graph, name: str) -> bool:
+    """Whether the second input of a node, its weight if it has one, is not computed: it lies row by row."""
+    inputs = graph.inputs_of(name)
+    return len(inputs) > 1 and graph.node(inputs[1].node).op.source is not None
 
 
 def as_read(name: str, node: Node, read: set[Value]) -> Node:

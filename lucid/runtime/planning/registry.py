@@ -105,6 +105,8 @@ class Lowering(Generic[A]):
     keeps
         Reads weights from a copy, in an order of its own or where all workers see it: not worth it where these change
         from run to run.
+    lying
+        Reads weights, its second input, as they lie: not worth it where these are computed, and may lie in any order.
     spares
         Computes none of its outputs that nobody reads; others may rely on the first.
     """
@@ -118,6 +120,7 @@ class Lowering(Generic[A]):
     ordered: bool = False
     in_place: bool = False
     keeps: bool = False
+    lying: bool = False
     spares: bool = False
 
 
@@ -148,6 +151,7 @@ def kernel(
     ordered: bool = False,
     in_place: bool = False,
     keeps: bool = False,
+    lying: bool = False,
     spares: bool = False,
 ) -> Callable[[K], K]:
     """Register the decorated function as a lowering of the ops.
@@ -167,7 +171,7 @@ def kernel(
         lowering with a single way; nothing when omitted.
     ways
         Instead of that, ``ways(node, input_types, threads)`` gives a :class:`Way` for each way to cut the work.
-    exact, staged, ordered, in_place, keeps, spares
+    exact, staged, ordered, in_place, keeps, lying, spares
         See :class:`Lowering`.
 
     Raises
@@ -180,7 +184,7 @@ def kernel(
         return (Way(cost(node, inputs, threads)),)
 
     def decorate(function: K) -> K:
-        traits = exact, staged, ordered, in_place, keeps, spares
+        traits = exact, staged, ordered, in_place, keeps, lying, spares
         made: Lowering[A] = Lowering(lowering, function, accepts, ways or only, *traits)
         for op in ops:
             if not isinstance(op, OpDef):
@@ -204,20 +208,29 @@ def lowerings(op: OpDef) -> tuple[Lowering, ...]:
 
 
 def choices(
-    node: Node, inputs: tuple[TensorType, ...], *, threads: int = 1, exact: bool = False, lasting: bool = True
+    node: Node, inputs: tuple[TensorType, ...], *, threads: int = 1, exact: bool = False, lasting: bool = True,
+    lying: bool = False,
 ) -> list[Choice]:  # fmt: skip
-    """All that can run the node, the quickest by prediction first; ``lasting`` where its weights stay."""
-    return list(_choices(lowerings(node.op), Node(node.op, node.attrs, node.outputs), inputs, threads, exact, lasting))
+    """All that can run the node, the quickest by prediction first.
+
+    ``lasting`` tells that its weights stay, ``lying`` that they are not computed: they lie row by row.
+    """
+    plain = Node(node.op, node.attrs, node.outputs)
+    return list(_choices(lowerings(node.op), plain, inputs, threads, exact, lasting, lying))
 
 
 @kept_for_machine(1024)
 def _choices(
-    every: tuple[Lowering, ...], node: Node, inputs: tuple[TensorType, ...], threads: int, exact: bool, lasting: bool
-) -> tuple[Choice, ...]:
+    every: tuple[Lowering, ...], node: Node, inputs: tuple[TensorType, ...], threads: int, exact: bool, lasting: bool,
+    lying: bool,
+) -> tuple[Choice, ...]:  # fmt: skip
     if not every:
         raise GraphError(f"{node.op.name} has no kernel: lucid.extend.kernel registers one")
     exact = exact or node.attrs.exact
-    allowed = [low for low in every if (low.exact or not exact) and (lasting or not low.keeps)]
+    allowed = [
+        low for low in every
+        if (low.exact or not exact) and (lasting or not low.keeps) and (lying or not low.lying)
+    ]  # fmt: skip
     fit = [low for low in allowed if low.accepts(node, inputs)]
     if not fit:
         listed = ", ".join(map(str, inputs))
@@ -248,7 +261,8 @@ def _called(low: Lowering, node: Node) -> str:
 
 
 def choose(
-    node: Node, inputs: tuple[TensorType, ...], *, threads: int = 1, exact: bool = False, lasting: bool = True
-) -> Choice:
+    node: Node, inputs: tuple[TensorType, ...], *, threads: int = 1, exact: bool = False, lasting: bool = True,
+    lying: bool = False,
+) -> Choice:  # fmt: skip
     """What is predicted to run the node in the least time."""
-    return choices(node, inputs, threads=threads, exact=exact, lasting=lasting)[0]
+    return choices(node, inputs, threads=threads, exact=exact, lasting=lasting, lying=lying)[0]

@@ -31,7 +31,7 @@ from ..planning.registry import Choice
 from ..workers import blas
 from ..workers.board import Late
 from ..workers.exchange import current
-from ..workers.settings import private_bytes, shared_bytes, worker_processes
+from ..workers.settings import lasting_copy, private_bytes, shared_bytes, worker_processes
 from ..workers.sharing import Run, Sharing
 from .atomic import AtomicWrite
 from .budget import plan_within
@@ -310,6 +310,14 @@ class Executable:
         """The numbers of the parameters that are best where workers reach them: they read what it writes."""
         return self._updated if self._shares and worker_processes() is not None else frozenset()
 
+    def apart(self, arrays: Sequence[Array]) -> list[Array]:
+        """These parameters, with copies of those that it writes."""
+        made = list(arrays)
+        for i in self._updated:
+            copy = lasting_copy(arrays[i]) if i in self.gathered else None
+            made[i] = np.array(arrays[i]) if copy is None else copy
+        return made
+
     @property
     def held_bytes(self) -> int:
         """Bytes of idle working memory, and about those of the program and its plan."""
@@ -443,16 +451,17 @@ def watched(
 ) -> Executable:  # fmt: skip
     """The program of a plan once more, that tells the times or the values of its steps; it writes no parameter.
 
-    It is loaded with those of the plan, if they are given.
+    It is loaded with those of the plan, if they are given. One of a training step updates copies of them, so that it
+    takes the time that a step takes; where values are asked for, it returns the new ones instead.
     """
     chosen = {step.name: step.choice for step in plan.steps}
     program = Executable(
         plan.graph, threads=plan.threads, exact=plan.exact, lasting=plan.lasting, chosen=chosen, marks=marks,
-        values=values, clock=clock,
+        values=values, clock=clock, in_place=plan.updates is not None and values is None,
     )  # fmt: skip
     if parameters is not None:
         named = dict(zip(plan.parameters, parameters, strict=True))
-        program.load([named[name] for name in program.parameters], 0)
+        program.load(program.apart([named[name] for name in program.parameters]), 0)
     return program
 
 

@@ -326,9 +326,8 @@ class _Writer:
         """All but what writes over parameters."""
         plan = self.plan
         self.steps(plan.steps[: len(plan.steps) - plan.last])
-        if self.marks is not None:
-            ends = "".join(f"{end}, " for end in self.ends)
-            self.out.write(f"{plan.names.use(self.marks.runs, 'runs')}.append(({ends}))")
+        if plan.updates is None:
+            self.note_ends()
         results = f"({''.join(f'{name}, ' for name in _results(self.out, plan))})"
         if plan.updates is None:
             self.out.write(f"return {results}")
@@ -347,6 +346,13 @@ class _Writer:
         self.steps(plan.final)
         for parameter, value in plan.updates or ():
             self.out.write(f"{parameter}[...] = {self._early.get(parameter, value)}")
+        self.note_ends()
+
+    def note_ends(self) -> None:
+        """Note when the steps ended, as the last of all."""
+        if self.marks is not None:
+            ends = "".join(f"{end}, " for end in self.ends)
+            self.out.write(f"{self.plan.names.use(self.marks.runs, 'runs')}.append(({ends}))")
 
     def steps(self, steps: Iterable[Step]) -> None:
         plan, out = self.plan, self.out

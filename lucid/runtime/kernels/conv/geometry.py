@@ -31,9 +31,14 @@ class Conv:
     def group_out(self) -> int:
         return self.outputs // self.groups
 
+    @property
+    def kernel(self) -> int:
+        """Taps of a window in each channel."""
+        return self.rows.kernel * self.cols.kernel
+
     @cached_property
     def taps(self) -> int:
-        return self.rows.kernel * self.cols.kernel * self.group_in
+        return self.kernel * self.group_in
 
     @property
     def padded(self) -> bool:
@@ -42,7 +47,7 @@ class Conv:
     @property
     def single(self) -> bool:
         """Whether a window is one pixel."""
-        return self.rows.kernel == self.cols.kernel == 1
+        return self.kernel == 1
 
     @property
     def pixels(self) -> int:

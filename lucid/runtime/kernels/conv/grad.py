@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -16,13 +17,13 @@ from ....graph.types import TensorType
 from ....graph.windows import Window, windows_of
 from ...planning.machine import this_machine
 from ...planning.registry import Way, kernel
-from ...planning.work import Product, Work, shared_by
+from ...planning.work import NOTHING, Product, Work, shared_by
 from ...program.emitter import Emitter
 from ..shared.cut import Block, deal
 from ..shared.loop import BlockLoop, channels_last, laid_out, recheck
 from .geometry import Conv, unpooled
-from .grad_views import bind_factors, bind_gradients, bind_scatter, bind_weights
-from .im2col import emit, most_pixels, pixel_blocks, plain_blocks
+from .grad_views import bind_by_taps, bind_factors, bind_gradients, bind_scatter, bind_weights
+from .im2col import emit, most_pixels, pixel_blocks, plain_blocks, turning
 from .numbers import conv_of
 from .weights import make_weights, packing
 from .weights_views import pack_weights
@@ -37,15 +38,21 @@ def _scatter_deal(conv: Conv, itemsize: int, workers: int) -> list[list[Block]]:
     return [[block for found in mine for block in found] for mine in deal(together, workers)]
 
 
-def _scatter_ways(node: Node[Any], inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
+def _several_taps(node: Node[Any], inputs: tuple[TensorType, ...]) -> bool:
+    return math.prod(inputs[1].concrete[2:]) > 1
+
+
+def _scatter_ways(node: Node[Any], inputs: tuple[TensorType, ...], threads: int, *, lies: bool = False) -> list[Way]:
     dy, w, *_ = inputs
     conv = conv_of(node.attrs.conv, node.outputs[0].concrete, w.concrete, dy.concrete)
     done = _work(
         conv.pixels, conv.group_out * conv.groups, conv.taps, 3 * conv.taps * conv.groups, dy, 10 * conv.groups
     )
+    if lies:
+        done += turning(conv)
     sizes = [sum(b.image_rows for b in mine) for mine in _scatter_deal(conv, dy.dtype.itemsize, threads)]
     share = Work.of_busiest([[size] for size in sizes], lambda size: done * (size / sum(sizes)), int)
-    return [Way(share, once=shared_by(packing(w.concrete), threads, this_machine())[0])]
+    return [Way(share, once=NOTHING if lies else shared_by(packing(w.concrete), threads, this_machine())[0])]
 
 
 def _turned_work(node: Node[Any], inputs: tuple[TensorType, ...], threads: int) -> Work:
@@ -83,6 +90,19 @@ def grad_input_turned(k: Emitter) -> None:
 @kernel(CONV_GRAD_INPUT, CONV_TRANSPOSE, lowering="col2im", ways=_scatter_ways)
 def grad_input_scattered(k: Emitter) -> None:
     """The product of ``dy`` with the weight gives every window's gradient; each tap is added where it came from."""
+    _scatter(k, lies=False)
+
+
+@kernel(
+    CONV_GRAD_INPUT, CONV_TRANSPOSE, lowering="col2im_by_channel", accepts=_several_taps,
+    ways=partial(_scatter_ways, lies=True), lying=True,
+)  # fmt: skip
+def grad_input_by_channel(k: Emitter) -> None:
+    """The same with the weight as it lies, which has the taps of a channel side by side."""
+    _scatter(k, lies=True)
+
+
+def _scatter(k: Emitter, *, lies: bool) -> None:
     recheck(k)
     (dy, w, *bias), (dx,) = k.ins, k.outs
     last = channels_last(dy)
@@ -93,15 +113,23 @@ def grad_input_scattered(k: Emitter) -> None:
     if not work or not conv.channels:
         return
     loop = BlockLoop(k, work)
-    with k.once(w):
-        packed = k.scratch((conv.groups, conv.group_out, conv.taps), w.dtype, "packed")
-        make_weights(k, packed, packing(w.shape), pack_weights, conv.groups, w, packed, False)
-    memory = loop.scratch((most_pixels(loop, unpooled(conv)) * conv.taps,), dy.dtype, "windows")
+    if lies:
+        matrix = k.reshaped(w, (conv.groups, conv.group_out, conv.taps), "matrix")
+    else:
+        with k.once(w):
+            matrix = k.scratch((conv.groups, conv.group_out, conv.taps), w.dtype, "packed")
+            make_weights(k, matrix, packing(w.shape), pack_weights, conv.groups, w, matrix, False)
+    numbers = most_pixels(loop, unpooled(conv)) * conv.taps
+    memory = loop.scratch((numbers,), dy.dtype, "windows")
+    made = loop.scratch((numbers,), dy.dtype, "by_channel") if lies else memory
     gradient = loop.each("gradient", bind_gradients, loop.blocks, dy, last)
-    weight = loop.each("weight", bind_weights, conv, loop.blocks, packed)
-    product = loop.each("product", bind_factors, conv, loop.blocks, memory, last)
+    weight = loop.each("weight", bind_weights, conv, loop.blocks, matrix)
+    product = loop.each("product", bind_factors, conv, loop.blocks, made, last)
     taps = loop.each("tap", bind_scatter, conv, loop.blocks, memory, dx)
     target, source = loop.fresh("target", "source")
     loop.line(f"np.matmul({gradient}, {weight}, out={product})")
+    if lies:
+        place, value = loop.over(loop.bind("turned", bind_by_taps, conv, loop.blocks, made, memory), "place", "value")
+        loop.line(f"{place}[...] = {value}")
     loop.for_each((target, source), taps, f"np.add({target}, {source}, out={target})")
     loop.emit()

@@ -32,6 +32,19 @@ def bind_factors(conv: Conv, work: Deal[Block], memory: Sequence[Array], last: b
     return per_block(factor, work, memory)
 
 
+def bind_by_taps(
+    conv: Conv, work: Deal[Block], made: Sequence[Array], memory: Sequence[Array]
+) -> list[list[tuple[Array, Array]]]:
+    """Where the window matrix of each block goes, tap by tap, that was made channel by channel; and it there."""
+
+    def turned(block: Block, own: Array, target: Array) -> tuple[Array, Array]:
+        pixels = block.image_rows * conv.cols.count
+        source = as_view(own[: pixels * conv.taps], pixels, conv.group_in, conv.kernel).transpose(0, 2, 1)
+        return as_view(target[: pixels * conv.taps], source.shape), source
+
+    return per_block(turned, work, made, memory)
+
+
 def bind_scatter(
     conv: Conv, work: Deal[Block], memory: Sequence[Array], dx: Array
 ) -> list[list[list[tuple[Array, Array]]]]:

@@ -26,7 +26,6 @@ from ..shared.panels import multiply_lines
 from .geometry import FEW_CHANNELS, Conv, unpooled
 from .grad_weight_views import (
     Share,
-    Turned,
     bind_gradients,
     bind_joins,
     bind_pixels,
@@ -34,10 +33,9 @@ from .grad_weight_views import (
     bind_turned,
     groups_of,
     joined_groups,
-    turned_matrices,
 )
-from .im2col import gather, gathering, in_planes, most_pixels, pixel_blocks, plain_blocks
-from .im2col_views import matrices_of
+from .im2col import by_channel, gather, gathering, in_planes, most_pixels, pixel_blocks, plain_blocks, turning
+from .im2col_views import Turned, matrices_of
 from .numbers import conv_of
 
 LEAST_CHANNELS = 32
@@ -48,13 +46,19 @@ LEAST_PIXELS = 1024
 
 @struct(frozen=True)
 class WeightCut:
-    """How the work is cut: the channels of a group in so many ranges, and up to so many pixels in a block."""
+    """How the work is cut: the channels of a group in so many ranges, and up to so many pixels in a block.
+
+    ``lies`` tells that sums are made in the order of the weights: where windows have several taps, those of a channel
+    are put side by side.
+    """
 
     ranges: int
     pixels: int
+    lies: bool
 
     def __str__(self) -> str:
-        return f"{self.pixels} pixels" + (f", channels in {self.ranges}" if self.ranges > 1 else "")
+        ranges = f", channels in {self.ranges}" if self.ranges > 1 else ""
+        return f"{self.pixels} pixels{ranges}{', by channel' if self.lies else ''}"
 
 
 def ranged(conv: Conv, ranges: int) -> Conv:
@@ -89,10 +93,12 @@ def ranges_of(conv: Conv) -> list[int]:
     return found
 
 
-def _work(conv: Conv, x: TensorType, work: Sequence[Sequence[Block]]) -> Work:
+def _work(conv: Conv, x: TensorType, work: Sequence[Sequence[Block]], lies: bool) -> Work:
     """What the busiest worker does, and what is done when all have ended."""
     numbers, rows, itemsize = conv.group_out * conv.taps, conv.images * conv.rows.count, x.dtype.itemsize
     gathered = NOTHING if _is_direct(conv, x) else _gathering(conv, x) * (1 / (conv.groups * rows))
+    if lies and not conv.single:
+        gathered += turning(conv) * (1 / (conv.groups * rows))
 
     def one(block_rows: int) -> Work:
         product = Product(conv.group_out, block_rows * conv.cols.count, conv.taps, itemsize, True, True)
@@ -100,14 +106,25 @@ def _work(conv: Conv, x: TensorType, work: Sequence[Sequence[Block]]) -> Work:
 
     done = Work.of_busiest([[b.image_rows for b in mine] for mine in work], one, lambda block_rows: block_rows)
     joined = len(joined_groups(conv, work))
-    placed = 0 if conv.single else joined + max(len(groups_of(conv, mine)) for mine in work)
+    placed = 0 if lies else joined + max(len(groups_of(conv, mine)) for mine in work)
     return done + Work(straight=placed * numbers, far=3 * joined * (len(work) - 1) * numbers * itemsize)
+
+
+def _lying(conv: Conv, x: TensorType, dw: TensorType) -> list[bool]:
+    """Whether sums may be made in the order of the weights."""
+    if conv.single:
+        return [True]
+    return [False] if _in_planes(conv, x) or dw.order is not None else [False, True]
+
+
+def _in_planes(conv: Conv, x: TensorType) -> bool:
+    return in_planes(conv, x, FEW_CHANNELS)
 
 
 def _gathering(conv: Conv, x: TensorType) -> Work:
     """To gather all windows; of a range the channels of each pixel are copied apart."""
     pixels = math.prod(x.concrete) // max(1, conv.channels) * conv.groups
-    planes = in_planes(conv, x, FEW_CHANNELS)
+    planes = _in_planes(conv, x)
     return gathering(conv, x, planes) + Work(pixels=0 if conv.groups == 1 or planes else pixels)
 
 
@@ -118,7 +135,10 @@ def _ways(node: Node[ConvWeightAttrs], inputs: tuple[TensorType, ...], threads: 
         conv = ranged(whole, ranges)
         work = _deal(conv, x, threads)
         pixels = max((b.image_rows for mine in work for b in mine), default=0) * conv.cols.count
-        found.append(Way(_work(conv, x, work) if work else NOTHING, WeightCut(ranges, pixels)))
+        found += [
+            Way(_work(conv, x, work, lies) if work else NOTHING, WeightCut(ranges, pixels, lies))
+            for lies in _lying(conv, x, node.outputs[0])
+        ]
     return found
 
 
@@ -129,7 +149,7 @@ def _ways(node: Node[ConvWeightAttrs], inputs: tuple[TensorType, ...], threads: 
 def grad_weight(k: Emitter) -> None:
     """Blocks of windows, gathered unless they lie side by side, and their products."""
     recheck(k)
-    (x, dy), (dw,), ranges = k.ins, k.outs, k.way.ranges
+    (x, dy), (dw,), ranges, lies = k.ins, k.outs, k.way.ranges, k.way.lies
     conv = ranged(conv_of(k.attrs.conv, x.shape, dw.shape, dy.shape), ranges)
     work = _deal(conv, x.type, k.threads)
     if not work:
@@ -140,18 +160,19 @@ def grad_weight(k: Emitter) -> None:
     if _is_direct(conv, x.type):
         windows = loop.bind("pixels", bind_pixels, conv, loop.blocks, laid_out(k, x, True, "pixels"))
     else:
-        gathered, _ = gather(loop, unpooled(conv), x, turned=in_planes(conv, x.type, FEW_CHANNELS))
-        windows = loop.bind("matrices", matrices_of, gathered)
+        gathered, _ = gather(loop, unpooled(conv), x, turned=_in_planes(conv, x.type))
+        turned = lies and not conv.single
+        windows = by_channel(loop, unpooled(conv), gathered) if turned else loop.bind("matrices", matrices_of, gathered)
     held, again = sums_of(conv, work)
-    size = 0 if conv.single and not joined_groups(conv, work) else held
+    size = 0 if lies and not joined_groups(conv, work) else held
     totals = loop.scratch((size, conv.group_out, conv.taps), x.dtype, "total")
     spare = loop.scratch((conv.group_out * again, conv.taps), x.dtype, "spare")
-    shares = loop.bind("shares", bind_shares, conv, ranges, loop.blocks, gradients, windows, totals, spare, dw)
+    shares = loop.bind("shares", bind_shares, conv, ranges, lies, loop.blocks, gradients, windows, totals, spare, dw)
     v = loop.parts(shares, Share)
     loop.line(multiply_lines(k, v.products), *add_and_place(k, v.sums, v.places))
     loop.emit()
     if joined_groups(conv, work):
-        join(k, bind(k, "joins", bind_joins, conv, ranges, loop.blocks, totals, dw))
+        join(k, bind(k, "joins", bind_joins, conv, ranges, lies, loop.blocks, totals, dw))
 
 
 def _gradients(loop: BlockLoop[Block], conv: Conv, ranges: int, dy: Operand) -> Bound:
@@ -165,7 +186,7 @@ def _gradients(loop: BlockLoop[Block], conv: Conv, ranges: int, dy: Operand) -> 
     turned = loop.bind("turned", bind_turned, sources, memory)
     t = loop.parts(turned, Turned)
     loop.line(f"{t.target}[...] = {t.source}")
-    return loop.bind("factors", turned_matrices, turned)
+    return loop.bind("factors", matrices_of, turned)
 
 
 def sums_of(conv: Conv, work: Sequence[Sequence[Block]]) -> tuple[int, bool]:

@@ -15,6 +15,7 @@ from ...program.views import as_view
 from ..shared.cut import Block, Deal, Steps, per_block
 from . import grad_views
 from .geometry import Conv
+from .im2col_views import Turned
 
 
 def groups_of(conv: Conv, blocks: Sequence[Block]) -> list[int]:
@@ -45,14 +46,6 @@ def bind_gradients(conv: Conv, ranges: int, work: Deal[Block], dy: Array, last: 
     return grad_views.bind_gradients(per_block(outputs, work), dy, last)
 
 
-class Turned(NamedTuple):
-    """Memory for the pixels of a block in the shape of where they come from, that, and the memory as a matrix."""
-
-    target: Array
-    source: Array
-    matrix: Array
-
-
 def bind_turned(sources: Deal[Array], memory: Sequence[Array]) -> list[list[Turned]]:
     """Memory for each block of images whose outputs lie apart."""
 
@@ -61,11 +54,6 @@ def bind_turned(sources: Deal[Array], memory: Sequence[Array]) -> list[list[Turn
         return Turned(as_view(matrix, source.shape), source, matrix)
 
     return per_block(turned, sources, memory)
-
-
-def turned_matrices(parts: Deal[Turned]) -> list[list[Array]]:
-    """The matrix (pixels, outputs) of each block."""
-    return [[part.matrix for part in mine] for mine in parts]
 
 
 def bind_pixels(conv: Conv, work: Deal[Block], x: Array) -> list[list[Array]]:
@@ -139,39 +127,40 @@ def joins_of(conv: Conv, work: Deal[Block], total: Callable[[int, int], Array], 
 # ---------------------------------------------------------------- by windows
 
 
-def _place(conv: Conv, ranges: int, group: int, dw: Array) -> Array:
-    """The gradient of a group's weights as (outputs, kernel rows, kernel columns, channels)."""
+def _place(conv: Conv, ranges: int, lies: bool, group: int, dw: Array) -> Array:
+    """The gradient of a group's weights as (outputs, taps), or as (outputs, kernel rows, kernel columns, channels)."""
     outputs, channels = parts_of(conv, ranges, group)
-    return dw[outputs, channels].transpose(0, 2, 3, 1)
+    own = dw[outputs, channels]
+    return as_view(own, conv.group_out, conv.taps) if lies else own.transpose(0, 2, 3, 1)
 
 
-def _total(conv: Conv, work: Deal[Block], totals: Sequence[Array], worker: int, group: int) -> Array:
+def _total(conv: Conv, work: Deal[Block], totals: Sequence[Array], lies: bool, worker: int, group: int) -> Array:
     """A worker's sum of a group in the same shape."""
     own = totals[worker][groups_of(conv, work[worker]).index(group)]
-    return as_view(own, conv.group_out, conv.rows.kernel, conv.cols.kernel, conv.group_in)
+    return own if lies else as_view(own, conv.group_out, conv.rows.kernel, conv.cols.kernel, conv.group_in)
 
 
 def bind_shares(
-    conv: Conv, ranges: int, work: Deal[Block], gradients: Deal[Array], windows: Deal[Array],
+    conv: Conv, ranges: int, lies: bool, work: Deal[Block], gradients: Deal[Array], windows: Deal[Array],
     totals: Sequence[Array], spare: Sequence[Array], dw: Array,
 ) -> list[list[Share]]:  # fmt: skip
-    """The share of each block; the weights of single pixels lie as their sums do, which are made in their place."""
+    """The share of each block; sums are made in the place of weights that ``lies`` says to lie as they do."""
     joined = set(joined_groups(conv, work))
 
     def total(worker: int, group: int) -> Array:
-        if conv.single and group not in joined:
-            return _place(conv, ranges, group, dw)[:, 0, 0]
-        return as_view(_total(conv, work, totals, worker, group), conv.group_out, conv.taps)
+        if lies and group not in joined:
+            return _place(conv, ranges, lies, group, dw)
+        return as_view(_total(conv, work, totals, lies, worker, group), conv.group_out, conv.taps)
 
     def places(worker: int, group: int) -> Steps:
-        if conv.single or group in joined:
+        if lies or group in joined:
             return []
-        return [(_place(conv, ranges, group, dw), _total(conv, work, totals, worker, group))]
+        return [(_place(conv, ranges, lies, group, dw), _total(conv, work, totals, lies, worker, group))]
 
     factors = [[(dy.T, x) for dy, x in zip(*mine, strict=True)] for mine in zip(gradients, windows, strict=True)]
     return shares_of(conv, work, factors, spare, total, places)
 
 
-def bind_joins(conv: Conv, ranges: int, work: Deal[Block], totals: Sequence[Array], dw: Array) -> Joins:
+def bind_joins(conv: Conv, ranges: int, lies: bool, work: Deal[Block], totals: Sequence[Array], dw: Array) -> Joins:
     """What is left to do when all workers have ended."""
-    return joins_of(conv, work, partial(_total, conv, work, totals), partial(_place, conv, ranges, dw=dw))
+    return joins_of(conv, work, partial(_total, conv, work, totals, lies), partial(_place, conv, ranges, lies, dw=dw))

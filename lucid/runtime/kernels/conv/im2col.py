@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 
 from ....graph.ir import Node
 from ....graph.ops.conv import CONV
@@ -17,11 +18,20 @@ from ...program.emitter import Emitter, Operand
 from ..shared.cut import Block, deal, even_pieces, largest
 from ..shared.epilogue import Epilogue
 from ..shared.loop import BlockLoop, Bound, channels_last, recheck
-from ..shared.panels import cut_for, multiply_lines, product_of
+from ..shared.panels import Blocking, cut_for, multiply_lines, product_of
 from ..shared.rows import LEAST_ROWS
 from .finish import Finish
 from .geometry import FEW_CHANNELS, Conv, Layer
-from .im2col_views import Gather, bind_gather, bind_padded, bind_sources, bind_window_products
+from .im2col_views import (
+    Gather,
+    Turned,
+    bind_by_channel,
+    bind_gather,
+    bind_padded,
+    bind_sources,
+    bind_window_products,
+    matrices_of,
+)
 from .numbers import conv_of_node, pool_axes
 from .weights import make_weights, packing
 from .weights_views import pack_weights
@@ -123,7 +133,13 @@ def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
     return epilogue.runs and not epilogue.filled
 
 
-def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
+def accepts_lying(node: Node, inputs: tuple[TensorType, ...]) -> bool:
+    """Of these, weights of several taps, whose windows are gathered row by row."""
+    conv = conv_of_node(node, inputs)
+    return accepts(node, inputs) and not conv.single and not in_planes(conv, inputs[0])
+
+
+def ways(node: Node, inputs: tuple[TensorType, ...], threads: int, *, lies: bool = False) -> list[Way]:
     """The windows gathered and multiplied, by blocks that the threads share; each streams the weights."""
     machine, itemsize = this_machine(), inputs[0].dtype.itemsize
     conv = conv_of_node(node, inputs)
@@ -131,12 +147,20 @@ def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
     if not blocks:
         return [Way(NOTHING)]
     pixels, resident = conv.pixels * conv.groups // blocks, conv.group_out * conv.taps * itemsize <= machine.l2 // 2
-    one = _passing(node, inputs, conv) * (1 / blocks) + Work(
-        (product_of(machine, pixels, conv.taps, conv.group_out, itemsize, resident),),
-        calls=2 + Epilogue.of(node, inputs).passes,
+    product = product_of(machine, pixels, conv.taps, conv.group_out, itemsize, resident)
+    passed = _passing(node, inputs, conv) + (turning(conv) if lies else NOTHING)
+    one = passed * (1 / blocks) + Work(
+        (product._replace(packed=True) if lies else product,), calls=2 + lies + Epilogue.of(node, inputs).passes
     )
-    once, _ = shared_by(packing(inputs[1].concrete), threads, this_machine())
+    if lies:
+        return [Way(one.shared(blocks, threads), f"{pixels} pixels")]
+    once, _ = shared_by(packing(inputs[1].concrete), threads, machine)
     return [Way(one.shared(blocks, threads), f"{pixels} pixels", once)]
+
+
+def turning(conv: Conv) -> Work:
+    """To put the taps of each channel side by side in the windows."""
+    return Work(straight=conv.pixels * conv.taps * conv.groups)
 
 
 def _passing(node: Node, inputs: tuple[TensorType, ...], conv: Conv) -> Work:
@@ -193,20 +217,34 @@ def im2col(k: Emitter) -> None:
     emit(k, layer)
 
 
-def emit(k: Emitter, layer: Layer, *, flipped: bool = False) -> None:
-    """The loop over the blocks of a node's result; ``flipped`` as for :func:`.pack_weights`."""
+@kernel(
+    CONV, CONV_POOL, lowering="im2col_by_channel", accepts=accepts_lying, ways=partial(ways, lies=True), staged=True,
+    ordered=True, lying=True,
+)  # fmt: skip
+def im2col_by_channel(k: Emitter) -> None:
+    """The same by weights as they lie: they are not packed at each run, where they change in each."""
+    recheck(k)
+    emit(k, _layer(k.node, tuple(x.type for x in k.ins)), lies=True)
+
+
+def emit(k: Emitter, layer: Layer, *, flipped: bool = False, lies: bool = False) -> None:
+    """The loop over the blocks of a node's result.
+
+    ``flipped`` as for :func:`.pack_weights`; weights that do not ``lie`` as products read them are packed.
+    """
     work = deal(_blocks(layer, k.ins[0].dtype.itemsize, k.threads), k.threads)
     if not work:
         return
     loop = BlockLoop(k, work)
     finish = Finish(loop, layer)
     gathered, _ = gather(loop, layer, k.ins[0], turned=in_planes(layer.conv, k.ins[0].type))
+    read = partial(_lying, loop, layer, gathered) if lies else partial(_packed, loop, layer, gathered, flipped)
     if finish.straight:
         results = finish.results()
-        multiply(loop, layer, gathered, results, finish.last, flipped=flipped)
+        multiply(loop, layer, *read(finish.last), results)
         finish.finish(results, finish.last)
     else:
-        multiply(loop, layer, gathered, finish.products, True, flipped=flipped)
+        multiply(loop, layer, *read(True), finish.products)
         finish.take()
     loop.emit()
 
@@ -230,6 +268,15 @@ def gather(loop: BlockLoop[Block], layer: Layer, x: Operand, *, turned: bool = F
         loop.line(f"for {edge} in {g.edges}:\n    {edge}.fill(0)", copy_in(loop, x, conv, g.inside, source))
     loop.line(f"{g.windows}[...] = {g.seen}")
     return gathered, g
+
+
+def by_channel(loop: BlockLoop[Block], layer: Layer, gathered: Bound) -> Bound:
+    """Let the loop copy each block's windows to where the taps of a channel lie side by side; bound as matrices."""
+    memory = loop.scratch((most_pixels(loop, layer) * layer.conv.taps,), loop.k.ins[0].dtype, "by_channel")
+    turned = loop.bind("turned", bind_by_channel, layer.conv, gathered, memory)
+    t = loop.parts(turned, Turned)
+    loop.line(f"{t.target}[...] = {t.source}")
+    return loop.bind("matrices", matrices_of, turned)
 
 
 def most_pixels(loop: BlockLoop[Block], layer: Layer) -> int:
@@ -258,17 +305,31 @@ def copy_in(loop: BlockLoop[Block], x: Operand, conv: Conv, inside: object, sour
     return f"for {channel} in range({conv.group_in}):\n    {inside}[..., {channel}] = {source}[..., {channel}]"
 
 
-def multiply(
-    loop: BlockLoop[Block], layer: Layer, gathered: Bound, outputs: Bound, last: bool, *, flipped: bool = False
-) -> None:
-    """Let the loop multiply each block's windows into what is bound as its results; ``last`` as for these."""
+def _packed(
+    loop: BlockLoop[Block], layer: Layer, gathered: Bound, flipped: bool, last: bool
+) -> tuple[Bound, Operand, Blocking]:
+    """The windows of each block, the weight as panels or as a matrix, and how the product is cut."""
     k, w, conv = loop.k, loop.k.ins[1], layer.conv
-    pixels = most_pixels(loop, layer)
-    cut = cut_for(k, pixels, conv.taps, conv.group_out)
+    cut = cut_for(k, most_pixels(loop, layer), conv.taps, conv.group_out)
     shape = (conv.group_out // cut.width, conv.taps, cut.width) if last else (conv.group_out, conv.taps)
     with k.once(w):
         packed = k.scratch((conv.groups, *shape), w.dtype, "packed")
         make_weights(k, packed, packing(w.shape), pack_weights, conv.groups, w, packed, flipped)
-    products = loop.bind("products", bind_window_products, conv, loop.blocks, gathered, packed, outputs, cut.rows)
-    whole = last and cut.rows >= pixels and cut.width == conv.outputs
-    loop.line(multiply_lines(k, *loop.over(products, "products"), whole=whole))
+    return loop.bind("matrices", matrices_of, gathered), packed, cut
+
+
+def _lying(loop: BlockLoop[Block], layer: Layer, gathered: Bound, last: bool) -> tuple[Bound, Operand, Blocking]:
+    """The same, of a weight as it lies."""
+    k, w, conv = loop.k, loop.k.ins[1], layer.conv
+    matrix = k.reshaped(w, (conv.groups, conv.group_out, conv.taps), "matrix")
+    return by_channel(loop, layer, gathered), matrix, Blocking(most_pixels(loop, layer), conv.group_out)
+
+
+def multiply(
+    loop: BlockLoop[Block], layer: Layer, matrices: Bound, weights: Operand, cut: Blocking, outputs: Bound
+) -> None:
+    """Let the loop multiply each block's windows into what is bound as its results."""
+    conv, last = layer.conv, len(weights.shape) == 4
+    products = loop.bind("products", bind_window_products, conv, loop.blocks, matrices, weights, outputs, cut.rows)
+    whole = last and cut.rows >= most_pixels(loop, layer) and cut.width == conv.outputs
+    loop.line(multiply_lines(loop.k, *loop.over(products, "products"), whole=whole))

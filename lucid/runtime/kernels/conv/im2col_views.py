@@ -78,9 +78,29 @@ def bind_sources(layer: Layer, work: Deal[Block], x: Array) -> list[list[Array]]
     return per_block(source, work)
 
 
-def matrices_of(gathered: Deal[Gather]) -> list[list[Array]]:
-    """The window matrix of each block."""
-    return of_each(lambda gather: gather.matrix, gathered)
+class Turned(NamedTuple):
+    """Memory for a matrix of a block in the shape of what it is copied from, that, and the memory as the matrix."""
+
+    target: Array
+    source: Array
+    matrix: Array
+
+
+def bind_by_channel(conv: Conv, gathered: Deal[Gather], memory: Sequence[Array]) -> list[list[Turned]]:
+    """The window matrix of each block once more, with the taps of a channel side by side, as weights have them."""
+
+    def turned(gather: Gather, own: Array) -> Turned:
+        pixels = len(gather.matrix)
+        source = as_view(gather.matrix, pixels, conv.kernel, conv.group_in).transpose(0, 2, 1)
+        matrix = as_view(own[: pixels * conv.taps], pixels, conv.taps)
+        return Turned(as_view(matrix, source.shape), source, matrix)
+
+    return per_block(turned, gathered, memory)
+
+
+def matrices_of(gathered: Deal[Gather] | Deal[Turned]) -> list[list[Array]]:
+    """The matrix of each block."""
+    return [[one.matrix for one in mine] for mine in gathered]
 
 
 def _windows(
@@ -124,17 +144,17 @@ def whole_runs(image: Array, held: Array, strides: Sequence[int]) -> tuple[Array
 
 
 def bind_window_products(
-    conv: Conv, work: Deal[Block], gathered: Deal[Gather], packed: Array, outputs: Deal[Array], rows: int
+    conv: Conv, work: Deal[Block], matrices: Deal[Array], packed: Array, outputs: Deal[Array], rows: int
 ) -> list[list[Steps]]:
-    """For each block the products of its windows: ``rows`` pixels at a time with panels of the weight.
+    """For each block the products of its windows: ``rows`` pixels at a time with panels of the weight, or its matrix.
 
     Where outputs are (images, outputs, pixels), one of the weight's matrix with the windows seen from their other side.
     """
 
-    def products(block: Block, gather: Gather, out: Array) -> Steps:
+    def products(block: Block, matrix: Array, out: Array) -> Steps:
         weights = packed[conv.group(block)]
-        if out.ndim == 2:
-            return list(small_products(gather.matrix, weights, out, rows))
-        return [(weights, as_view(gather.matrix, out.shape[0], out.shape[2], conv.taps).transpose(0, 2, 1), out)]
+        if out.ndim == 3:
+            return [(weights, as_view(matrix, out.shape[0], out.shape[2], conv.taps).transpose(0, 2, 1), out)]
+        return [(matrix, weights.T, out)] if weights.ndim == 2 else list(small_products(matrix, weights, out, rows))
 
-    return of_each(products, work, gathered, outputs)
+    return of_each(products, work, matrices, outputs)

@@ -14,9 +14,12 @@ import numpy as np
 from ....base.arrays import Array
 from ...program.views import as_view
 from ..shared.cut import evenly, pieces
+from ..shared.turned import apart
 
 PART = 1 << 15
 """Numbers that are made at a time."""
+NEAR = 1 << 17
+"""Numbers that are read at a time: long enough runs, which stay in the second-level cache."""
 NARROW = 64
 """Outputs whose weights are copied at a time: those of more do not meet in the cache."""
 
@@ -48,17 +51,24 @@ def pack_weights(groups: int, w: Array, out: Array, flipped: bool, worker: int, 
     numbers, narrow = prod(kernel), min(width, NARROW)
     most = PART // max(1, numbers * channels * outputs), 1, PART // (numbers * narrow), narrow
     for group, panel, run, columns in _parts((*source.shape[:2], channels, width), most, worker, workers):
-        target[group, panel, :, :, run, columns] = source[group, panel, :, :, run, columns]
+        part = group, panel, slice(None), slice(None), run, columns
+        target[part] = apart(source[part])
 
 
 def transform_weights(both: Array, w: Array, out: Array, worker: int, workers: int) -> None:
     """The transform along both axes of the kernel, for every pair of channels, in the precision of its matrix."""
     count, panels, channels, width = out.shape
     taps = w.reshape(panels, width, channels, -1).transpose(0, 3, 2, 1)
-    step = max(1, PART // (width * count))
-    for panel, run in _parts((panels, channels), (1, step), worker, workers):
-        part = np.ascontiguousarray(taps[panel, :, run], both.dtype)
-        np.matmul(both, part.reshape(both.shape[1], -1), out=as_view(out[:, panel, run], count, -1))
+    kernel, step = taps.shape[1], max(1, PART // (width * count))
+    memory = np.empty(kernel * min(step, channels) * width, both.dtype)
+    most = max(step, NEAR // (kernel * width))
+    for panel, several in _parts((panels, channels), (1, most), worker, workers):
+        near = apart(taps[panel.start, :, several])
+        for first, last in pieces(near.shape[1], step):
+            part = as_view(memory[: kernel * (last - first) * width], kernel, last - first, width)
+            part[...] = near[:, first:last]
+            run = slice(several.start + first, several.start + last)
+            np.matmul(both, as_view(part, kernel, -1), out=as_view(out[:, panel, run], count, -1))
 
 
 def filter_weights(along: Array, w: Array, out: Array, worker: int, workers: int) -> None:
