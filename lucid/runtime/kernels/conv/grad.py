@@ -38,7 +38,7 @@ def _scatter_deal(conv: Conv, itemsize: int, workers: int) -> list[list[Block]]:
     return [[block for found in mine for block in found] for mine in deal(together, workers)]
 
 
-def _several_taps(node: Node[Any], inputs: tuple[TensorType, ...]) -> bool:
+def _several_taps(node: Node, inputs: tuple[TensorType, ...]) -> bool:
     return math.prod(inputs[1].concrete[2:]) > 1
 
 
