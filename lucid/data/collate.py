@@ -1,4 +1,4 @@
-"""From samples to a batch: numbers and arrays are stacked, and what they are nested in stays."""
+"""Collating samples into a batch: numbers and arrays are stacked, their nesting is kept."""
 
 from __future__ import annotations
 

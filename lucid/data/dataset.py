@@ -1,4 +1,4 @@
-"""Datasets: what has samples by number, or gives them one after another."""
+"""Datasets: samples by index, or one after another."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Numbered(Protocol):
-    """What has samples by number: a :class:`Dataset`, a list, an array."""
+    """Anything with samples by index: a :class:`Dataset`, a list, an array."""
 
     def __getitem__(self, index: int, /) -> object:
         """The sample with this number."""
 
 
 class Dataset(Generic[T_co]):
-    """What has samples by number.
+    """Samples by index.
 
     A subclass defines ``__getitem__(index)`` and ``__len__()``. It may define ``__getitems__(indices)``, which gives a
     list of samples, and ``__getbatch__(indices)``, which gives a whole batch: a loader without a ``collate_fn`` takes
@@ -48,7 +48,7 @@ class Dataset(Generic[T_co]):
 
 
 class IterableDataset(Dataset[T_co]):
-    """What gives samples one after another: a subclass defines ``__iter__()``.
+    """Samples one after another: a subclass defines ``__iter__()``.
 
     Each worker of a loader iterates on its own: :func:`get_worker_info` tells it which part is its own.
     """

@@ -43,7 +43,7 @@ class Sampler(Generic[T_co]):
         return {} if self.generator is None else {"generator": self.generator.keys.state}
 
     def load_state_dict(self, state_dict: Mapping[str, object]) -> None:
-        """Take over what :meth:`state_dict` gave."""
+        """Restore what :meth:`state_dict` returned."""
         name = type(self).__name__
         own = self.state_dict()
         if set(checks.mapping(name, "a state", state_dict)) != set(own):

@@ -1,4 +1,4 @@
-"""What the ranks of a step say to each other: first whether all are to do the same, then sums, bucket after bucket.
+"""Communication between the ranks of a step: first whether all will do the same, then sums, bucket by bucket.
 
 An interrupt may come at any moment of a call but one: a rank whose last sum has begun has promised to update as the
 others do. All else that has begun is known from lists that only grow in C, between two lines of Python, so that what is

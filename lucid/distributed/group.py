@@ -1,4 +1,4 @@
-"""Groups of processes, and what all of a group do together."""
+"""Groups of processes, and their collective operations."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ TIMEOUT = 600.0
 class Group:
     """All processes that ``mpiexec`` has started, of which this is one; made by :func:`group`.
 
-    What it offers, all ranks call, in the same order. Give it to :func:`lucid.compile_step` or :func:`lucid.fit`.
+    All ranks must call its methods in the same order. Give it to :func:`lucid.compile_step` or :func:`lucid.fit`.
 
     Attributes
     ----------
     rank
         The number of this process, from 0.
     size
-        How many there are.
+        The number of processes.
     bucket_bytes, timeout
         As given to :func:`group`.
     """
@@ -43,7 +43,7 @@ class Group:
         self.rank, self.size = self.communicator.rank, self.communicator.size
 
     def barrier(self) -> None:
-        """Wait until all ranks are here."""
+        """Wait until all ranks have reached this point."""
         mpi.wait(self.communicator.Ibarrier(), self.timeout, "barrier")
 
     def broadcast(self, value: Tensor | Module, src: int = 0) -> None:
@@ -128,7 +128,7 @@ def checked_group(owner: str, value: object) -> Group | None:
 
 
 def is_available() -> bool:
-    """Whether mpi4py is installed, through which MPI is reached."""
+    """Whether mpi4py is installed, which provides MPI."""
     return mpi.available()
 
 

@@ -1,4 +1,4 @@
-"""MPI as far as it is used: ``mpi4py`` is loaded when a group is asked for, and this is what its objects have."""
+"""The part of MPI in use: ``mpi4py`` is loaded when a group is requested; these are the interfaces of its objects."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Activation functions as modules.
 
-``inplace=True``, where PyTorch has it, says that the input is not needed any more. It is left as it is all the same;
-compiled models reuse its memory in any case.
+``inplace=True`` is accepted where PyTorch accepts it, but the input is left unchanged; compiled models reuse its memory
+anyway.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Mish(_Overwriting):
 
 
 class Hardsigmoid(_Overwriting):
-    """``x / 6 + 1 / 2`` held between 0 and 1."""
+    """``x / 6 + 1 / 2`` clamped to between 0 and 1."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.hardsigmoid(x)
@@ -145,7 +145,7 @@ class PReLU(Module):
     init
         What the weight starts from.
     device, dtype
-        "cpu", if given; element type of the parameters, float32 when omitted.
+        The device can only be "cpu"; the element type of the parameters is float32 by default.
     """
 
     def __init__(
@@ -228,7 +228,7 @@ class Softplus(Module):
 
 
 class Hardtanh(_Overwriting):
-    """``x`` held between ``min_val`` and ``max_val``."""
+    """``x`` clamped to between ``min_val`` and ``max_val``."""
 
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
         super().__init__(inplace)
@@ -244,7 +244,7 @@ class Hardtanh(_Overwriting):
 
 
 class ReLU6(Hardtanh):
-    """``x`` held between 0 and 6."""
+    """``x`` clamped to between 0 and 6."""
 
     def __init__(self, inplace: bool = False) -> None:
         super().__init__(0.0, 6.0, inplace)

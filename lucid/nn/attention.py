@@ -1,4 +1,4 @@
-"""Attention of several heads."""
+"""Multi-head attention."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .module import Module, Parameter
 
 
 class MultiheadAttention(Module):
-    """Attention of several heads (Vaswani et al., 2017), each to a part of the features after a projection.
+    """Multi-head attention (Vaswani et al., 2017): each head attends to a part of the projected features.
 
     Called with query, key, value, ``key_padding_mask=None``, ``need_weights=True``, ``attn_mask=None``,
     ``average_attn_weights=True`` and ``is_causal=False``, it gives the result and the shares that each query has of
@@ -38,21 +38,21 @@ class MultiheadAttention(Module):
     embed_dim
         Features of queries and results, which ``num_heads`` divides.
     num_heads
-        How many heads there are.
+        The number of heads.
     dropout
-        While training, the probability with which a share is zeroed.
+        The probability of zeroing attention weights while training.
     bias
         Whether projections add biases.
     add_bias_kv
-        Whether there is one more key and value, that are learnt.
+        Whether to append a learnt key and value.
     add_zero_attn
-        Whether there is one more key and value, of zeros.
+        Whether to append a key and a value of zeros.
     kdim, vdim
         Features of keys and values; ``embed_dim`` when omitted.
     batch_first
         Whether inputs and results are (N, T, features), not (T, N, features). They may come without a batch.
     device, dtype
-        "cpu", if given; element type of the parameters, float32 when omitted.
+        The device can only be "cpu"; the element type of the parameters is float32 by default.
 
     Attributes
     ----------

@@ -118,7 +118,7 @@ class Sequential(_Numbered):
 
 
 class ModuleList(_Numbered):
-    """A list of modules, which are found as parts of the model."""
+    """A list of modules, registered as parts of the model."""
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
         super().__init__()
@@ -213,7 +213,7 @@ class _Named(Module, Generic[E]):
 
 
 class ModuleDict(_Named[Module]):
-    """A dict of modules, which are found as parts of the model."""
+    """A dict of modules, registered as parts of the model."""
 
     kind = Module
 
@@ -222,7 +222,7 @@ class ModuleDict(_Named[Module]):
 
 
 class ParameterDict(_Named[Parameter]):
-    """A dict of parameters, which are found as the model's; other tensors, and arrays, are copied into parameters."""
+    """A dict of parameters, registered with the model; other tensors, and arrays, are copied into parameters."""
 
     kind = Parameter
 
@@ -245,7 +245,7 @@ class ParameterDict(_Named[Parameter]):
 
 
 class ParameterList(Module):
-    """A list of parameters, which are found as the model's."""
+    """A list of parameters, registered with the model."""
 
     def __init__(self, parameters: Iterable[Parameter] = ()) -> None:
         super().__init__()

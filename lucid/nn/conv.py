@@ -123,14 +123,14 @@ class Conv2d(_Conv):
     kernel_size, stride, padding, dilation
         An int, or two (vertical, horizontal). Padding may also be "valid" or "same".
     groups
-        The channels fall into so many groups, each convolved on its own.
+        The number of groups of channels, each convolved separately.
     bias
         Whether to add one.
     padding_mode
-        What the padding holds: "zeros"; "reflect", the image mirrored; "replicate", its edge again; "circular", the
+        The contents of the padding: "zeros"; "reflect", the mirrored image; "replicate", the edge; "circular", the
         opposite side.
     device, dtype
-        "cpu", if given; element type of the parameters, float32 when omitted.
+        The device can only be "cpu"; the element type of the parameters is float32 by default.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Decoders of transformers, and an encoder and a decoder together."""
+"""Transformer decoders, and whole transformers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .transformer import Activation, Layer, Stack, TransformerEncoder, Transform
 
 
 class TransformerDecoderLayer(Layer):
-    """Attention of a sequence to itself and to another, and a perceptron, each added to what it is given.
+    """Self-attention, attention to another sequence and a perceptron, each with a residual connection.
 
     Called with the sequence, the other one (``memory``), ``tgt_mask=None``, ``memory_mask=None``,
     ``tgt_key_padding_mask=None``, ``memory_key_padding_mask=None``, ``tgt_is_causal=False`` and
@@ -51,16 +51,16 @@ class TransformerDecoderLayer(Layer):
 
 
 class TransformerDecoder(Stack):
-    """Layers one on another, each with the same memory and masks; called as one of them is.
+    """A stack of layers, all with the same memory and masks; called like a single layer.
 
     Parameters
     ----------
     decoder_layer
-        The layer of which all are copies.
+        The layer that is copied.
     num_layers
-        How many there are.
+        The number of layers.
     norm
-        What comes last, if anything.
+        A final layer, such as a normalisation, or None.
     """
 
     def __init__(self, decoder_layer: Module, num_layers: int, norm: Module | None = None) -> None:
@@ -93,11 +93,11 @@ class Transformer(Module):
     d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, batch_first, norm_first, bias
         Those of :class:`TransformerEncoderLayer`.
     num_encoder_layers, num_decoder_layers
-        How many layers there are.
+        The numbers of layers.
     custom_encoder, custom_decoder
-        Modules in place of them.
+        Modules to use instead.
     device, dtype
-        "cpu", if given; element type of the parameters, float32 when omitted.
+        The device can only be "cpu"; the element type of the parameters is float32 by default.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""How far apart, or how much alike, vectors are, as layers."""
+"""Distances and similarities of vectors, as layers."""
 
 from __future__ import annotations
 

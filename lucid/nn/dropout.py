@@ -21,7 +21,7 @@ class _Dropout(Module):
 class Dropout(_Dropout):
     """While training, zero each element with probability ``p`` and divide the others by ``1 - p``.
 
-    ``inplace`` says that the input is not needed any more; it is left as it is all the same.
+    ``inplace`` is accepted, but the input is left unchanged.
     """
 
     def forward(self, x: Tensor) -> Tensor:

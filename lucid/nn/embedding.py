@@ -65,7 +65,7 @@ class Embedding(_Table):
     padding_idx
         A row that starts as zeros and takes no gradient.
     device, dtype
-        "cpu", if given; element type of the parameters, float32 when omitted.
+        The device can only be "cpu"; the element type of the parameters is float32 by default.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ class EmbeddingBag(_Table):
     num_embeddings, embedding_dim
         Rows and columns of the table.
     max_norm, norm_type, scale_grad_by_freq, sparse
-        Arguments of PyTorch's that are not there yet: leave them as they are.
+        PyTorch's arguments, which are not supported: leave them at their defaults.
     mode
         "sum", "mean" or "max".
     include_last_offset
@@ -96,7 +96,7 @@ class EmbeddingBag(_Table):
     padding_idx
         A row that starts as zeros, counts for nothing and takes no gradient.
     device, dtype
-        "cpu", if given; element type of the parameters, float32 when omitted.
+        The device can only be "cpu"; the element type of the parameters is float32 by default.
 
     Attributes
     ----------

@@ -49,7 +49,7 @@ class FractionalMaxPool2d(_FractionalMaxPool):
     output_size, output_ratio
         The size of the result, or its share of the image's: one for both axes, or two.
     return_indices
-        Also return where the maxima stand, as ``row * W + column``.
+        Also return the positions of the maxima, as ``row * W + column``.
     """
 
     axes = 2

@@ -1,7 +1,7 @@
 """The functions of ``torch.nn.functional``, under the same names and with the same order of arguments.
 
-They take tensors, arrays and nested lists. ``inplace=True``, where PyTorch has it, says that the caller does not need
-the argument any more; it is left as it is all the same, and compiled models reuse its memory in any case.
+They take tensors, arrays and nested lists. ``inplace=True`` is accepted where PyTorch accepts it, but the argument is
+left unchanged; compiled models reuse its memory anyway.
 """
 
 from __future__ import annotations
@@ -209,13 +209,13 @@ def selu(x: AbstractTensor) -> AbstractTensor:
 
 @_overwriting
 def hardsigmoid(x: AbstractTensor) -> AbstractTensor:
-    """``x / 6 + 1 / 2`` held between 0 and 1; the slope at either is 0."""
+    """``x / 6 + 1 / 2`` clamped to between 0 and 1; the slope at either is 0."""
     return act.hardsigmoid(x)
 
 
 @_overwriting
 def hardtanh(x: AbstractTensor, min_val: float = -1.0, max_val: float = 1.0) -> AbstractTensor:
-    """``x`` held between ``min_val`` and ``max_val``; the slope at either is 0."""
+    """``x`` clamped to between ``min_val`` and ``max_val``; the slope at either is 0."""
     if not min_val < max_val:
         raise OptionError(f"hardtanh: min_val {min_val} must be below max_val {max_val}")
     return flat_clip(x, min_val, max_val)
@@ -223,7 +223,7 @@ def hardtanh(x: AbstractTensor, min_val: float = -1.0, max_val: float = 1.0) -> 
 
 @_overwriting
 def relu6(x: AbstractTensor) -> AbstractTensor:
-    """``x`` held between 0 and 6; the slope at either is 0."""
+    """``x`` clamped to between 0 and 6; the slope at either is 0."""
     return flat_clip(x, 0.0, 6.0)
 
 

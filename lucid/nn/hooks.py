@@ -1,4 +1,4 @@
-"""Functions that a module calls before and after its ``forward``."""
+"""Hooks: functions that a module calls before and after its ``forward``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Layers that learn how many features or channels come in from the first input that they are given.
+"""Layers that infer their number of input features or channels from the first input.
 
-After that they are layers as any other: ``nn.LazyLinear(10)`` is then an ``nn.Linear``. Parameters stay the same
-objects, so an optimiser may be made before. A state may be loaded before too, and says the size.
+After that they are ordinary layers: ``nn.LazyLinear(10)`` becomes an ``nn.Linear``. Parameters remain the same objects,
+so an optimiser can be created before. A state can be loaded before too, and then determines the size.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ class Linear(Module):
     bias
         Whether to add one.
     device, dtype
-        "cpu", if given; element type of the parameters, float32 when omitted.
+        The device can only be "cpu"; the element type of the parameters is float32 by default.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class Bilinear(Module):
     bias
         Whether to add one.
     device, dtype
-        "cpu", if given; element type of the parameters, float32 when omitted.
+        The device can only be "cpu"; the element type of the parameters is float32 by default.
 
     Attributes
     ----------

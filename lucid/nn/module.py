@@ -197,7 +197,7 @@ class Module:
     # ------------------------------------------------------------ the tree
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This module and all below it with their paths; a shared one comes once."""
+        """This module and all modules below it with their paths; shared ones once."""
         seen: set[int] = set()
         stack: list[tuple[str, Module]] = [(checks.text("named_modules", "prefix", prefix), self)]
         while stack:
@@ -210,7 +210,7 @@ class Module:
             stack.extend(reversed(children))
 
     def modules(self) -> Iterator[Module]:
-        """This module and all below it; a shared one comes once."""
+        """This module and all modules below it; shared ones once."""
         return (module for _, module in self.named_modules())
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
@@ -232,7 +232,7 @@ class Module:
                     yield (f"{path}.{name}" if path else name), tensor
 
     def named_parameters(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Parameter]]:
-        """All parameters with their paths, without ``recurse`` the module's own; a shared one comes once."""
+        """All parameters with their paths, without ``recurse`` the module's own; shared ones once."""
         return self._named("_parameters", prefix, recurse)
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
@@ -296,13 +296,13 @@ class Module:
         return self.train(False)
 
     def requires_grad_(self: M, requires_grad: bool = True) -> M:
-        """Whether the parameters of the tree take gradients."""
+        """Set whether the parameters of the tree require gradients."""
         for parameter in self.parameters():
             parameter.requires_grad = requires_grad
         return self
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients of all parameters, or fill them with zeros."""
+        """Clear the gradients of all parameters, or fill them with zeros."""
         keep = not checks.flag("zero_grad", "set_to_none", set_to_none)
         for parameter in self.parameters():
             parameter.clear_grad(keep)
@@ -328,11 +328,11 @@ class Module:
         return self
 
     def cpu(self: M) -> M:
-        """Itself: everything runs on the processor."""
+        """Return the module itself: everything runs on the CPU."""
         return self
 
     def cuda(self: M, device: object = None) -> M:
-        """Refused: there is no other device."""
+        """Not supported: there is no other device."""
         checks.check_device(f"{type(self).__name__}.cuda", "cuda")
         return self
 
@@ -382,7 +382,7 @@ class Module:
     def load_state_dict(
         self, state_dict: Mapping[str, object], strict: bool = True, assign: bool = False
     ) -> LoadedKeys:
-        """Put arrays (or tensors) into the parameters and buffers of the same paths.
+        """Copy arrays (or tensors) into the parameters and buffers with the same paths.
 
         Everything is checked before anything is changed.
 
@@ -391,14 +391,14 @@ class Module:
         state_dict
             Path to array; shapes must agree.
         strict
-            Refuse missing and unexpected paths.
+            Raise an error for missing or unexpected paths.
         assign
-            Refused: the model keeps its own tensors, which optimisers and compiled models hold.
+            Not supported: the model keeps its tensors, as optimisers and compiled models refer to them.
 
         Returns
         -------
         missing_keys, unexpected_keys
-            Paths that were not given, and given ones the model does not have.
+            Paths of the model that were not given, and given paths that the model lacks.
         """
         if checks.flag("load_state_dict", "assign", assign):
             raise OptionError(
@@ -450,7 +450,7 @@ class Module:
     # ------------------------------------------------------------ printing
 
     def extra_repr(self) -> str:
-        """What ``repr`` shows in the parentheses."""
+        """The text that ``repr`` shows in parentheses."""
         return ""
 
     def __repr__(self) -> str:

@@ -147,7 +147,7 @@ class BatchNorm1d(_BatchNorm):
     track_running_stats
         Whether there are running statistics; without, those of the batch always serve.
     device, dtype
-        "cpu", if given; element type of the parameters, float32 when omitted.
+        The device can only be "cpu"; the element type of the parameters is float32 by default.
     """
 
     axes, flat = 1, True
@@ -220,7 +220,7 @@ class LayerNorm(_Affine):
     elementwise_affine, bias
         Whether to learn a scale of that shape, and with it a shift.
     device, dtype
-        "cpu", if given; element type of the parameters, float32 when omitted.
+        The device can only be "cpu"; the element type of the parameters is float32 by default.
     """
 
     def __init__(
@@ -261,7 +261,7 @@ class GroupNorm(_Affine):
     affine
         Whether to learn a scale and a shift per channel.
     device, dtype
-        "cpu", if given; element type of the parameters, float32 when omitted.
+        The device can only be "cpu"; the element type of the parameters is float32 by default.
     """
 
     def __init__(
@@ -305,7 +305,7 @@ class RMSNorm(Module):
     elementwise_affine
         Whether to learn a scale of that shape.
     device, dtype
-        "cpu", if given; element type of the parameters, float32 when omitted.
+        The device can only be "cpu"; the element type of the parameters is float32 by default.
     """
 
     def __init__(

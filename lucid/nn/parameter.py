@@ -15,7 +15,7 @@ from ..tensor.tensor import Tensor
 
 
 class Parameter(Tensor):
-    """A tensor that a module learns; it requires a gradient unless told otherwise."""
+    """A tensor that a module learns; it requires a gradient by default."""
 
     __slots__ = ()
 

@@ -71,9 +71,9 @@ class MaxPool2d(_MaxPool):
     dilation
         Distance between the elements of a window.
     return_indices
-        Also return where the maxima stand, as ``row * W + column``.
+        Also return the positions of the maxima, as ``row * W + column``.
     ceil_mode
-        Let a last window hang over the end.
+        Allow a last window that extends beyond the end.
     pad_value
         What the padding holds: 0 when omitted, so that it can win over negatives; -inf never wins, as in PyTorch.
 
@@ -118,9 +118,9 @@ class MaxPool1d(_MaxPool):
     kernel_size, stride, padding, dilation
         Ints. ``stride`` is the kernel size when omitted; padding never wins.
     return_indices
-        Also return where the maxima stand.
+        Also return the positions of the maxima.
     ceil_mode
-        Let a last window hang over the end.
+        Allow a last window that extends beyond the end.
     """
 
     axes = 1
@@ -138,9 +138,9 @@ class MaxPool3d(_MaxPool):
     kernel_size, stride, padding, dilation
         An int, or three (depth, vertical, horizontal). ``stride`` is the kernel size when omitted; padding never wins.
     return_indices
-        Also return where the maxima stand, as ``(plane * H + row) * W + column``.
+        Also return the positions of the maxima, as ``(plane * H + row) * W + column``.
     ceil_mode
-        Let a last window hang over the end.
+        Allow a last window that extends beyond the end.
     """
 
     axes = 3
@@ -204,7 +204,7 @@ class AvgPool2d(_AvgPoolWithDivisor):
     kernel_size, stride, padding
         An int, or two (vertical, horizontal). ``stride`` is the kernel size when omitted.
     ceil_mode
-        Let a last window hang over the end.
+        Allow a last window that extends beyond the end.
     count_include_pad
         Count the zeros of the padding in the mean.
     divisor_override
@@ -281,7 +281,7 @@ class _AdaptiveMaxPool(_AdaptivePool):
 class AdaptiveMaxPool1d(_AdaptiveMaxPool):
     """Maximum over windows that divide the signal into ``output_size``.
 
-    With ``return_indices`` also where the maxima stand.
+    With ``return_indices`` also the positions of the maxima.
     """
 
     axes = 1
@@ -294,7 +294,7 @@ class AdaptiveMaxPool1d(_AdaptiveMaxPool):
 class AdaptiveMaxPool2d(_AdaptiveMaxPool):
     """Maximum over windows that divide the image into ``output_size``: an int, or two; None keeps the input's size.
 
-    With ``return_indices`` also where the maxima stand, as ``row * W + column``.
+    With ``return_indices`` also the positions of the maxima, as ``row * W + column``.
     """
 
     axes = 2
@@ -306,7 +306,7 @@ class AdaptiveMaxPool2d(_AdaptiveMaxPool):
 class AdaptiveMaxPool3d(_AdaptiveMaxPool):
     """Maximum over windows that divide the volume into ``output_size``: an int, or three; None keeps the input's size.
 
-    With ``return_indices`` also where the maxima stand, as ``(plane * H + row) * W + column``.
+    With ``return_indices`` also the positions of the maxima, as ``(plane * H + row) * W + column``.
     """
 
     axes = 3

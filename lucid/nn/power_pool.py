@@ -47,7 +47,7 @@ class LPPool1d(_LPPool):
     kernel_size, stride
         Ints. ``stride`` is the kernel size when omitted.
     ceil_mode
-        Let a last window hang over the end.
+        Allow a last window that extends beyond the end.
     """
 
     axes = 1

@@ -167,7 +167,7 @@ class _Recurrent(_Base):
         self.reset_parameters()
 
     def flatten_parameters(self) -> None:
-        """Nothing: what programs make of the weights is kept by itself."""
+        """Does nothing: programs keep their own packed weights."""
 
     def _forward(self, x: object, given: object) -> tuple[AbstractTensor, list[AbstractTensor]]:
         """What comes out at all times, and the last states of all layers."""
@@ -223,7 +223,7 @@ _PARAMETERS = """
     bidirectional
         Whether each layer also goes backwards; its features are then twice as many.
     device, dtype
-        "cpu", if given; element type of the parameters, float32 when omitted.
+        The device can only be "cpu"; the element type of the parameters is float32 by default.
 
     Attributes
     ----------
@@ -382,7 +382,7 @@ _CELL = """
     bias
         Whether to add biases.
     device, dtype
-        "cpu", if given; element type of the parameters, float32 when omitted.
+        The device can only be "cpu"; the element type of the parameters is float32 by default.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Modules that rearrange, or do nothing."""
+"""Modules that reshape, and the identity."""
 
 from __future__ import annotations
 

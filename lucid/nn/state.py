@@ -1,4 +1,4 @@
-"""Loading a state: arrays into the parameters and buffers of the same paths, all of them or none."""
+"""Loading a state dict: either all parameters and buffers are set, or none."""
 
 from __future__ import annotations
 

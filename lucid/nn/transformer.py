@@ -1,4 +1,4 @@
-"""Encoders of transformers."""
+"""Transformer encoders."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Layer(Module):
 
 
 class TransformerEncoderLayer(Layer):
-    """Attention of a sequence to itself, and a perceptron of two layers, each added to what it is given.
+    """Self-attention and a two-layer perceptron, each with a residual connection.
 
     Called with the sequence, ``src_mask=None``, ``src_key_padding_mask=None`` and ``is_causal=False``: the masks of
     :class:`MultiheadAttention`.
@@ -95,7 +95,7 @@ class TransformerEncoderLayer(Layer):
     dim_feedforward
         Features between the two layers.
     dropout
-        While training, the probability with which features, and shares of the attention, are zeroed.
+        The probability of zeroing features and attention weights while training.
     activation
         Between the two layers: "relu", "gelu" or a function.
     layer_norm_eps
@@ -103,11 +103,11 @@ class TransformerEncoderLayer(Layer):
     batch_first
         Whether sequences are (N, T, features), not (T, N, features).
     norm_first
-        Whether what is given is normalised before each of the two parts, not the sum after it.
+        Whether to normalise the input of each of the two parts rather than the sum after it.
     bias
         Whether layers and normalisations add biases.
     device, dtype
-        "cpu", if given; element type of the parameters, float32 when omitted.
+        The device can only be "cpu"; the element type of the parameters is float32 by default.
     """
 
     def forward(
@@ -142,20 +142,20 @@ class Stack(Module):
 
 
 class TransformerEncoder(Stack):
-    """Layers one on another, each with the same masks.
+    """A stack of layers, all with the same masks.
 
     Called with the sequence, ``mask=None``, ``src_key_padding_mask=None`` and ``is_causal=None``.
 
     Parameters
     ----------
     encoder_layer
-        The layer of which all are copies.
+        The layer that is copied.
     num_layers
-        How many there are.
+        The number of layers.
     norm
-        What comes last, if anything.
+        A final layer, such as a normalisation, or None.
     enable_nested_tensor, mask_check
-        Of PyTorch's way around padding, which there is none of here: padded places are computed as others are.
+        For PyTorch's fast path around padding, which does not exist here: padded positions are computed like others.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Layers that put maxima back to where they stood."""
+"""Unpooling: layers that put maxima back to their positions."""
 
 from __future__ import annotations
 

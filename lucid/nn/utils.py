@@ -67,7 +67,7 @@ def clip_grad_norm_(
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
-    """Hold every element of the gradients between ``-clip_value`` and ``clip_value``."""
+    """Clamp every element of the gradients to between ``-clip_value`` and ``clip_value``."""
     clip_value = number("clip_grad_value_", "clip_value", clip_value, 0)
     for g in _gradients("clip_grad_value_", parameters):
         g.copy_(np.clip(g.numpy(), -clip_value, clip_value))

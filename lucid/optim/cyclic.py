@@ -1,4 +1,4 @@
-"""Learning rates that go up and down again and again."""
+"""Cyclic learning rates."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Scale = Callable[[float], float]
 
 
 class CyclicLR(LRScheduler):
-    """Rates that go from ``base_lr`` to ``max_lr`` and back, again and again (Smith, 2017).
+    """Rates that cycle between ``base_lr`` and ``max_lr`` (Smith, 2017).
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class CyclicLR(LRScheduler):
     cycle_momentum, base_momentum, max_momentum
         Whether the momentum goes the other way, between these.
     last_epoch
-        Number of the last step when training is resumed.
+        Number of the last step, to resume training.
     """
 
     settings = (

@@ -304,7 +304,7 @@ class ChainedScheduler:
         return {"schedulers": [one.state_dict() for one in self.schedulers]}
 
     def load_state_dict(self, state_dict: Mapping[str, object]) -> None:
-        """Take over what :meth:`state_dict` gave."""
+        """Restore what :meth:`state_dict` returned."""
         for scheduler, state in zip(self.schedulers, _states(self, state_dict), strict=True):
             scheduler.load_state_dict(state)
 

@@ -1,4 +1,4 @@
-"""The schedule that goes up and down once, momentum with it."""
+"""The one-cycle schedule, of learning rate and momentum."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class OneCycleLR(LRScheduler):
     three_phase
         Fall as long as it rose, then go to the last rate.
     last_epoch
-        Number of the last step when training is resumed.
+        Number of the last step, to resume training.
     """
 
     settings = ("total_steps", "anneal_strategy", "ends", "cycle_momentum", "rates", "momenta")

@@ -230,7 +230,7 @@ class Optimizer(ABC):
             state["step"].copy_(count)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients of all parameters, or with ``set_to_none=False`` make them zeros."""
+        """Clear the gradients of all parameters, or with ``set_to_none=False`` fill them with zeros."""
         checks.flag(f"{self._name}.zero_grad", "set_to_none", set_to_none)
         for group in self.param_groups:
             for p in group["params"]:
@@ -284,7 +284,7 @@ class Optimizer(ABC):
         return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict: Mapping[str, object]) -> None:
-        """Take over what :meth:`state_dict` gave; everything is checked before anything is changed."""
+        """Restore what :meth:`state_dict` returned; everything is checked before anything is changed."""
         if not isinstance(state_dict, Mapping) or not {"param_groups", "state"} <= state_dict.keys():
             raise OptionError(f"{self._name}: a state is a dict with 'param_groups' and 'state', as state_dict() gives")
         groups = checks.several(self._name, "'param_groups' of a state", state_dict["param_groups"])

@@ -1,4 +1,4 @@
-"""A schedule that goes by a metric rather than by the number of the epoch."""
+"""A schedule that follows a metric rather than the epoch number."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class ReduceLROnPlateau:
         return sign * metric > sign * self.best * (1 + sign * self.threshold)
 
     def step(self, metric: float | Tensor) -> None:
-        """Tell the metric of the epoch that has ended."""
+        """Report the metric of the epoch that has ended."""
         value = checks.number("ReduceLROnPlateau", "metric", metric, nan=True)
         self.last_epoch += 1
         if self._better(value):
@@ -100,7 +100,7 @@ class ReduceLROnPlateau:
         return {k: v for k, v in self.__dict__.items() if k != "optimizer"}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what :meth:`state_dict` gave."""
+        """Restore what :meth:`state_dict` returned."""
         unknown = sorted(set(state_dict) - set(self.__dict__))
         if unknown:
             raise OptionError(f"ReduceLROnPlateau: unknown state {unknown}")

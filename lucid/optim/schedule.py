@@ -1,4 +1,4 @@
-"""What all schedules of learning rates have in common."""
+"""The base class of learning-rate schedules."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class LRScheduler(ABC):
     optimizer
         Whose groups' ``"lr"`` is set; their first rates are kept as ``"initial_lr"``.
     last_epoch
-        Number of the last epoch when training is resumed; -1 starts afresh.
+        Number of the last epoch, to resume training; -1 starts from the beginning.
     """
 
     settings: ClassVar[tuple[str, ...]] = ()
@@ -87,7 +87,7 @@ class LRScheduler(ABC):
         return {k: v for k, v in self.__dict__.items() if k not in ("optimizer", "_functions")}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what :meth:`state_dict` gave."""
+        """Restore what :meth:`state_dict` returned."""
         name = type(self).__name__
         unknown = sorted(set(checks.mapping(name, "a state", state_dict)) - set(self.__dict__), key=str)
         if unknown:

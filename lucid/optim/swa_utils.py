@@ -201,7 +201,7 @@ class SWALR(LRScheduler):
     anneal_strategy
         ``"cos"`` or ``"linear"``.
     last_epoch
-        Number of the last epoch when training is resumed; -1 starts afresh.
+        Number of the last epoch, to resume training; -1 starts from the beginning.
     """
 
     settings = ("anneal_epochs", "anneal_strategy")

@@ -46,7 +46,7 @@ class Callback:
         return {}
 
     def load_state_dict(self, state_dict: Mapping[str, object]) -> None:
-        """Take over what :meth:`state_dict` gave."""
+        """Restore what :meth:`state_dict` returned."""
         if checks.mapping(type(self).__name__, "a state", state_dict):
             raise OptionError(f"{type(self).__name__}: has no state, got {shown(state_dict)}")
 

@@ -1,4 +1,4 @@
-"""Epochs in the processes of a group: all begin alike, have as many batches, and decide by the same numbers."""
+"""Epochs in a group of processes: all start alike, have equally many batches, and decide by the same numbers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .run import Run
 
 
 class InGroup:
-    """What an epoch has to do with the other ranks; nothing where there is no group."""
+    """What an epoch does together with other ranks; nothing without a group."""
 
     def __init__(self, group: Group | None, run: Run, progress: bool) -> None:
         self.group = checked_group("fit", group)

@@ -1,4 +1,4 @@
-"""What training came to, epoch by epoch."""
+"""The history of training, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class History(Mapping[str, list[float]]):
         return {name: list(values) for name, values in self._numbers.items()}
 
     def load_state_dict(self, state_dict: Mapping[str, object]) -> None:
-        """Take over what :meth:`state_dict` gave."""
+        """Restore what :meth:`state_dict` returned."""
         found: dict[str, list[float]] = {}
         for name, values in checks.mapping("history", "a state", state_dict).items():
             if not isinstance(values, list) or not all(type(one) is float for one in values):

@@ -1,4 +1,4 @@
-"""Metrics: numbers about a whole pass through the data, exact however its batches are cut."""
+"""Metrics over a whole pass through the data, exact for any batch sizes."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Metric(ABC):
         return {"sums": dict(self.sums)}
 
     def load_state_dict(self, state_dict: Mapping[str, object]) -> None:
-        """Take over what :meth:`state_dict` gave."""
+        """Restore what :meth:`state_dict` returned."""
         owner = type(self).__name__
         sums = checks.mapping(owner, "a state", state_dict).get("sums")
         found = checks.mapping(owner, "sums of a state", sums)

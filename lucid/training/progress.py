@@ -1,4 +1,4 @@
-"""What is seen of training while it runs: a bar for each epoch on a terminal, else a line for each."""
+"""Progress of training: a bar for each epoch on a terminal, else a line for each."""
 
 from __future__ import annotations
 

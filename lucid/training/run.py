@@ -1,4 +1,4 @@
-"""Where training is: what callbacks look at and steer, and what a checkpoint holds."""
+"""The state of a training run, which callbacks read and control, and checkpoints store."""
 
 from __future__ import annotations
 

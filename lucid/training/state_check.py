@@ -1,4 +1,4 @@
-"""Whether a state out of a file is one of the object that is to take it: names, kinds, sizes and settings."""
+"""Checks that a state from a file fits the object that will load it: names, kinds, sizes and settings."""
 
 from __future__ import annotations
 

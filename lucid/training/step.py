@@ -1,4 +1,4 @@
-"""One step of training: the loss of a batch, its gradients, and the update; whole, or not at all."""
+"""A training step: the loss of a batch, its gradients, and the update; atomic."""
 
 from __future__ import annotations
 
