@@ -26,8 +26,10 @@ SMALLEST, LARGEST = 16, 35
 """Binary logarithms of the bytes of the smallest and the largest place."""
 SIZES = tuple(1 << bits for bits in range(44, 35, -2))
 """Bytes of the file that are tried, the first that can be had is taken."""
+LARGE = 1 << 21
+"""Bytes of a large page."""
 _PROT, _SHARED, _PRIVATE, _FIXED, _ANONYMOUS, _NORESERVE = 3, 0x1, 0x2, 0x10, 0x20, 0x4000
-_REMOVE, _HUGE, _DONTDUMP = 9, 14, 16
+_REMOVE, _HUGE, _DONTDUMP, _COLLAPSE = 9, 14, 16, 25
 _FAILED = ctypes.c_void_p(-1).value
 
 
@@ -37,23 +39,46 @@ def libc() -> Any:
     functions = ctypes.PyDLL(None, use_errno=True)
     functions.mmap.restype = ctypes.c_void_p
     functions.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_int64]
+    functions.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
     functions.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
     return functions
 
 
 def map_file(file: int, size: int) -> int:
-    """The address at which the file is mapped now; a forked child has it too, a dump of the process does not."""
+    """The address at which the file is mapped now; a forked child has it too, a dump of the process does not.
+
+    It begins where a large page may: addresses for one more are taken, and what is over at both ends is given back.
+    """
     functions = libc()
-    address = functions.mmap(None, size, _PROT, _SHARED | _NORESERVE, file, 0)
-    if address in (None, _FAILED):
+    found = functions.mmap(None, size + LARGE, 0, _PRIVATE | _ANONYMOUS | _NORESERVE, -1, 0)
+    if found in (None, _FAILED):
         raise OSError(ctypes.get_errno(), "no addresses for shared memory")
+    before = -found % LARGE
+    address = int(found + before)
+    if functions.mmap(address, size, _PROT, _SHARED | _NORESERVE | _FIXED, file, 0) != address:
+        functions.munmap(found, size + LARGE)
+        raise OSError(ctypes.get_errno(), "no addresses for shared memory")
+    for over, nbytes in ((found, before), (address + size, LARGE - before)):
+        if nbytes:
+            functions.munmap(over, nbytes)
     functions.madvise(address, size, _DONTDUMP)
-    return int(address)
+    return address
 
 
 def memory_at(address: int, nbytes: int) -> memoryview:
     """These bytes, as numbers of 64 bits."""
     return memoryview((ctypes.c_char * nbytes).from_address(address)).cast("B").cast("q")
+
+
+def enlarge(memory: Array) -> None:
+    """Have new memory on large pages, as many as it fills: a quicker way to have it, and to reach it.
+
+    Most systems give shared memory none unless each is asked for (which Linux takes from 6.1 on), and then for pages
+    that are partly there. Where it gives none, all is as it was.
+    """
+    whole = memory.nbytes - memory.nbytes % LARGE
+    memory[:whole:LARGE] = 0
+    libc().madvise(memory.ctypes.data, whole, _COLLAPSE)
 
 
 class HeapPlace:
@@ -105,7 +130,7 @@ class Heap:
                 address = map_file(self.file, size)
             except OSError:
                 continue
-            libc().munmap(ctypes.c_void_p(address), ctypes.c_size_t(size))
+            libc().munmap(address, size)
             return size
         os.ftruncate(self.file, SIZES[-1])
         return SIZES[-1]
@@ -121,9 +146,12 @@ class Heap:
         self._places[ref] = place, bits - SMALLEST
         if lasting:
             self._lasting[ref] = ref
+        found = np.asarray(block)
         if nbytes >= 1 << 22:
             libc().madvise(self.base + place, 1 << bits, _HUGE)
-        return np.asarray(block)
+        if nbytes >= LARGE:
+            enlarge(found)
+        return found
 
     def _place(self, kind: int, size: int) -> int | None:
         try:
