@@ -21,11 +21,10 @@ from ..base.topological import topological
 from ..errors import GraphError, ShapeError
 from .opdef import A, OpDef, ParameterAttrs
 from .types import TensorType
+from .wiring import Dag, Wiring
 
 formats: dict[str, Any] = {}
 """How graphs are shown; ``lucid.formats``, which stands outside and reads graphs, puts its modules there."""
-
-Dag: TypeAlias = "nx.MultiDiGraph[str]"
 
 
 class Value(NamedTuple):
@@ -105,16 +104,7 @@ class Node(Generic[A]):
         return made
 
 
-def edges_of(dag: Dag) -> Iterator[tuple[str, str, int, int]]:
-    """All edges as (source, target, slot, output).
-
-    ``dag.edges`` says the same, but leaves a view in the DAG that refers to the DAG: a cycle, which only the garbage
-    collector would free.
-    """
-    for source, targets in dag.adjacency():
-        for target, slots in targets.items():
-            for slot, data in slots.items():
-                yield source, target, slot, data.get("output")  # the verifier names an edge that has none
+Nodes: TypeAlias = "Wiring[Node]"
 
 
 class Graph:
@@ -145,16 +135,16 @@ class Graph:
         "_parameters",
         "_reads",
         "_table",
-        "dag",
         "inputs",
         "names",
         "outputs",
         "updates",
+        "wiring",
     )
 
     def __init__(
         self,
-        dag: Dag,
+        dag: Dag | Nodes,
         inputs: tuple[str, ...],
         outputs: tuple[Value, ...],
         updates: tuple[tuple[str, Value], ...] = (),
@@ -162,7 +152,8 @@ class Graph:
         *,
         feeds: dict[str, tuple[Value, ...]] | None = None,
     ) -> None:
-        self.dag: Dag = dag if nx.is_frozen(dag) else nx.freeze(dag)
+        self.wiring: Nodes = dag if isinstance(dag, Wiring) else Wiring.of(dag)
+        self.wiring.frozen = True
         self.inputs = inputs
         self.outputs = outputs
         self.updates = updates
@@ -174,11 +165,16 @@ class Graph:
         self._table: dict[str, Node] | None = None
         self._parameters: Mapping[str, str] | None = None
 
+    @property
+    def dag(self) -> Dag:
+        """The structure, for all that networkx can do."""
+        return self.wiring.dag
+
     def __len__(self) -> int:
-        return len(self.dag)
+        return len(self.wiring)
 
     def __contains__(self, name: object) -> bool:
-        return name in self.dag
+        return name in self.wiring
 
     def node(self, name: str) -> Node:
         """The node called ``name``."""
@@ -191,7 +187,7 @@ class Graph:
     def table(self) -> Mapping[str, Node]:
         """Each node by its name."""
         if self._table is None:
-            self._table = {name: data["node"] for name, data in self.dag.nodes(data=True) if "node" in data}
+            self._table = {name: data["node"] for name, data in self.wiring.nodes.items() if "node" in data}
         return self._table
 
     @property
@@ -214,8 +210,8 @@ class Graph:
     def feeds(self) -> Mapping[str, tuple[Value, ...]]:
         """For each node what feeds it, by input slot."""
         if self._feeds is None:
-            slots: dict[str, list[tuple[int, Value]]] = {name: [] for name in self.dag}
-            for source, target, slot, output in edges_of(self.dag):
+            slots: dict[str, list[tuple[int, Value]]] = {name: [] for name in self.wiring}
+            for source, target, slot, output in self.wiring.edges():
                 slots[target].append((slot, Value(source, output)))
             self._feeds = {name: tuple(value for _, value in sorted(found)) for name, found in slots.items()}
         return self._feeds
@@ -232,7 +228,7 @@ class Graph:
 
     def users(self, value: Value) -> list[tuple[str, int]]:
         """The ``(node, slot)`` pairs that read a value, in order of their nodes' insertion into the DAG."""
-        readers = self.dag.succ[value.node].items()
+        readers = self.wiring.succ[value.node].items()
         return [(v, slot) for v, slots in readers for slot, data in slots.items() if data["output"] == value.output]
 
     @property
@@ -244,9 +240,9 @@ class Graph:
     def order(self) -> tuple[str, ...]:
         """Node names in topological order: the order of insertion wherever that is one."""
         if self._order is None:
-            names = tuple(self.dag)
+            names = tuple(self.wiring)
             position = {name: i for i, name in enumerate(names)}
-            if any(position[u] >= position[v] for u, v, _, _ in edges_of(self.dag)):
+            if any(position[u] >= position[v] for u, v, _, _ in self.wiring.edges()):
                 try:
                     names = topological(self.dag, position.__getitem__)
                 except nx.NetworkXUnfeasible as error:
@@ -312,12 +308,8 @@ class Graph:
                 bound[name].checked.follows, bound[name].checked.sound = inputs, node.checked.sound
         if all(bound[name] is node for name, node in self.nodes()):
             return self
-        dag: Dag = nx.MultiDiGraph()
-        dag.add_nodes_from((name, {"node": node}) for name, node in bound.items())
-        dag.add_edges_from((u, v, slot, {"output": output}) for u, v, slot, output in edges_of(self.dag))
-        return Graph(
-            dag, self.inputs, self.outputs, self.updates, self.names, feeds={name: self.feeds[name] for name in bound}
-        )
+        wiring, known = self.wiring.with_nodes(bound), {name: self.feeds[name] for name in bound}
+        return Graph(wiring, self.inputs, self.outputs, self.updates, self.names, feeds=known)
 
     def draw(self, path: str | os.PathLike[str], **options: object) -> None:
         """Draw into a file; see :func:`lucid.formats.draw.draw` for formats and options."""
