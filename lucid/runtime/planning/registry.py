@@ -105,6 +105,8 @@ class Lowering(Generic[A]):
     keeps
         Reads weights from a copy, in an order of its own or where all workers see it: not worth it where these change
         from run to run.
+    anew
+        Makes what it reads of weights on the way: not worth it where these stay, and it is made once.
     lying
         Reads weights, its second input, as they lie: not worth it where these are computed, and may lie in any order.
     spares
@@ -120,6 +122,7 @@ class Lowering(Generic[A]):
     ordered: bool = False
     in_place: bool = False
     keeps: bool = False
+    anew: bool = False
     lying: bool = False
     spares: bool = False
 
@@ -151,6 +154,7 @@ def kernel(
     ordered: bool = False,
     in_place: bool = False,
     keeps: bool = False,
+    anew: bool = False,
     lying: bool = False,
     spares: bool = False,
 ) -> Callable[[K], K]:
@@ -171,7 +175,7 @@ def kernel(
         lowering with a single way; nothing when omitted.
     ways
         Instead of that, ``ways(node, input_types, threads)`` gives a :class:`Way` for each way to cut the work.
-    exact, staged, ordered, in_place, keeps, lying, spares
+    exact, staged, ordered, in_place, keeps, anew, lying, spares
         See :class:`Lowering`.
 
     Raises
@@ -184,7 +188,7 @@ def kernel(
         return (Way(cost(node, inputs, threads)),)
 
     def decorate(function: K) -> K:
-        traits = exact, staged, ordered, in_place, keeps, lying, spares
+        traits = exact, staged, ordered, in_place, keeps, anew, lying, spares
         made: Lowering[A] = Lowering(lowering, function, accepts, ways or only, *traits)
         for op in ops:
             if not isinstance(op, OpDef):
@@ -229,7 +233,7 @@ def _choices(
     exact = exact or node.attrs.exact
     allowed = [
         low for low in every
-        if (low.exact or not exact) and (lasting or not low.keeps) and (lying or not low.lying)
+        if (low.exact or not exact) and not (low.anew if lasting else low.keeps) and (lying or not low.lying)
     ]  # fmt: skip
     fit = [low for low in allowed if low.accepts(node, inputs)]
     if not fit:

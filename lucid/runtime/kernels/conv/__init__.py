@@ -15,3 +15,4 @@ from . import split_channels as split_channels
 from . import toeplitz as toeplitz
 from . import toeplitz_planes as toeplitz_planes
 from . import winograd as winograd
+from . import winograd_streamed as winograd_streamed

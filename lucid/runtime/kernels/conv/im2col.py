@@ -150,7 +150,9 @@ def ways(node: Node, inputs: tuple[TensorType, ...], threads: int, *, lies: bool
     product = product_of(machine, pixels, conv.taps, conv.group_out, itemsize, resident)
     passed = _passing(node, inputs, conv) + (turning(conv) if lies else NOTHING)
     one = passed * (1 / blocks) + Work(
-        (product._replace(packed=True) if lies else product,), calls=2 + lies + Epilogue.of(node, inputs).passes
+        (product._replace(packed=True) if lies else product,),
+        calls=2 + lies + Epilogue.of(node, inputs).passes,
+        far=inputs[1].nbytes if lies else 0,  # BLAS packs them before it multiplies
     )
     if lies:
         return [Way(one.shared(blocks, threads), f"{pixels} pixels")]

@@ -15,8 +15,8 @@ from ...program.emitter import Emitter, Operand
 
 
 def packing(w: Sequence[int]) -> Work:
-    """To copy weights of this shape to where products read them."""
-    return Work(turned=math.prod(w), calls=3)
+    """To copy weights of this shape to where products read them, by way of memory in the cache."""
+    return Work(straight=math.prod(w), near=8 * math.prod(w), calls=3)
 
 
 def transforming(w: Sequence[int], products: int, itemsize: int) -> Work:

@@ -28,9 +28,9 @@ from ...planning.phase import Phase
 from ...planning.registry import Way, kernel
 from ...planning.work import NOTHING, Work, shared_by
 from ...program.emitter import Emitter, Operand
-from ..shared.cut import Grid, deal
+from ..shared.cut import Block, Grid, deal
 from ..shared.epilogue import Epilogue
-from ..shared.loop import BlockLoop, recheck
+from ..shared.loop import BlockLoop, Bound, recheck
 from ..shared.panels import Blocking, blocking, multiply_lines, product_of, unpacked
 from .filtering import ALONG_BOTH, Filter, transforms
 from .finish_views import bind_biases
@@ -119,24 +119,40 @@ def emit(k: Emitter, m: int, cut: WinogradCut) -> None:
     """Each worker takes blocks of tiles through all steps, which stay in its cache."""
     recheck(k)
     x, w = k.ins[:2]
-    bias, residual = bias_and_residual(k.attrs, k.ins)
-    (y,), epilogue = k.outs, Epilogue.of(k.node, k.ins)
-    t = _numbers(k.node, tuple(x.type for x in k.ins), m)
+    t = numbers_of(k.node, tuple(x.type for x in k.ins), m)
     packed = pack(k, w, t.filter, cut.product.width)
     work = deal(list(blocks(t, cut, k.threads)), k.threads)
     if not work:
         return
     loop = BlockLoop(k, work)
-    sizes = buffer_sizes(t, loop.every)
-    memory = tuple(zip(*(loop.scratch((n,), x.dtype, name) for name, n in sizes._asdict().items()), strict=True))
-    before = k.use(transforms(t.filter).inputs.astype(x.dtype), "input_transform")
-    after = k.use(transforms(t.filter).outputs.astype(x.dtype), "output_transform")
-    last = k.use(_with_bias(t).astype(x.dtype), "last_transform") if t.biased else after
-    transformed = transform(
-        loop, t.inputs, x, memory, before, loop.each("source", bind_tile_sources, t.inputs, loop.blocks, x)
-    )
+    memory = buffers(loop, t, x)
+    transformed = transform_tiles(loop, t, x, memory)
     bound = t, loop.blocks, memory, transformed, packed, cut.product.rows, unpacked(x.dtype)
-    v = loop.parts(loop.bind("views", bind_tiles, *bound), TileViews)
+    multiply_and_finish(loop, t, memory, loop.bind("views", bind_tiles, *bound))
+    loop.emit()
+
+
+def buffers(loop: BlockLoop[Block], t: Winograd, x: Operand) -> Sequence[Sequence[Operand]]:
+    """Memory for the padded rows of each worker, and two buffers."""
+    sizes = buffer_sizes(t, loop.every)
+    return tuple(zip(*(loop.scratch((n,), x.dtype, name) for name, n in sizes._asdict().items()), strict=True))
+
+
+def transform_tiles(loop: BlockLoop[Block], t: Winograd, x: Operand, memory: Sequence[Sequence[Operand]]) -> Bound:
+    """Let the loop transform the tiles of each block."""
+    matrix = loop.k.use(transforms(t.filter).inputs.astype(x.dtype), "input_transform")
+    source = loop.each("source", bind_tile_sources, t.inputs, loop.blocks, x)
+    return transform(loop, t.inputs, x, memory, matrix, source)
+
+
+def multiply_and_finish(loop: BlockLoop[Block], t: Winograd, memory: Sequence[Sequence[Operand]], views: Bound) -> None:
+    """Let the loop multiply each block's tiles, transform what comes of it and bring it to where it goes, finished."""
+    k = loop.k
+    bias, residual = bias_and_residual(k.attrs, k.ins)
+    (y,), epilogue = k.outs, Epilogue.of(k.node, k.ins)
+    after = k.use(transforms(t.filter).outputs.astype(y.dtype), "output_transform")
+    last = k.use(_with_bias(t).astype(y.dtype), "last_transform") if t.biased else after
+    v = loop.parts(views, TileViews)
     results = loop.bind("results", bind_destinations, t, loop.blocks, memory, y, residual)
     r = loop.parts(results, Destinations)
     target, value, added = loop.fresh("target", "value", "added")
@@ -153,7 +169,6 @@ def emit(k: Emitter, m: int, cut: WinogradCut) -> None:
     if epilogue.anywhere:
         loop.line(*epilogue.activation_lines(loop, r.final, y.shape))
     loop.line(f"for {target}, {value}, _ in {r.copies}:\n    {target}[...] = {value}")
-    loop.emit()
 
 
 # ---------------------------------------------------------------- choosing the tile and the block
@@ -194,7 +209,7 @@ def ways(t: Winograd, itemsize: int, threads: int) -> list[Way]:
     return list(found.values())
 
 
-def _numbers(node: Node, inputs: tuple[TensorType, ...], m: int) -> Winograd:
+def numbers_of(node: Node, inputs: tuple[TensorType, ...], m: int) -> Winograd:
     (x, w, *_), epilogue = inputs, Epilogue.of(node, inputs)
     biased = epilogue.shift and not epilogue.floor
     return tiled(m, attrs_of(node), x.concrete, w.concrete, epilogue.pool is not None, biased)
@@ -202,7 +217,7 @@ def _numbers(node: Node, inputs: tuple[TensorType, ...], m: int) -> Winograd:
 
 def _register(m: int) -> None:
     def cuts(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
-        return ways(_numbers(node, inputs, m), inputs[0].dtype.itemsize, threads)
+        return ways(numbers_of(node, inputs, m), inputs[0].dtype.itemsize, threads)
 
     @kernel(CONV, CONV_POOL, lowering=f"winograd{m}", accepts=partial(accepts, m), ways=cuts, exact=False, staged=True)
     def lower(k: Emitter) -> None:

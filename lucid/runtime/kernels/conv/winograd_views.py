@@ -104,18 +104,55 @@ def bind_tiles(
     ``unpacked`` as for :func:`in_ranges`.
     """
     return [
-        [_bind_block(t, s, own, one.by_both, packed, rows, unpacked) for s, one in zip(mine, made, strict=True)]
+        [
+            _bind_block(t, s, own, one.by_both, _panels(packed, s), rows, unpacked)
+            for s, one in zip(mine, made, strict=True)
+        ]
         for mine, own, made in zip(work, memory, transformed, strict=True)
     ]
 
 
+def _panels(packed: Array, s: Block) -> Array:
+    """The weights of a block's outputs."""
+    width = packed.shape[3]
+    return packed[:, s.c0 // width : s.c1 // width]
+
+
+def bind_streamed(
+    t: Winograd, work: Deal[Block], memory: Sequence[Memory], tiles: Deal[Block], transformed: Deal[Transform],
+    made: Sequence[Array], rows: int, unpacked: int,
+) -> list[list[TileViews]]:  # fmt: skip
+    """The same where each worker has made the weights of one range of outputs at a time, and all tiles are there.
+
+    ``tiles`` are the blocks that those of ``transformed`` are of.
+    """
+    by_both = {
+        (s.n0, s.r0): one.by_both
+        for mine, found in zip(tiles, transformed, strict=True) for s, one in zip(mine, found, strict=True)
+    }  # fmt: skip
+
+    def views(s: Block, own: Memory, packed: Array) -> TileViews:
+        return _bind_block(t, s, own, by_both[s.n0, s.r0], packed, rows, unpacked)
+
+    return per_block(views, work, memory, made)
+
+
+def bind_ranges(work: Deal[Block], w: Array, made: Sequence[Array]) -> list[list[Steps]]:
+    """For each block the weights of its range, and where they go when made; nothing where that has been done."""
+
+    def steps(mine: Sequence[Block], own: Array) -> list[Steps]:
+        before = [None, *(s.c0 for s in mine)]
+        return [[] if s.c0 == last else [(w[s.channels], own)] for s, last in zip(mine, before, strict=False)]
+
+    return [steps(mine, own) for mine, own in zip(work, made, strict=True)]
+
+
 def _bind_block(
-    t: Winograd, s: Block, memory: Memory, by_both: Array, packed: Array, block_rows: int, unpacked: int
+    t: Winograd, s: Block, memory: Memory, by_both: Array, panels: Array, block_rows: int, unpacked: int
 ) -> TileViews:  # fmt: skip
     _, ping, pong = memory
     n, m, outputs, count = t.n, t.m, s.c1 - s.c0, s.image_rows * t.right
     product = as_view(pong[: n * n * count * outputs], n * n, count, outputs)
-    panels = packed[:, s.c0 // packed.shape[3] : s.c1 // packed.shape[3]]
     lines = as_view(ping[: m * t.lines * count * outputs], m, t.lines * count * outputs)
     by_lines, biases = lines[:, : n * count * outputs], lines[:, n * count * outputs :]
     made = as_view(pong[: m * m * count * outputs], m, m, count * outputs)
