@@ -1,8 +1,13 @@
-"""The kernels, file by file as the ops in ``lucid.graph.ops``. Importing this package registers them."""
+"""The kernels, file by file as the ops in ``lucid.graph.ops``. Importing this package registers them.
 
-from . import attention as attention
+Those of some families are many, and are imported when one of the ops is met whose attributes are declared there.
+"""
+
+from typing import Final
+
+from ...base.lazy import LazyModule
+from ..planning.registry import kernel_homes
 from . import control as control
-from . import conv as conv
 from . import ctc as ctc
 from . import data_dependent as data_dependent
 from . import decompositions as decompositions
@@ -18,9 +23,7 @@ from . import loss as loss
 from . import nonelementary as nonelementary
 from . import norm as norm
 from . import pad as pad
-from . import pool as pool
 from . import random as random
-from . import recurrent as recurrent
 from . import reduce as reduce
 from . import resize as resize
 from . import rounding as rounding
@@ -29,3 +32,18 @@ from . import solving as solving
 from . import source as source
 from . import top_k as top_k
 from . import trees as trees
+
+_CONV = LazyModule("lucid.runtime.kernels.conv")
+_POOL = LazyModule("lucid.runtime.kernels.pool")
+
+HOMES: Final = {
+    "lucid.graph.ops.attention_op": LazyModule("lucid.runtime.kernels.attention"),
+    "lucid.graph.ops.avgpool": _POOL,
+    "lucid.graph.ops.conv": _CONV,
+    "lucid.graph.ops.conv_pool": _CONV,
+    "lucid.graph.ops.pool": _POOL,
+    "lucid.graph.ops.recurrent_types": LazyModule("lucid.runtime.kernels.recurrent"),
+}
+"""By the module that declares the attributes of ops, the package whose kernels run them."""
+
+kernel_homes.update(HOMES)

@@ -140,6 +140,11 @@ class Choice:
 
 kernel_packages: list[ModuleType] = []
 """Packages that register kernels as they are imported: when the first kernel is asked for."""
+kernel_homes: dict[str, ModuleType] = {}
+"""Packages of the kernels of some ops alone, by the module that declares the attributes of these ops.
+
+They are imported when a kernel of such an op is asked for: most programs need few of them.
+"""
 _KERNELS: dict[OpDef, list[Lowering]] = {}
 
 
@@ -208,6 +213,10 @@ def lowerings(op: OpDef) -> tuple[Lowering, ...]:
         import_unhindered(package.__name__)
         with suppress(ValueError):  # another thread was quicker
             kernel_packages.remove(package)
+    home = kernel_homes.get(op.attrs.__module__)
+    if home is not None:
+        import_unhindered(home.__name__)
+        kernel_homes.pop(op.attrs.__module__, None)
     return tuple(_KERNELS.get(op, ()))
 
 
