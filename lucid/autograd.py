@@ -146,7 +146,7 @@ def _weights(outputs: list[Tensor], weights: object) -> list[Weight]:
     """By what each of the outputs is weighted."""
     given = weights if isinstance(weights, list | tuple) else [weights] * (len(outputs) if weights is None else 1)
     if len(given) != len(outputs):
-        raise OptionError(f"grad: there are {len(outputs)} outputs, and {len(given)} grad_outputs")
+        raise OptionError(f"grad: there are {len(outputs)} outputs, but {len(given)} grad_outputs")
     return list(given)
 
 

@@ -99,7 +99,7 @@ def _between(builder: Builder, ends: Sequence[str], starts: Sequence[str], stop:
 def _apply_rule(tracer: Tracer, node: Node, context: GradContext) -> Sequence[Any | None]:
     rule = node.op.gradient
     if any(c is not None for c in context.cotangents[len(context.outputs) - node.op.kept :]):
-        raise GradientError(f"{node.op.name}: what it keeps for its gradient has none itself")
+        raise GradientError(f"{node.op.name}: the values that it keeps for its gradient cannot be differentiated")
     if rule is not None and not isinstance(rule, NoGradient):
         try:
             found = rule(context)
@@ -326,7 +326,7 @@ def backward_half(joint: Joint, places: Mapping[Value, Place]) -> Backward:
             stack.extend(graph.inputs_of(value.node))
     again = [name for name in drawn(graph) if name in nodes]
     if again:
-        raise GraphError(f"the backward graph would draw {again[0]} again, which would be another number")
+        raise GraphError(f"the backward graph would draw {again[0]} again, and get a different number")
     keep = [Value(name, i) for name, node in graph.nodes() for i in range(len(node.outputs)) if Value(name, i) in kept]
     return Backward(
         cut(graph, nodes, dict.fromkeys(keep), cotangents, gradients, (), graph.names[joint.forward_outputs :]),

@@ -36,7 +36,7 @@ def as_texts(array: object) -> Array:
     each = [_text(one) for one in given.astype(object).ravel().tolist()]
     longest = max(map(len, each), default=0)
     if len(each) * longest > LARGEST:
-        raise DTypeError(f"{len(each):,} texts, of which one has {longest:,} letters, are too many for an array")
+        raise DTypeError(f"{len(each):,} strings, the longest of {longest:,} characters, are too large for an array")
     return np.array(each, f"U{max(1, longest)}").reshape(given.shape)
 
 
@@ -69,7 +69,7 @@ def decoded(codes: Array) -> Array:
         Where a number is that of no letter.
     """
     if codes.size and (codes.min() < 0 or codes.max() > LAST_LETTER):
-        raise ExecutionError("a text has a number in it that is no letter's")
+        raise ExecutionError("a string contains a number that is not a code point")
     width = codes.shape[-1]
     if not codes.size:
         return np.zeros(codes.shape[:-1], "U1")

@@ -48,7 +48,7 @@ class Inputs:
         rest = iter([name for name in names if name not in self._named and name not in keyed])
         for name, path in self._named.items():
             if name not in names:
-                raise OptionError(f"no input is called {named(name)}: {takes}")
+                raise OptionError(f"there is no input named {named(name)}: {takes}")
             yield name, path, _only(path)
         for path, key in self._files:
             name = key if key in keyed else next(rest, "")

@@ -58,12 +58,12 @@ def open_model(name: str, how: Wish, given: Callable[[], Sequence[Array]] | None
     """
     kind = kind_of(name)
     if given is None and how.sizes and kind != "onnx":
-        raise OptionError(f"--size fixes the sizes of an .onnx file; {named(name)} is none")
+        raise OptionError(f"--size fixes the sizes of an .onnx file; {named(name)} is not one")
     if kind != "python" and how.specs:
-        raise OptionError(f"--spec is for module:attribute; {named(name)} says itself what it takes")
+        raise OptionError(f"--spec is for module:attribute; {named(name)} already says what it takes")
     if kind == "lucid":
         if how.tune:
-            raise OptionError(f"--tune is for a model that is compiled; {named(name)} is already")
+            raise OptionError(f"--tune applies when a model is compiled; {named(name)} already is")
         return load(name, threads=how.threads, exact=how.exact, verify=how.verify)
     if kind == "onnx":
         model = onnx.load(name, how.sizes)
@@ -83,14 +83,14 @@ def _of_python(name: str, how: Wish, given: Callable[[], Sequence[Array]]) -> Co
     by_position, by_name = parse_specs(how.specs)
     if isinstance(model, CompiledModel):
         if how.specs:
-            raise OptionError(f"{named(name)} is compiled already; give no --spec with it")
+            raise OptionError(f"{named(name)} is already compiled; leave out --spec")
         return model
     if isinstance(model, Graph):
         return _compiled(model, (), {}, how)
     if not by_position and not by_name:
         by_position = [spec(*array.shape, dtype=array.dtype) for array in given()]
         if not by_position:
-            raise OptionError(f"{named(name)}: say what it takes, as in --spec N,3,224,224")
+            raise OptionError(f"{named(name)}: describe its inputs, as in --spec N,3,224,224")
     with blamed(name):
         return _compiled(model, by_position, by_name, how)
 
@@ -110,9 +110,11 @@ def attribute(name: str) -> object:
         with blamed(name):
             found = found()
         if not callable(found) and not isinstance(found, Graph):
-            raise OptionError(f"{named(name)}() gives {shown(found)}, which is no model")
+            raise OptionError(f"{named(name)}() returns {shown(found)}, which is not a model")
     if not callable(found) and not isinstance(found, Graph):
-        raise OptionError(f"{named(name)} is {shown(found)}, neither a model, nor a function, nor what makes one")
+        raise OptionError(
+            f"{named(name)} is {shown(found)}, neither a model, nor a function, nor something that makes one"
+        )
     if isinstance(found, Module) and not isinstance(found, CompiledModel):
         found.eval()
     return found

@@ -37,7 +37,7 @@ def run(
         alone = [one for one in passes if one.name == only]
         if not alone:
             names = ", ".join(dict.fromkeys(one.name for one in passes))
-            raise OptionError(f"no pass is called {shown(only)}: there are {names}")
+            raise OptionError(f"there is no pass named {shown(only)}; there are {names}")
         passes = tuple(alone[:1])
     if model is None:
         listed = [{"name": one.name, "does": _does(one)} for one in passes]

@@ -38,7 +38,7 @@ def read_picture(path: str, wanted: TensorType | None) -> Array:
         try:
             pixels = np.asarray(image.open(io.BytesIO(file.read())).convert(MODES[channels]))
         except Exception as error:  # Pillow raises errors of many kinds for damaged files
-            raise FileError(f"{named(path)} is no picture that can be read: {error}") from error
+            raise FileError(f"{named(path)} is not a readable image: {error}") from error
     array = pixels.reshape(*pixels.shape[:2], channels)
     array = array.transpose(2, 0, 1) if first else array
     rank = 4 if wanted is None else len(wanted.shape)
@@ -59,7 +59,7 @@ def _layout(path: str, wanted: TensorType | None) -> tuple[int, bool]:
     for axis, first in ((-3, True), (-1, False)):
         if len(shape) in (3, 4) and shape[axis] in MODES:
             return int(str(shape[axis])), first
-    raise OptionError(f"{named(path)}: the input is {wanted}, which is no picture of 1, 3 or 4 channels")
+    raise OptionError(f"{named(path)}: the input is {wanted}, which is not an image with 1, 3 or 4 channels")
 
 
 def picture_bytes(array: Array) -> bytes:
@@ -71,7 +71,7 @@ def picture_bytes(array: Array) -> bytes:
     planes = array[0] if array.ndim == 4 and len(array) == 1 else array
     planes = planes[None] if planes.ndim == 2 else planes
     if planes.ndim != 3 or 0 in planes.shape or not {planes.shape[0], planes.shape[2]} & MODES.keys():
-        raise OptionError(f"the result is {array.dtype}{list(array.shape)}, which is no picture: write it as .npy")
+        raise OptionError(f"the result is {array.dtype}{list(array.shape)}, which is not an image: write it as .npy")
     pixels = planes.transpose(1, 2, 0) if planes.shape[0] in MODES else planes
     if pixels.dtype != np.uint8:
         pixels = _to_bytes(pixels)

@@ -45,7 +45,7 @@ def run(
     results = {f"output_{n}" if len(leaves) > 1 else "output": np.asarray(leaf) for n, leaf in enumerate(leaves)}
     if output is not None:
         if not results:
-            raise OptionError(f"the model gives no array that {named(output)} could hold")
+            raise OptionError(f"the model returns no array to write to {named(output)}")
         write_arrays(output, results)
     data = {"outputs": {name: _described(array) for name, array in results.items()}, "written": output}
     rows = [_row(name, array) for name, array in results.items()]

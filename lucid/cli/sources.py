@@ -21,4 +21,4 @@ def kind_of(name: str) -> str:
         return suffix[1:]
     if _ATTRIBUTE.fullmatch(name) and not os.path.exists(name):
         return "python"
-    raise OptionError(f"{named(name)} is no model: give a .lucid or .onnx file, or module:attribute")
+    raise OptionError(f"{named(name)} is not a model: give a .lucid or .onnx file, or module:attribute")

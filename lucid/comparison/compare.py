@@ -137,7 +137,7 @@ def compare(
     trails = [trail(one, given, parameters or {}) for one in (a, b)]
     own = next((one for one in trails if one.graph is not None), None)
     if own is None or own.graph is None:
-        raise OptionError("compare: one of the two is a model, a graph or a file of Lucid's")
+        raise OptionError("compare: at least one of the two must be a model, a graph or a file of Lucid's")
     other = trails[1] if own is trails[0] else trails[0]
     counts = [len(one.results) for one in trails]
     if counts[0] != counts[1]:

@@ -100,7 +100,7 @@ class Accumulated:
         """Take over what :meth:`state_dict` gave; everything is checked before anything is changed."""
         owner = "the sums of a step"
         if not isinstance(state_dict, Mapping) or set(state_dict) != {"calls", "accumulate", "gradients"}:
-            raise OptionError(f"{owner}: a state is what state_dict() gives, got {shown(state_dict)}")
+            raise OptionError(f"{owner}: expected a state from state_dict(), got {shown(state_dict)}")
         if state_dict["accumulate"] != self.share:
             raise OptionError(
                 f"{owner}: they are for accumulate={shown(state_dict['accumulate'])}, here it is {self.share}"
@@ -109,7 +109,7 @@ class Accumulated:
         sums = checks.mapping(owner, "gradients", state_dict["gradients"])
         params = dict(enumerate(self._params))
         if any(number not in params for number in sums) or (sums and not calls):
-            raise OptionError(f"{owner}: there are sums for parameters that have none here")
+            raise OptionError(f"{owner}: the state has accumulated gradients for parameters that take none here")
         for number, array in sums.items():
             p = params[number]
             if not isinstance(array, np.ndarray) or (array.shape, array.dtype) != (p.shape, p.dtype):

@@ -114,7 +114,7 @@ def _parts(archive: Archive) -> tuple[Graph, Graph, _Extra]:
     if set(graphs) != {"traced", "optimised"}:
         raise TraceError(f"it has the graphs {sorted(graphs)[:5]}, not a traced and an optimised one")
     if not isinstance(extra, dict) or not {"inputs", "outputs", "training"} <= extra.keys():
-        raise TraceError("it does not say what its inputs and outputs are")
+        raise TraceError("it does not describe its inputs and outputs")
     flags = extra["training"], extra.get("exact", False)
     if not all(isinstance(flag, bool) for flag in flags):
         raise TraceError(f"training and exact are {str(flags)[:60]}, not true or false")
@@ -137,19 +137,19 @@ def _parts(archive: Archive) -> tuple[Graph, Graph, _Extra]:
 def _names(found: object) -> list[str]:
     """What the inputs are called."""
     if not isinstance(found, list) or not all(isinstance(one, str) for one in found) or len(set(found)) < len(found):
-        raise TraceError(f"what it calls its inputs is not readable: {str(found)[:60]}")
+        raise TraceError(f"its names of inputs are not readable: {str(found)[:60]}")
     return found
 
 
 def _assumptions(found: object) -> list[Assumption]:
     """What the trace took for granted about symbolic sizes."""
     if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
-        raise TraceError(f"what it assumes of sizes is not readable: {str(found)[:60]}")
+        raise TraceError(f"its assumptions about sizes are not readable: {str(found)[:60]}")
     try:
         with limited_work(_ASSUMING):
             return [parse_assumption(one) for one in found]
     except ShapeError as error:
-        raise TraceError(f"what it assumes of sizes is not readable: {error}") from error
+        raise TraceError(f"its assumptions about sizes are not readable: {error}") from error
 
 
 _ASSUMING = 100_000
@@ -167,7 +167,7 @@ def _tuned(found: object) -> dict[TunedKey, dict[str, Tuned]]:
                 best = {name: Tuned(choice, float(seconds)) for name, (choice, seconds) in nodes.items()}
                 tuned[tuple(sorted(sizes.items())), threads] = best
             case _:
-                raise TraceError(f"what it says of tuning is not readable: {str(one)[:60]}")
+                raise TraceError(f"its tuning results are not readable: {str(one)[:60]}")
     return tuned
 
 
@@ -218,7 +218,7 @@ def _check(traced: Graph, optimised: Graph, found: _Extra) -> None:
     for structure, types in ((found.inputs, traced.input_types), (found.outputs, traced.output_types)):
         for (kind, *parts), type_ in zip(of_leaves(structure), types, strict=True):
             if kind == TEXT and (type_.dtype != np.int32 or not type_.shape):
-                raise TraceError(f"it says that {type_} are texts")
+                raise TraceError(f"it says that {type_} holds strings")
             if kind == MAPS and (type_.rank not in (1, 2) or type_.shape[-1] != len(parts[0])):
                 raise TraceError(f"it has {len(parts[0])} labels for the columns of {type_}")
     same = [(a.shape, a.dtype) for a in (*traced.input_types, *traced.output_types)] == [
@@ -232,7 +232,7 @@ def _check(traced: Graph, optimised: Graph, found: _Extra) -> None:
     if unsized := set(traced.symbols) - sized:
         raise TraceError(f"no axis of an input has the size {min(unsized)!r}")
     if unknown := {name for one in found.assumptions for name in one.dim.symbols} - sized - found_sizes(traced).keys():
-        raise TraceError(f"it assumes something of the size {min(unknown)[:60]!r}, which no axis of an input has")
+        raise TraceError(f"it assumes something about the size {min(unknown)[:60]!r}, which no axis of an input has")
 
 
 def _are_arguments(structure: Structure) -> bool:

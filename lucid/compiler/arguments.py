@@ -50,7 +50,7 @@ def flatten(value: object, kinds: tuple[type, ...] = _TENSORS, *, results: bool 
         return leaves, _flatten(value, leaves, kinds)
     except RecursionError:
         kind = "results" if results else "arguments"
-        raise TraceError(f"the {kind} hold themselves, or are nested too deeply") from None
+        raise TraceError(f"the {kind} contain themselves, or are nested too deeply") from None
     except _UnknownError as error:
         raise TraceError(error.about_results if results else str(error)) from None
 

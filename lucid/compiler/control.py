@@ -55,7 +55,7 @@ def cond(pred: object, true_fn: Callable[..., R], false_fn: Callable[..., R], op
     found = choose(_condition("cond", pred), lambda: flat(true_fn), lambda: flat(false_fn))
     if structures[0] != structures[-1]:
         raise TraceError(
-            "cond: true_fn and false_fn return different things: give both the same nesting, and numbers as tensors"
+            "cond: true_fn and false_fn must return the same structure and types; return numbers as tensors"
         )
     result: R = unflatten(structures[0], found)
     return result
@@ -97,10 +97,10 @@ def scan(
         given = unflatten(nesting, values[: len(carried)]), unflatten(kind, values[len(carried) :])
         found = f(*given)
         if not isinstance(found, tuple) or len(found) != 2:
-            raise TraceError(f"scan: f returns what is carried on and a result, as a tuple of two, got {shown(found)}")
+            raise TraceError(f"scan: f must return a tuple of two, the carry and a result, got {shown(found)}")
         after, same = _tensors("scan", found[0])
         if same != nesting:
-            raise TraceError("scan: what f carries on is nested otherwise than what it was given")
+            raise TraceError("scan: f must return a carry with the structure of the one that it is given")
         results, one = _tensors("scan", found[1])
         structure[:] = [one]
         return [*after, *results]
@@ -142,7 +142,7 @@ def while_loop(cond_fn: Callable[..., object], body_fn: Callable[..., R], operan
         found = body_fn(*unflatten(nesting, values))
         after, same = _tensors("while_loop", tuple(found) if isinstance(found, list) else found)
         if same != nesting:
-            raise TraceError("while_loop: body_fn returns a tuple of what is handed on, nested as the operands are")
+            raise TraceError("while_loop: body_fn must return a tuple with the structure of the operands")
         return [further(after), *after]
 
     found = loop(turn, Tensor(np.array(_MOST)), further(carried), carried)
@@ -162,14 +162,14 @@ def _tensors(owner: str, value: object) -> tuple[list[Tensor], Structure]:
 def _turns(slices: Sequence[Tensor], length: int | None) -> Dim:
     """How many turns a scan has."""
     if length is not None and (isinstance(length, bool) or not isinstance(length, int) or length < 0):
-        raise OptionError(f"scan: length is a number of turns, got {shown(length)}")
+        raise OptionError(f"scan: length must be a number of iterations, got {shown(length)}")
     if any(not x.type.shape for x in slices):
-        raise ShapeError("scan: what is gone over has a first axis, and a tensor without axes is given")
+        raise ShapeError("scan: xs must have a first axis to iterate over, got a tensor without axes")
     found = {x.type.shape[0] for x in slices} | ({length} if length is not None else set())
     if not found:
         raise OptionError("scan: give xs, or length")
     if len(found) > 1:
-        raise ShapeError(f"scan: all that is gone over must be equally long, got {', '.join(map(str, found))}")
+        raise ShapeError(f"scan: all of xs must have the same length, got {', '.join(map(str, found))}")
     return found.pop()
 
 
@@ -192,4 +192,4 @@ def check_function(owner: str, name: str, function: object) -> None:
 def check_operands(owner: str, operands: object) -> None:
     """Raise where the operands are not several."""
     if not isinstance(operands, tuple | list):
-        raise OptionError(f"{owner}: operands is a tuple of what the functions are called with, got {shown(operands)}")
+        raise OptionError(f"{owner}: operands must be a tuple of the functions' arguments, got {shown(operands)}")

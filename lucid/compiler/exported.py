@@ -86,7 +86,9 @@ def _names(what: str, given: Sequence[str], usual: Sequence[str], taken: Collect
         )
     for name in given:
         if name in taken:
-            raise OptionError(f"{OWNER}: {what}: {named(name)} is what a weight, or an input, of the model is called")
+            raise OptionError(
+                f"{OWNER}: {what}: {named(name)} is already the name of a weight or an input of the model"
+            )
     return given
 
 

@@ -77,7 +77,7 @@ class Inspectable(Module):
         given = {**dict(current.example_sizes()), **(sizes or {})}
         if unknown := sorted(given.keys() - set(current.traced.symbols)):
             known = ", ".join(current.traced.symbols) or "none"
-            raise OptionError(f"no size of the inputs is called {shown(unknown[0])}; those that are not fixed: {known}")
+            raise OptionError(f"the inputs have no size named {shown(unknown[0])}; sizes that are not fixed: {known}")
         rng = np.random.default_rng(seed)
         return tuple(sampling.sample(rng, type_.bind(given)) for type_ in current.traced.input_types)
 
@@ -272,7 +272,9 @@ class Inspectable(Module):
         both = flag("draw", "backward", backward)
         if isinstance(links, str | bytes | os.PathLike):
             if both:
-                raise OptionError("draw: each half of training has a program of its own; links= goes without backward=")
+                raise OptionError(
+                    "draw: links= cannot be combined with backward=, as each half of training has its own program"
+                )
             links = pictures.write_source(self._executable().source, links, path)
         if not both:
             graph, ran = self._shown, self._latest_run

@@ -130,7 +130,7 @@ class Specialization:
         if in_place and self.found:
             raise OptionError(
                 f"compile_step: data decides sizes of this model ({', '.join(sorted(self.found))}), so it is not one "
-                f"program, which a step is: train by a loop of eager calls of it (with lucid.fit, compiled=False)"
+                f"program, which a step is: train it by a loop of eager calls (with lucid.fit, compiled=False)"
             )
         of_found = [one for one in self.assumptions if one not in self.of_inputs]
         self.programs = Programs(options, self.state, tuned or {}, store, in_place, of_found)

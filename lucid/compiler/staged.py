@@ -137,7 +137,7 @@ class Staged:
         untrue = next((one for one in known if not new.isdisjoint(one.dim.symbols) and not one.holds(sizes)), None)
         if untrue is not None:
             found = ", ".join(f"{name} is {sizes[name]}" for name in sorted(untrue.dim.symbols))
-            error = UntrueError(f"the data decides that {found}, and the model was traced for {untrue}")
+            error = UntrueError(f"the data decides that {found}, but the model was traced for {untrue}")
             error.instead = tuple(one if one.holds(sizes) else one.negated for one in known)
             raise error
 

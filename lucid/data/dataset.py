@@ -91,7 +91,9 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
         self.tensors = tuple(as_tensor(t) for t in tensors)
         shapes = [t.shape for t in self.tensors]
         if () in shapes or len({shape[0] for shape in shapes}) > 1:
-            raise ShapeError(f"TensorDataset: tensors have as many rows each, got the shapes {shown(shapes)}")
+            raise ShapeError(
+                f"TensorDataset: all tensors must have the same number of rows, got the shapes {shown(shapes)}"
+            )
         self._rows = len(self.tensors[0])
 
     def __len__(self) -> int:
@@ -116,7 +118,7 @@ class StackDataset(Dataset[object]):
         self.datasets: tuple[Dataset[object], ...] | dict[str, Dataset[object]] = args or kwargs
         sizes = {size_of("StackDataset", one) for one in (args or kwargs.values())}
         if len(sizes) > 1:
-            raise OptionError(f"StackDataset: its datasets have {sorted(sizes)} samples, and not as many each")
+            raise OptionError(f"StackDataset: all datasets must have the same number of samples, got {sorted(sizes)}")
         self._size = sizes.pop()
 
     def __len__(self) -> int:

@@ -123,22 +123,26 @@ class DataLoader(Generic[T]):
         """Decide what gives the numbers of the samples, and of the batches."""
         if isinstance(self.dataset, IterableDataset):
             if shuffle or sampler is not None or batch_sampler is not None:
-                raise OptionError("DataLoader: an IterableDataset has an order of its own: no shuffle and no sampler")
+                raise OptionError("DataLoader: an IterableDataset has its own order: leave out shuffle and sampler")
         elif not hasattr(self.dataset, "__getitem__"):
             raise OptionError(f"DataLoader: needs a dataset with __getitem__, got {shown(self.dataset)}")
         if sampler is not None and shuffle:
             raise OptionError("DataLoader: give shuffle or a sampler, not both")
         if batch_sampler is not None:
             if self.batch_size != 1 or shuffle or sampler is not None or self.drop_last:
-                raise OptionError("DataLoader: with a batch_sampler no batch_size, shuffle, sampler and drop_last")
+                raise OptionError(
+                    "DataLoader: with a batch_sampler leave out batch_size, shuffle, sampler and drop_last"
+                )
             self.batch_size = None
         elif self.batch_size is None and self.drop_last:
-            raise OptionError("DataLoader: with batch_size=None there are no batches whose last could be dropped")
+            raise OptionError("DataLoader: drop_last needs batches, and with batch_size=None there are none")
         for name, given in (("sampler", sampler), ("batch_sampler", batch_sampler)):
             if given is not None and not isinstance(given, Iterable):
                 raise OptionError(f"DataLoader: {name} is a sampler or another iterable, got {shown(given)}")
             if isinstance(given, Iterator):
-                raise OptionError(f"DataLoader: {name}: an iterator ends with the first pass; give a list or a Sampler")
+                raise OptionError(
+                    f"DataLoader: {name}: an iterator is exhausted after one pass; give a list or a Sampler"
+                )
         self.sampler, self.batch_sampler = sampler, batch_sampler
         if self.sampler is None and not isinstance(self.dataset, IterableDataset) and batch_sampler is None:
             source: Dataset[object] = self.dataset  # type: ignore[assignment]

@@ -162,10 +162,10 @@ class WeightedRandomSampler(Sampler[int]):
         name = "WeightedRandomSampler"
         self.weights: Array = as_array(name, weights, float64)
         if self.weights.ndim != 1:
-            raise OptionError(f"{name}: weights are one number for each sample, got the shape {self.weights.shape}")
+            raise OptionError(f"{name}: weights must be one number for each sample, got the shape {self.weights.shape}")
         total = float(self.weights.sum()) if (self.weights >= 0).all() else math.nan
         if not 0 < total < math.inf:
-            raise OptionError(f"{name}: weights are finite, none negative and not all zero, got {shown(weights)}")
+            raise OptionError(f"{name}: weights must be finite, not negative, and not all zero, got {shown(weights)}")
         self.num_samples = checks.integer(name, "num_samples", num_samples)
         self.replacement = checks.flag(name, "replacement", replacement)
         there = int(np.count_nonzero(self.weights))

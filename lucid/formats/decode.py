@@ -46,7 +46,7 @@ def _count(data: JSON) -> int:
     found, level, depth = 0, [data], 0
     while level:
         if depth > DEEPEST:
-            raise GraphError(f"graphs stand in graphs more than {DEEPEST} deep")
+            raise GraphError(f"graphs are nested more than {DEEPEST} deep")
         lists = [one.get("nodes") for one in level if isinstance(one, dict)]
         nodes = [node for one in lists if isinstance(one, list) for node in one]
         found, depth = found + len(nodes), depth + 1
@@ -65,7 +65,7 @@ def _decode_graph(data: JSON, constants: Sequence[ConstArray]) -> Graph:
     for item in _items(data["nodes"], "nodes"):
         name, node, inputs = _decode_node(item, types, origins, constants, len(names))
         if name in wiring:
-            raise GraphError(f"two nodes are called {name!r}")
+            raise GraphError(f"two nodes are named {name!r}")
         wiring.add_node(name, node)
         for slot, (number, output) in enumerate(inputs):
             wiring.add_edge(names[number], name, slot, output)

@@ -175,7 +175,7 @@ def _checked_extra(extra: JSON) -> str:
             return text
     except (TypeError, ValueError, RecursionError) as error:
         raise FileError(f"'extra' is not JSON: {error}") from error
-    raise FileError("'extra' would not come back as it is; use lists for tuples and strings for keys")
+    raise FileError("'extra' would change when it is read back; use lists for tuples and strings for keys")
 
 
 def _check_parameters(graph_name: str, graph: Graph, arrays: Mapping[str, Array]) -> None:
@@ -229,7 +229,9 @@ def _read(file: io.BufferedIOBase, size: int, path: str, *, skimmed: bool = Fals
     try:
         data = Data(file, header, 0) if skimmed else Data(file, header)
     except (FileError, OSError, ValueError, MemoryError, OverflowError) as error:
-        raise FileError(f"{named(path)}: its {header.nbytes:,} bytes of tensors cannot be had: {error}") from error
+        raise FileError(
+            f"{named(path)}: its {header.nbytes:,} bytes of tensors cannot be allocated: {error}"
+        ) from error
     if not skimmed and data.digest() != header.metadata["sha256"]:
         raise FileError(
             f"{named(path)}: its content does not match its checksum: it was damaged or altered after it was saved; "

@@ -104,13 +104,13 @@ def _unpacked(data: object, left: dict[str, Array], depth: int) -> State:
             return _mapping(items, str, left, depth)
         case {"numbered": list(items), **rest} if not rest:
             return _mapping(items, int, left, depth)
-    raise FileError(f"there is something that is no state: {shown(data)}")
+    raise FileError(f"it holds something that is not a state: {shown(data)}")
 
 
 def _mapping(items: list[object], kind: type, left: dict[str, Array], depth: int) -> dict[object, State]:
     found: dict[object, State] = {}
     for one in items:
         if not isinstance(one, list) or len(one) != 2 or type(one[0]) is not kind or one[0] in found:
-            raise FileError(f"there is something that is no entry of a dict: {shown(one)}")
+            raise FileError(f"it holds something that is not an entry of a dict: {shown(one)}")
         found[one[0]] = _unpacked(one[1], left, depth - 1)
     return found

@@ -206,7 +206,7 @@ def _parse_line(parsers: list[_Parser], c: _Cursor) -> None:
     if c.match(r"region\b"):
         label = c.expect(r"[A-Za-z_]\w*", "the name of an attribute")
         if len(parsers) > DEEPEST:
-            raise c.error(f"graphs stand in graphs more than {DEEPEST} deep")
+            raise c.error(f"graphs are nested more than {DEEPEST} deep")
         parsers[-1].region = label, c
         parsers.append(_Parser())
         c.end()

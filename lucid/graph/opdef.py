@@ -342,7 +342,7 @@ class OpDef(Generic[A]):
         if not types and self.outputs:
             raise GraphError(f"{self.name}: its type rule gave no type, for the results {', '.join(self.outputs)}")
         for wrong in filter(None, map(flaw, types)):
-            raise GraphError(f"{self.name}: its type rule gave a type that is none: {wrong}")
+            raise GraphError(f"{self.name}: its type rule gave an impossible type: {wrong}")
         return types
 
     def rises(self, attrs: Attrs) -> bool:

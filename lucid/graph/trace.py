@@ -189,8 +189,8 @@ class Tracer:
         count = self.own(count)
         if self.outer is not None:
             raise TraceError(
-                f"how large something is depends on data within a branch or a loop ({user_location()}), which a graph "
-                f"cannot hold there: find it before, or keep the shape with lucid.where"
+                f"a size depends on data within a branch or a loop ({user_location()}), which a graph "
+                f"cannot hold there: compute it before, or keep the shape with lucid.where"
             )
         key = self._alike.number(count.value.node), count.value.output
         if key not in self._sizes:

@@ -71,7 +71,7 @@ def _one_pass(net: Compiled, only: str) -> tuple[Graph, Graph]:
     passes = net.options.inference_passes
     known = dict.fromkeys(one.name for one in passes)
     if only not in known:
-        raise OptionError(f"draw_passes: no pass is called {shown(only)}; there are {', '.join(known)}")
+        raise OptionError(f"draw_passes: there is no pass named {shown(only)}; there are {', '.join(known)}")
     found: list[tuple[Graph, Graph]] = []
 
     def observe(one: Pass, before: Graph, after: Graph) -> None:

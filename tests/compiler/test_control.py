@@ -246,10 +246,10 @@ def test_nesting_and_structures() -> None:
         (lambda x: lucid.cond(x > 0, lambda: x, lambda: x), ShapeError, "one element"),
         (lambda x: lucid.cond(x.sum() > 0, lambda: x, lambda: x.sum()), ShapeError, "must give the same types"),
         (lambda x: lucid.cond(x.sum() > 0, lambda: x, lambda: (x, x)), LucidError, "same types|different things"),
-        (lambda x: lucid.cond(x.sum() > 0, lambda: [x], lambda: (x,)), TraceError, "different things"),
+        (lambda x: lucid.cond(x.sum() > 0, lambda: [x], lambda: (x,)), TraceError, "same structure"),
         (lambda x: lucid.cond(x.sum() > 0, lambda: x.abs_(), lambda: x), TraceError, "changes"),
         (lambda x: lucid.cond(x.sum() > 0, x, lambda: x), OptionError, "true_fn is a function"),
-        (lambda x: lucid.cond(x.sum() > 0, lambda: x, lambda: x, x), OptionError, "operands is a tuple"),
+        (lambda x: lucid.cond(x.sum() > 0, lambda: x, lambda: x, x), OptionError, "operands must be a tuple"),
     ],
 )
 def test_what_cannot_be(function: Callable[..., Any], error: type[Exception], words: str) -> None:
@@ -410,13 +410,13 @@ def test_a_loop_is_interrupted_and_goes_on() -> None:
     [
         (lambda x: lucid.scan(lambda c, x: (c.sum(), x), x, x), LucidError, "keeps its type|do not"),
         (lambda x: lucid.scan(lambda c, x: c, x, x), TraceError, "a tuple of two"),
-        (lambda x: lucid.scan(lambda c, x: ((c, c), x), x[0], x), TraceError, "nested otherwise"),
+        (lambda x: lucid.scan(lambda c, x: ((c, c), x), x[0], x), TraceError, "structure of the one"),
         (lambda x: lucid.scan(lambda c, _: (c, None), x), OptionError, "give xs, or length"),
-        (lambda x: lucid.scan(lambda c, x: (c, None), x, x, length=2), ShapeError, "equally long"),
+        (lambda x: lucid.scan(lambda c, x: (c, None), x, x, length=2), ShapeError, "the same length"),
         (lambda x: lucid.scan(lambda c, x: (c, None), x, x.sum()), ShapeError, "first axis"),
         (lambda x: lucid.scan(lambda c, _: (nn.functional.dropout(c), None), x, length=2), TraceError, "random"),
         (lambda x: lucid.while_loop(lambda x: x, lambda x: (x,), (x,)), DTypeError, "must be a bool"),
-        (lambda x: lucid.while_loop(lambda x: x.sum() > 0, lambda x: x, (x,)), TraceError, "nested as the operands"),
+        (lambda x: lucid.while_loop(lambda x: x.sum() > 0, lambda x: x, (x,)), TraceError, "structure of the operands"),
     ],
 )
 def test_loops_that_cannot_be(function: Callable[..., Any], error: type[Exception], words: str) -> None:

@@ -218,10 +218,10 @@ def tuned(**change: Any) -> Any:
 
 
 WRONG: dict[str, tuple[Any, str]] = {
-    "a list": ([], "does not say what its inputs"),
-    "nothing": (None, "does not say what its inputs"),
-    "a number": (3, "does not say what its inputs"),
-    "no inputs": ({"outputs": ["leaf"], "training": False}, "does not say"),
+    "a list": ([], "does not describe its inputs"),
+    "nothing": (None, "does not describe its inputs"),
+    "a number": (3, "does not describe its inputs"),
+    "no inputs": ({"outputs": ["leaf"], "training": False}, "does not describe"),
     "training": ({**EXTRA, "training": "yes"}, "training and exact"),
     "exact": ({**EXTRA, "exact": 1}, "training and exact"),
     "deep results": ({**EXTRA, "outputs": nested(900)}, "nested|structure"),
@@ -231,7 +231,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "a key twice": ({**EXTRA, "outputs": ["dict", ["a", ["leaf"]], ["a", ["static", 1]]]}, "not a structure"),
     "true for a key": ({**EXTRA, "outputs": ["dict", [True, ["leaf"]]]}, "not a structure"),
     "more results": ({**EXTRA, "outputs": ["list", ["leaf"], ["leaf"]]}, "does not fit the graph"),
-    "tuned: a number": ({**EXTRA, "tuned": 3}, "tuning is not readable"),
+    "tuned: a number": ({**EXTRA, "tuned": 3}, "tuning results are not readable"),
     "tuned: seconds beyond all": (tuned(nodes={"y": ["numpy", 10**400]}), "not readable|digits"),
     "tuned: negative seconds": (tuned(nodes={"y": ["numpy", -1]}), "not readable"),
     "tuned: a list of one": (tuned(nodes={"y": ["numpy"]}), "not readable"),
@@ -357,7 +357,7 @@ def test_a_tensor_larger_than_memory_is_refused(path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (1 << 36, before[1]))
     try:
-        with pytest.raises(LucidError, match="cannot be had"):
+        with pytest.raises(LucidError, match="cannot be allocated"):
             load(path)
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)

@@ -249,16 +249,16 @@ MODELS: dict[str, tuple[Callable[[], Source], str]] = {
                                   "more than 100 deep"),
     "a function with too many arguments": (lambda: functions({"A": ["Relu"]}, "xxx"), "do not fit what calls them"),
     "two functions of one name": (lambda: changed(lambda m: m.functions.append(m.functions[0]),
-                                                  functions({"A": ["Relu"]})), "have one name"),  # type: ignore[arg-type]
+                                                  functions({"A": ["Relu"]})), "have the same name"),  # type: ignore[arg-type]
     # what stands in one another
     "graphs in graphs": (lambda: nested(20), "more than 16 deep"),
-    "messages in messages": (lambda: message(7, bomb(20000, 6, 5, 1)), "is no ONNX model"),
-    "types in types": (lambda: message(7, message(11, message(2, bomb(5000, 1, 4)))), "is no ONNX model"),
-    "a claim of 2 GB": (lambda: message(7, b"\0" * 90, (1 << 31) - 1), "is no ONNX model"),
-    "a claim of 2 GB within": (lambda: message(7, message(5, b"\0" * 90, (1 << 31) - 1)), "is no ONNX model"),
-    "groups in groups": (lambda: b"\x3b" * 100000, "is no ONNX model"),
+    "messages in messages": (lambda: message(7, bomb(20000, 6, 5, 1)), "is not an ONNX model"),
+    "types in types": (lambda: message(7, message(11, message(2, bomb(5000, 1, 4)))), "is not an ONNX model"),
+    "a claim of 2 GB": (lambda: message(7, b"\0" * 90, (1 << 31) - 1), "is not an ONNX model"),
+    "a claim of 2 GB within": (lambda: message(7, message(5, b"\0" * 90, (1 << 31) - 1)), "is not an ONNX model"),
+    "groups in groups": (lambda: b"\x3b" * 100000, "is not an ONNX model"),
     "nothing": (lambda: b"", "it holds no graph"),
-    "zeros": (lambda: b"\0" * 1000, "is no ONNX model"),
+    "zeros": (lambda: b"\0" * 1000, "is not an ONNX model"),
     "a name that is a path of 50,000 parts": (lambda: changed(lambda m: setattr(m.graph.node[0], "name", "a." * 50000)),
                                               ""),
     # names and numbers

@@ -83,7 +83,7 @@ def test_what_is_left_are_the_nodes() -> None:
     ],
 )
 def test_bytes_that_are_no_model_are_refused(data: bytes) -> None:
-    with pytest.raises(GraphError, match="no ONNX model"):
+    with pytest.raises(GraphError, match="not an ONNX model"):
         lucid.onnx.check(data)
 
 

@@ -310,7 +310,7 @@ def broken(change: str) -> onnx.ModelProto | bytes:
 
 
 BROKEN = {
-    "bytes": "no ONNX model", "truncated": "no ONNX model|broken", "opset of the future": "newest that is known",
+    "bytes": "not an ONNX model", "truncated": "not an ONNX|broken", "opset of the future": "newest that is known",
     "cycle": "cycle", "duplicate names": "two values called", "undefined input": "nothing gives the value",
     "wrong type": "element type 99", "claims more than it has": "bytes for", "negative dimension": "negative dimension",
     "external data outside": "outside the model", "external data missing": "is missing",

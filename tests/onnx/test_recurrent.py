@@ -173,8 +173,8 @@ def test_gates_may_be_coupled() -> None:
 @pytest.mark.parametrize(
     ("attributes", "message"),
     [
-        ({"direction": "sideways"}, "there is no direction 'sideways'"),
-        ({"activations": ["Sigmoid", "Wave", "Tanh"]}, "there is no activation 'Wave'"),
+        ({"direction": "sideways"}, "unknown direction 'sideways'"),
+        ({"activations": ["Sigmoid", "Wave", "Tanh"]}, "unknown activation 'Wave'"),
         ({"input_forget": 1, "activations": ["HardSigmoid", "Tanh", "Tanh"]}, "input_forget with another activation"),
         ({"activations": ["Sigmoid"]}, "needs 3 activations, got 1"),
     ],

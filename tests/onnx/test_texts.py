@@ -240,7 +240,7 @@ def test_a_file_does_not_call_other_numbers_texts(tmp_path: Path) -> None:
     for side in ("inputs", "outputs"):
         extra = archive.extra | {side: json.loads(json.dumps(archive.extra[side]).replace('"leaf"', '"text"'))}
         serialize.save(tmp_path / "other.lucid", archive.graphs, archive.arrays, extra)
-        with pytest.raises(LucidError, match="are texts"):
+        with pytest.raises(LucidError, match="holds strings"):
             lucid.load(tmp_path / "other.lucid")
 
 

@@ -237,7 +237,7 @@ def _notes(graphs: Sequence[Graph], notes: Mapping[str, Sequence[str]] | None) -
     found = {}
     for name, lines in checks.mapping("draw", "notes", {} if notes is None else notes).items():
         if not any(name in graph for graph in graphs):
-            raise DrawError(f"cannot note anything with {shown(name)}: no node is called that")
+            raise DrawError(f"cannot add notes to {shown(name)}: there is no such node")
         found[name] = tuple(
             checks.text("draw", f"a note with {shown(name)}", line)
             for line in checks.several("draw", f"notes[{shown(name)}]", lines)
@@ -297,7 +297,7 @@ def _frames(graphs: Sequence[Graph], highlight: Iterable[str] | Mapping[str, str
     )
     for name, colour in wanted:
         if not any(name in graph for graph in graphs):
-            raise DrawError(f"cannot highlight {shown(name)}: no node is called that")
+            raise DrawError(f"cannot highlight {shown(name)}: there is no such node")
         if not isinstance(colour, str) or not re.fullmatch("#[0-9a-fA-F]{6}|[a-zA-Z]+[0-9]*", colour):
             raise DrawError(f"cannot highlight {shown(name)} in {shown(colour)}: a colour is '#rrggbb' or a name")
     return dict(wanted)

@@ -24,7 +24,7 @@ def focused(view: View, name: str) -> View:
         known = {one for box in view.boxes for one in (*_modules(box), *box.members)}
         close = difflib.get_close_matches(name, sorted(known), 3)
         hint = f"; close to it are {', '.join(map(repr, close))}" if close else ""
-        raise DrawError(f"no module and no node is called {shown(name)}{hint}")
+        raise DrawError(f"there is no module or node named {shown(name)}{hint}")
     return with_neighbours(view, wanted)
 
 

@@ -31,7 +31,7 @@ def inlined(proto: ModelProto) -> ModelProto:
     """
     called = {_key(one): _calls(one.node) for one in proto.functions}
     if len(called) < len(proto.functions):
-        raise GraphError("two functions of the model have one name")
+        raise GraphError("two functions of the model have the same name")
     sizes = _sizes(called)
     whole = _expanded(_calls(proto.graph.node), sizes)
     if whole > LARGEST:

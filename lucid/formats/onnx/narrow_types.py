@@ -38,7 +38,7 @@ def as_small(x: AbstractTensor, kind: int, saturate: bool, rounding: str = "up")
 def _power(x: AbstractTensor, saturate: bool, rounding: str) -> AbstractTensor:
     """Powers of two from 2**-127 to 2**127, whatever the sign."""
     if rounding not in ("up", "down", "nearest"):
-        raise GraphError(f"there is no round_mode {rounding!r}")
+        raise GraphError(f"unknown round_mode {rounding!r}")
     size = maximum(abs_(cast(x, "float64")), 2.0**-127)
     exponent = floor(log2(minimum(size, 2.0**128)))
     if rounding != "down":

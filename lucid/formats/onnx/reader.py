@@ -61,7 +61,7 @@ def read(source: object, *, weights: bool = True) -> ModelDef:
     Raises
     ------
     GraphError
-        What is no ONNX model, or a broken one.
+        What is not an ONNX model, or a broken one.
     LucidError
         Where the ``onnx`` package is missing.
     """
@@ -102,9 +102,9 @@ def _proto(source: object, weights: bool) -> tuple[ModelProto, Lists, Path | Non
     except Exception as error:
         if from_handler(error):
             raise
-        raise GraphError(f"{name} is no ONNX model: {named(str(error))}") from error
+        raise GraphError(f"{name} is not an ONNX model: {named(str(error))}") from error
     if not proto.HasField("graph"):
-        raise GraphError(f"{name} is no ONNX model: it holds no graph")
+        raise GraphError(f"{name} is not an ONNX model: it holds no graph")
     return proto, lists, folder, name
 
 
@@ -187,7 +187,7 @@ class _Reader:
         if outer is None:
             return Scope({}, 0)
         if outer.depth == DEEPEST:
-            raise GraphError(f"graphs stand in graphs more than {DEEPEST} deep")
+            raise GraphError(f"graphs are nested more than {DEEPEST} deep")
         self.graphs += 1
         made = [
             *(one.name for one in (*proto.input, *proto.initializer)),

@@ -61,7 +61,7 @@ class Layout:
     def flat(self, values: Sequence[Value], tensor: Callable[[Value], AbstractTensor]) -> list[AbstractTensor]:
         """The tensors of values that must lie like this."""
         if Layout.of(values) != self:
-            raise GraphError("what it hands on is a sequence of another length from one time to the next")
+            raise GraphError("the length of the sequence that it carries changes from one iteration to the next")
         return [tensor(one) for value in values for one in _parts(value)]
 
     def restored(self, tensors: Iterable[AbstractTensor]) -> list[Value]:

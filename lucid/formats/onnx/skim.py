@@ -42,7 +42,7 @@ def skimmed(data: Data) -> bytes:
 
 def _skim(data: Data, start: int, end: int, message: _Message, depth: int) -> bytes:
     if depth > DEEPEST:
-        raise GraphError(f"messages stand in messages more than {DEEPEST} deep")
+        raise GraphError(f"messages are nested more than {DEEPEST} deep")
     kept: list[bytes | memoryview] = []
     for number, first, content, last in fields(data, start, end):
         if number in message.last:

@@ -38,9 +38,9 @@ def fields(data: Data, place: int, end: int) -> Iterator[tuple[int, int, int | N
         elif kind in (1, 5):
             place += 8 if kind == 1 else 4
         else:
-            raise GraphError("it is no ONNX model: a field of an unknown kind")
+            raise GraphError("it is not an ONNX model: a field of an unknown kind")
         if place > end:
-            raise GraphError("it is no ONNX model: a field is longer than what it stands in")
+            raise GraphError("it is not an ONNX model: a field is longer than what it stands in")
         yield key >> 3, first, content, place
 
 
@@ -53,7 +53,7 @@ def _number(data: Data, place: int, end: int) -> tuple[int, int]:
         if byte < 128:
             return value, place
         shift += 7
-    raise GraphError("it is no ONNX model: a number has no end")
+    raise GraphError("it is not an ONNX model: a number has no end")
 
 
 def varint(value: int) -> bytes:

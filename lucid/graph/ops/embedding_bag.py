@@ -82,7 +82,7 @@ def check_options(op: str, mode: object, max_norm: object, scale_grad_by_freq: o
         raise OptionError(f"{op}: mode is one of {', '.join(MODES)}, got {shown(mode)}")
     if max_norm is not None or flag(op, "scale_grad_by_freq", scale_grad_by_freq) or flag(op, "sparse", sparse):
         raise OptionError(
-            f"{op}: max_norm, scale_grad_by_freq and sparse are not there: gradients are dense, and what a table holds "
+            f"{op}: max_norm, scale_grad_by_freq and sparse are not supported: gradients are dense, and a table "
             f"is scaled by weight.data.copy_(...)"
         )
 

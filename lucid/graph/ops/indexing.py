@@ -306,7 +306,7 @@ def one_hot(indices: T, num_classes: Dim = -1) -> T:
 
 def concrete_array(x: Indices, what: str, way_out: str) -> Array:
     """The content of an array or eager tensor, which says what a shape is; a traced one has none yet."""
-    return content(x, f"{what} has a shape that depends on data, which a static graph cannot hold; {way_out}")
+    return content(x, f"{what} has a data-dependent shape, which a static graph cannot hold; {way_out}")
 
 
 def content(x: Indices, words: str) -> Array:

@@ -266,7 +266,7 @@ def _loop_infer(
 
 def _loop_gradient(c: GradContext[LoopAttrs]) -> Gradients:
     raise GradientError(
-        "a loop whose turns data decides has no gradient, as there is no place for what it needs of each turn: take "
+        "a loop whose turns data decides has no gradient, as there is no place for the values of each iteration: use "
         "lucid.scan over as many turns as there can be, with lucid.where for those that are none"
     )
 

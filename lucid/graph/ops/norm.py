@@ -71,7 +71,7 @@ def _standardize_infer(attrs: StandardizeAttrs, x: TensorType) -> tuple[TensorTy
         raise ShapeError(f"Standardize: axes {attrs.axes} do not fit {x}")
     count = product(x.shape[axis] for axis in attrs.axes)
     if isinstance(count, int) and 0 < count < attrs.least:
-        raise ShapeError(f"needs more than one value per channel to take a variance of, got {x}")
+        raise ShapeError(f"needs more than one value per channel for a variance, got {x}")
     statistic = x.with_shape(1 if axis in attrs.axes else dim for axis, dim in enumerate(x.shape))
     return x.with_shape(x.shape), statistic, statistic
 
@@ -358,7 +358,7 @@ def _with_batch_statistics(
             _check_vector(op, what, vector.type, channels)
     count = product(shape[axis] for axis in axes)
     if count == 1:
-        raise ShapeError(f"{op}: needs more than one value per channel to take a variance of, got {x.type}")
+        raise ShapeError(f"{op}: needs more than one value per channel for a variance, got {x.type}")
     y, mean, var = standardize(x, axes, eps, 2)
     if is_equal(count, 0):  # as in PyTorch: no values, and nothing learnt of them
         running_mean = running_var = None

@@ -70,7 +70,7 @@ def _numbers(counts: AbstractTensor, size: Dim | None) -> AbstractTensor:
         return counts.constant(np.repeat(np.arange(array.size), array))
     if size is None:
         raise TraceError(
-            f"{_NAME} has a shape that depends on data, which a static graph cannot hold; give output_size, or the "
+            f"{_NAME} has a data-dependent shape, which a static graph cannot hold; give output_size, or the "
             f"repeats as a list"
         )
     ends, size = cumsum(cast(counts, int64), 0), as_dim(size, _NAME)

@@ -62,7 +62,7 @@ def test_draw_passes(net: Any, tmp_path: Path) -> None:
     draw_passes(net, tmp_path / "one.svg", only="fuse_conv_pool")
     words = texts(tmp_path / "one.svg")
     assert {"before fuse_conv_pool", "after fuse_conv_pool", "FusedLinear"} - set(words) == {"FusedLinear"}
-    with pytest.raises(OptionError, match="no pass is called 'fuse'; there are eliminate_dead, clean_up"):
+    with pytest.raises(OptionError, match="no pass named 'fuse'; there are eliminate_dead, clean_up"):
         draw_passes(net, tmp_path / "x.svg", only="fuse")
     with pytest.raises(OptionError, match=r"lucid\.compile\(model, lucid\.spec"):
         draw_passes(nn.Linear(2, 2), tmp_path / "x.svg")  # type: ignore[arg-type]
@@ -151,7 +151,7 @@ def test_links_lead_nowhere_bad(net: Any, tmp_path: Path) -> None:
             net.draw(tmp_path / "x.svg", links={"fc1.linear": wrong})
     with pytest.raises(OptionError, match=r"is a \.py or \.html file"):
         net.draw(tmp_path / "x.svg", links="x.svg")
-    with pytest.raises(OptionError, match="goes without backward="):
+    with pytest.raises(OptionError, match="cannot be combined with backward="):
         net.draw(tmp_path / "x.svg", links="x.py", backward=True)
     with pytest.raises(OptionError, match="links is a dict"):
         net.traced.draw(tmp_path / "x.svg", links=3)

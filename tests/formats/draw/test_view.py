@@ -174,7 +174,7 @@ def test_focus(resnet: Any) -> None:
     assert "Conv2d" in titles(picture(resnet.traced, focus="layer3.0.conv1.weight"))
     assert "Conv2d" in titles(picture(resnet.traced, focus="layer3.0.conv1.conv2d"))
     with pytest.raises(
-        DrawError, match=r"no module and no node is called 'layer3.0.conf1'; close to it .*layer3.0.conv1'"
+        DrawError, match=r"there is no module or node named 'layer3.0.conf1'; close to it .*layer3.0.conv1'"
     ):
         picture(resnet.traced, focus="layer3.0.conf1")
 

@@ -156,7 +156,7 @@ def _step(
     if mode == 3:
         return at.Masked(mask).rows(shares)
     if mode not in (0, 1):
-        raise GraphError(f"there is no qk_matmul_output_mode {mode}")
+        raise GraphError(f"unknown qk_matmul_output_mode {mode}")
     return bent if mode else products
 
 

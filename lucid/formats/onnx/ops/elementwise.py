@@ -245,7 +245,7 @@ def bit_shift(call: Call, x: Value, by: Value) -> AbstractTensor:
     number, count = call.tensor(x), call.tensor(by)
     dtype, bits, direction = number.type.dtype, 8 * number.type.dtype.itemsize, call.required("direction")
     if direction not in ("LEFT", "RIGHT"):
-        raise GraphError(f"there is no direction {direction!r}")
+        raise GraphError(f"unknown direction {direction!r}")
     powers = number.constant(np.left_shift(np.ones(bits, dtype), np.arange(bits, dtype=dtype)))
     factor = index_with(powers, (0,), (cast_to(bounds.clip(count, 0, bits - 1), "int64"),))
     if direction == "LEFT":

@@ -67,7 +67,7 @@ def _resized(
     mode = call.attribute("mode", "nearest")
     modes = {"nearest": "nearest", "linear": "linear", "bilinear": "linear", "cubic": "cubic"}
     if mode not in modes:
-        raise GraphError(f"there is no mode {mode!r}")
+        raise GraphError(f"unknown mode {mode!r}")
     stretched: Sequence[float | None]
     if sizes is not None:
         sizes, stretched = _keeping_aspect(call, [x.type.shape[axis] for axis in axes], sizes)
@@ -96,7 +96,7 @@ def _keeping_aspect(
     if policy == "stretch":
         return sizes, [None] * len(sizes)
     if policy not in ("not_larger", "not_smaller"):
-        raise GraphError(f"there is no keep_aspect_ratio_policy {policy!r}")
+        raise GraphError(f"unknown keep_aspect_ratio_policy {policy!r}")
     pairs = [(a, b) for a, b in zip(before, sizes, strict=True) if isinstance(a, int) and isinstance(b, int)]
     if len(pairs) < len(sizes):
         raise GraphError(f"keep_aspect_ratio_policy {policy} needs sizes that are numbers: give the model fixed shapes")
@@ -119,7 +119,7 @@ def _blocks(call: Call, x: Value, function: Callable[..., AbstractTensor]) -> Ab
     """Channels as pixels, or pixels as channels, by the function that does so."""
     mode = call.attribute("mode", "DCR")
     if mode not in ("DCR", "CRD"):
-        raise GraphError(f"there is no mode {mode!r}")
+        raise GraphError(f"unknown mode {mode!r}")
     return function(call.tensor(x), call.required("blocksize"), deep_first=mode == "CRD")
 
 

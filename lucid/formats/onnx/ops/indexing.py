@@ -77,7 +77,7 @@ HOW = {"none": "set", "add": "add", "mul": "mul", "max": "max", "min": "min"}
 def _how(call: Call) -> str:
     reduction = call.attribute("reduction", "none")
     if reduction not in HOW:
-        raise GraphError(f"there is no reduction {reduction!r}")
+        raise GraphError(f"unknown reduction {reduction!r}")
     return HOW[reduction]
 
 

@@ -328,7 +328,7 @@ def normalizer(call: Call, x: Value) -> AbstractTensor:
     }  # fmt: skip
     way = call.attribute("norm", "MAX")
     if way not in ways:
-        raise GraphError(f"there is no norm {way!r}")
+        raise GraphError(f"unknown norm {way!r}")
     size = ways[way]()
     return data / ew.where(eq(size, 0.0), 1.0, size)
 

@@ -31,7 +31,7 @@ def linear_attention(
     """At each time a key and its value are added to a matrix (Katharopoulos et al., 2020), which the query reads."""
     rule = call.attribute("update_rule", "gated_delta")
     if rule not in RULES:
-        raise GraphError(f"there is no update_rule {rule!r}")
+        raise GraphError(f"unknown update_rule {rule!r}")
     if RULES[rule] != (decay is not None, beta is not None):
         raise GraphError(f"update_rule {rule} goes with {' and '.join(_needed(rule)) or 'neither decay nor beta'}")
     query = heads_of(call, call.tensor(q), "q_num_heads")

@@ -72,7 +72,7 @@ def _counted(call: Call, turns: Dim, init: Sequence[Value]) -> Sequence[Value]:
     def turn(number: AbstractTensor, *values: AbstractTensor) -> Sequence[AbstractTensor]:
         again, *results = _results(call, [number, _TRUE, *layout.restored(values)])
         if not call.scalar(again, "the condition"):
-            raise GraphError("it ends after its first turn, whatever the data are")
+            raise GraphError("it always ends after its first iteration")
         return [number + 1, *layout.flat(results[: len(init)], call.tensor), *map(call.tensor, results[len(init) :])]
 
     start = constant(call.world, np.array(0))
@@ -178,7 +178,7 @@ def _scan(
         return [call.tensor(one) for one in _results(call, values)]
 
     if not xs:
-        raise GraphError("it has nothing to go over")
+        raise GraphError("it has nothing to iterate over")
     return loops.scan(turn, init, xs, xs[0].type.shape[over[0].axis], over, lie)
 
 

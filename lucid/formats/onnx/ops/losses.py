@@ -14,7 +14,7 @@ NOWHERE = -(1 << 62)
 def _reduction(call: Call) -> str:
     found: str = call.attribute("reduction", "mean")
     if found not in ("none", "mean", "sum"):
-        raise GraphError(f"there is no reduction {found!r}")
+        raise GraphError(f"unknown reduction {found!r}")
     return found
 
 

@@ -81,7 +81,7 @@ def tensor_scatter(call: Call, cache: Value, update: Value, first: Value = None)
     if not isinstance(size, int) or not isinstance(count, int) or axis == 0:
         raise GraphError(f"a cache {before.type} and {new.type}, axis {axis}: the lengths must be numbers")
     if call.attribute("mode", "linear") not in ("linear", "circular"):
-        raise GraphError(f"there is no mode {call.attribute('mode')!r}")
+        raise GraphError(f"unknown mode {call.attribute('mode')!r}")
     place = before.constant(np.arange(size, dtype=np.int64).reshape(-1, *[1] * (rank - axis - 1)))
     if start is not None:
         place = place - shape.reshape(cast(start, "int64"), (-1, *[1] * (rank - 1)))

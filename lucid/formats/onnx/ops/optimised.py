@@ -95,7 +95,7 @@ def _activated(call: Call, y: AbstractTensor, given: Sequence[float]) -> Abstrac
     }  # fmt: skip
     name = call.attribute("activation", "")
     if name not in ways:
-        raise GraphError(f"there is no activation {name!r} of a product here")
+        raise GraphError(f"unknown activation {name!r} of a product here")
     return ways[name](y, *given)
 
 

@@ -22,5 +22,5 @@ def has_element(call: Call, x: Value = None) -> Array:
 @converter("OptionalGetElement", since=15)
 def element(call: Call, x: Value = None) -> Value:
     if x is None:
-        raise GraphError("what may be absent is absent")
+        raise GraphError("a value that must be present is absent")
     return x

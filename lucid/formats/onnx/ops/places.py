@@ -38,7 +38,7 @@ def roi_align_(call: Call, x: Value, rois: Value, batch: Value) -> AbstractTenso
     mode, usual = call.attribute("mode", "avg"), "half_pixel" if call.node.version >= 16 else "output_half_pixel"
     coordinates = call.attribute("coordinate_transformation_mode", usual)
     if mode not in ("avg", "max") or coordinates not in ("half_pixel", "output_half_pixel"):
-        raise GraphError(f"there is no mode {mode!r} with coordinates of {coordinates!r}")
+        raise GraphError(f"unknown mode {mode!r} with coordinates of {coordinates!r}")
     size = call.attribute("output_height", 1), call.attribute("output_width", 1)
     return roi_align.roi_align(
         image, corners, of, size, call.attribute("spatial_scale", 1.0), max(0, call.attribute("sampling_ratio", 0)),

@@ -26,7 +26,7 @@ def _activations(call: Call, usual: Sequence[Activation]) -> tuple[Activation, .
     listed = {key: iter(call.attribute(f"activation_{key}") or ()) for key in ("alpha", "beta")}
     unknown = [name for name in names if name.lower() not in _NAMES]
     if unknown:
-        raise GraphError(f"there is no activation {unknown[0]!r} of recurrent layers")
+        raise GraphError(f"unknown activation {unknown[0]!r} of recurrent layers")
     return tuple(_activation(_NAMES[name.lower()], listed) for name in names)
 
 
@@ -39,7 +39,7 @@ def _activation(name: str, listed: Mapping[str, Iterator[float]]) -> Activation:
 def _direction(call: Call) -> str:
     direction = str(call.attribute("direction", "forward")).lower()
     if direction not in DIRECTIONS:
-        raise GraphError(f"there is no direction {direction!r}: it is one of {', '.join(DIRECTIONS)}")
+        raise GraphError(f"unknown direction {direction!r}: it is one of {', '.join(DIRECTIONS)}")
     return direction
 
 

@@ -109,7 +109,7 @@ def _sizes(call: Call, sizes: Value, whole: Dim) -> Sequence[Dim]:
 def concat_from_sequence(call: Call, sequence: Value) -> Value:
     tensors = call.tensors(*_items(sequence))
     if not tensors:
-        raise GraphError("a sequence of nothing is not joined")
+        raise GraphError("an empty sequence cannot be concatenated")
     join = shape.stack if call.attribute("new_axis", 0) else shape.concat
     return join(tensors, int(call.required("axis")))
 

@@ -199,7 +199,7 @@ def pad(call: Call, x: Value, pads: Value = None, value: Value = None, axes: Val
     along = [a % x.type.rank for a in (axes_of(call, axes) or range(x.type.rank))]
     modes = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
     if mode not in modes:
-        raise GraphError(f"there is no mode {mode!r}")
+        raise GraphError(f"unknown mode {mode!r}")
     both = {axis: (amounts[i], amounts[len(along) + i]) for i, axis in enumerate(along)}
     listed = [amount for axis in reversed(range(x.type.rank)) for amount in both.get(axis, (0, 0))]
     if mode == "constant" and value is not None and not is_host(value):

@@ -133,7 +133,7 @@ def causal_conv(call: Call, x: Value, weight: Value, bias: Value = None, past: V
     y = squeeze(apply(CONV, ConvAttrs(groups=channels), *inputs), 2)
     activation = call.attribute("activation", "none")
     if activation not in ("none", "silu", "swish"):
-        raise GraphError(f"there is no activation {activation!r}")
+        raise GraphError(f"unknown activation {activation!r}")
     return [y if activation == "none" else silu(y), whole[:, :, whole.type.shape[2] - (reach - 1) :]]
 
 

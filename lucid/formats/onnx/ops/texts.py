@@ -41,7 +41,7 @@ def _cases(action: str) -> Array:
 def _action(node: NodeDef) -> str:
     action: str = node.attributes.get("case_change_action", "NONE")
     if action not in ("NONE", "LOWER", "UPPER"):
-        raise GraphError(f"there is no case_change_action {action!r}")
+        raise GraphError(f"unknown case_change_action {action!r}")
     return action
 
 
@@ -170,7 +170,7 @@ def _hits(call: Call, rows: AbstractTensor, grams: Array, skip: int, windows: Di
 def _scaled(call: Call, counts: AbstractTensor) -> AbstractTensor:
     mode, weights = call.required("mode"), call.attribute("weights")
     if mode not in ("TF", "IDF", "TFIDF"):
-        raise GraphError(f"there is no mode {mode!r}")
+        raise GraphError(f"unknown mode {mode!r}")
     if mode == "TF":
         return counts
     there = counts if mode == "TFIDF" else cast(gt(counts, 0.0), float32)

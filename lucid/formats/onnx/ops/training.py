@@ -30,7 +30,7 @@ def _each(call: Call, given: Sequence[Value], states: int, step: Step) -> list[A
 def momentum(call: Call, *given: Value) -> list[AbstractTensor]:
     alpha, beta, mode = call.required("alpha"), call.required("beta"), call.attribute("mode", "standard")
     if mode not in ("standard", "nesterov"):
-        raise GraphError(f"there is no mode {mode!r}")
+        raise GraphError(f"unknown mode {mode!r}")
 
     def step(r: AbstractTensor, t: AbstractTensor, x: AbstractTensor, g: AbstractTensor, v: AbstractTensor) -> Sequence[
         AbstractTensor

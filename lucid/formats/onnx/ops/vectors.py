@@ -47,7 +47,7 @@ def _kernels(call: Call, x: AbstractTensor, count: int) -> AbstractTensor:
         return ew.pow_(like * gamma + shift, float(int(degree)))
     if kind == "SIGMOID":
         return ew.tanh(like * gamma + shift)
-    raise GraphError(f"there is no kernel_type {kind!r}")
+    raise GraphError(f"unknown kernel_type {kind!r}")
 
 
 def _distances(x: AbstractTensor, vectors: Array) -> AbstractTensor:

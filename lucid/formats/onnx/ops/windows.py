@@ -64,7 +64,7 @@ def padding(
     if auto == "VALID":
         return (0,) * 2 * axes
     if auto not in ("SAME_UPPER", "SAME_LOWER"):
-        raise GraphError(f"there is no auto_pad {auto!r}")
+        raise GraphError(f"unknown auto_pad {auto!r}")
     before: list[Dim] = []
     after: list[Dim] = []
     for size, k, s, d in zip(x.type.shape[2:], kernel, stride, dilation, strict=True):
