@@ -1,1 +1,1 @@
-"""Graph-to-graph differentiation: the reverse walk, and the halves that a training step runs."""
+"""Graph-to-graph differentiation: the reverse walk, and the two halves that training runs."""

@@ -1,4 +1,4 @@
-"""The graphs of training: for which inputs and for which results they are wanted, made once and kept."""
+"""The forward and backward graphs of training, cached by the inputs and results that they are for."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What every module may use: counts of changes, checks of arguments, lazy modules, the pause of garbage collection."""
+"""What every package may use: change counters, argument checks, lazy modules, control of garbage collection."""

@@ -1,4 +1,4 @@
-"""What people of PyTorch and NumPy look for that is not here, and what to type instead."""
+"""Names of PyTorch and NumPy that Lucid does not have, and what to write instead."""
 
 from __future__ import annotations
 

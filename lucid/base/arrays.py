@@ -1,4 +1,4 @@
-"""What an array is to the type checker, and an array that is only read."""
+"""The array types for the type checker, and read-only arrays."""
 
 from __future__ import annotations
 

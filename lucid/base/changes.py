@@ -1,4 +1,4 @@
-"""Two counts of changes: by one comparison a compiled model knows that nothing has changed since its last call."""
+"""Two change counters: a single comparison tells a compiled model that nothing changed since its last call."""
 
 from __future__ import annotations
 

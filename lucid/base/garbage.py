@@ -1,4 +1,4 @@
-"""What is not needed: the collector while a great many objects are made, and memory that was freed."""
+"""Pausing the garbage collector while many objects are made, and returning freed memory to the system."""
 
 from __future__ import annotations
 

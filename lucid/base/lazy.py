@@ -1,4 +1,4 @@
-"""Modules that load when first used, so that ``import lucid`` costs little more than ``import numpy``."""
+"""Modules that load on first use, so that ``import lucid`` takes little longer than ``import numpy``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Locks that do not stay taken in a forked child by threads that it has not."""
+"""Locks that a forked child does not inherit in a locked state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What other distributions announce by entry points: looked for when it is asked for, and never at import."""
+"""Plug-ins that other distributions declare by entry points; searched for on demand, never at import."""
 
 from __future__ import annotations
 

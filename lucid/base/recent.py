@@ -1,4 +1,4 @@
-"""A dictionary of what was used last."""
+"""A least-recently-used dictionary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables as notebooks show them."""
+"""Tables for display in notebooks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Topological order of a networkx graph, without what networkx leaves behind."""
+"""Topological order of a networkx graph, without the caches that networkx leaves behind."""
 
 from __future__ import annotations
 

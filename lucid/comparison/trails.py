@@ -1,4 +1,4 @@
-"""What a model of any kind computes on the way to its results."""
+"""Intermediate values of models of any kind."""
 
 from __future__ import annotations
 

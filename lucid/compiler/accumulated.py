@@ -1,4 +1,4 @@
-"""What a training step has added up of gradients since its last update."""
+"""The gradients that a training step has accumulated since its last update."""
 
 from __future__ import annotations
 

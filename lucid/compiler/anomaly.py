@@ -1,4 +1,4 @@
-"""Where numbers that are not finite come from."""
+"""Finding the node that first produced a value that is not finite."""
 
 from __future__ import annotations
 

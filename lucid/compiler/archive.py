@@ -1,4 +1,4 @@
-"""Compiled models as ``.lucid`` files: the graphs, the weights, and the structure of arguments and result."""
+"""Compiled models as ``.lucid`` files: graphs, weights, and the structure of arguments and results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls of a specialization: which program runs for which arguments, as an op that eager code can differentiate."""
+"""Calls of a specialisation: choosing the program, and wrapping it as an op that eager code can differentiate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``lucid.compile``: ties graph, passes and runtime together."""
+"""The compiled model, which ties graph, passes and runtime together."""
 
 from __future__ import annotations
 

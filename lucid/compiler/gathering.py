@@ -1,4 +1,4 @@
-"""Tensors that a step writes move to where workers reach them, so that no step copies them there and back."""
+"""Moves tensors that a step updates into shared memory, so that no step copies them back and forth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a training step computes before it differentiates: the model, its loss, and what else is asked for."""
+"""The function that a training step differentiates: the model, its loss, and further outputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How to compile: what ``lucid.compile`` is told, and the passes that follow from it."""
+"""Compile options, and the passes that follow from them."""
 
 from __future__ import annotations
 

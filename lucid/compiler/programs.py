@@ -1,4 +1,4 @@
-"""The programs of one trace: made when they are first asked for, kept while they are asked for again."""
+"""The programs of one trace: compiled on demand, and cached."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One run of a model with traced tensors, and what was noted of it."""
+"""One run of a model with traced tensors, and what was recorded."""
 
 from __future__ import annotations
 

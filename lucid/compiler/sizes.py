@@ -1,4 +1,4 @@
-"""What a program depends on in the arrays of a call: the sizes of symbolic dimensions, and how they lie in memory."""
+"""What a program depends on in a call's arrays: symbolic sizes and memory orders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A program for a graph where data decides sizes: one for each of its stages, each made for the sizes before it."""
+"""Programs for graphs with data-dependent sizes: one for each stage, compiled for the sizes found before it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is installed beside Lucid and adds to it."""
+"""Installed plug-ins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Entering an op that is not Lucid's own."""
+"""Registering third-party ops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files: writing one so that it fully happens or leaves the old one as it was, and opening none that is no file."""
+"""Files: atomic writes, and refusal to open what is not a regular file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a file says of the distributions that bring its ops, where these are not Lucid's own."""
+"""What a file records about the distributions that provide its ops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""States as JSON and arrays: dicts, lists and tuples of numbers, texts and arrays, nested, and nothing else."""
+"""States as JSON and arrays: nested dicts, lists and tuples of numbers, strings and arrays, and nothing else."""
 
 from __future__ import annotations
 

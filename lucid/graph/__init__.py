@@ -1,1 +1,1 @@
-"""What a computation is: dimensions, types, ops, graphs of them and the checks that they are sound."""
+"""The intermediate representation: dimensions, types, ops, graphs of them, and checks that a graph is sound."""

@@ -1,4 +1,4 @@
-"""What a trace takes for granted of symbolic sizes, so that no shape rule guesses.
+"""The assumptions that a trace makes about symbolic sizes, recorded so that no shape rule guesses.
 
 A rule that must know whether a size is 1, or at least 3, asks here. Where that follows for every size it is told so.
 Otherwise it is told what holds for large sizes, or what is likely, and the trace notes that it has relied on it: a

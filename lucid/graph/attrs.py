@@ -1,4 +1,4 @@
-"""Attributes of nodes: frozen, hashable, and bound to sizes where they hold symbolic ones."""
+"""Attributes of nodes: frozen and hashable, with symbolic sizes that can be bound."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts of graphs as graphs of their own."""
+"""Cutting parts out of a graph as graphs of their own."""
 
 from __future__ import annotations
 

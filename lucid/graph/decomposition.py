@@ -1,4 +1,4 @@
-"""What a composite op stands for."""
+"""Decomposing composite ops into the ops that define them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Equations between sizes: for which sizes two dims are the same.
+"""Equations between sizes: for which values two dimensions are equal.
 
 A model's file may give sizes names that its own operators show to be one, or leave free what only a few sizes fit.
 What must hold is said of the symbols themselves, so that no shape is ever compared under a condition.

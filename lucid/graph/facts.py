@@ -1,4 +1,4 @@
-"""What passes, planning, autodiff and pictures want to know about a graph, each found in one place."""
+"""Properties of graphs that passes, planning, autodiff and pictures share, each computed in one place."""
 
 from __future__ import annotations
 

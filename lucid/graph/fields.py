@@ -1,4 +1,4 @@
-"""Fields of attribute classes: what they are declared to hold, and whether they do."""
+"""The fields of attribute classes: their declared types, and checks of values against them."""
 
 from __future__ import annotations
 

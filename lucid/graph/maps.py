@@ -1,4 +1,4 @@
-"""Scores by their labels: what comes out of a classifier of scikit-learn, and what it is in a graph."""
+"""Scores by label, as scikit-learn's classifiers return them, and their form in a graph."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The methods and operators that tensors and symbols share; each is one of the functions of ``graph.ops``."""
+"""The methods and operators that tensors and symbols share; each is a function of ``graph.ops``."""
 
 from __future__ import annotations
 

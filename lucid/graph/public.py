@@ -1,4 +1,4 @@
-"""The face of the ops: what people may call them with, checked and brought to what the ops take.
+"""Public versions of the ops: they check arguments and convert them to what the ops take.
 
 Functions and methods that people call are wrapped by :func:`public`. The name of a parameter says what it takes
 (:data:`KINDS`), so a new function is covered as soon as it is public, and one with a parameter of an unknown name

@@ -1,4 +1,4 @@
-"""Where the elements of a resized axis come from, and how much of each: geometry, for any number of axes."""
+"""Geometry of resampling an axis: the source elements of each result and their weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys for random ops. A key decides a draw entirely; keys come, one after another, from one seeded counter."""
+"""Keys for random ops. A key determines a draw; keys come one after another from a single seeded counter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stages: what of a graph can run before a size that data decides is known, and what only then.
+"""Stages: which part of a graph can run before a data-dependent size is known, and which part only after.
 
 A node of an op that ``finds`` names such a size: the symbol is its attribute ``size``, the number its last input. What
 has the symbol anywhere in its types or attributes depends on that number, whether or not an edge leads there.

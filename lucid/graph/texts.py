@@ -1,4 +1,4 @@
-"""Tensors of texts: what they are in a graph, which knows numbers alone."""
+"""Tensors of strings, and their form in a graph, which holds numbers only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Symbols, and the tracer that names what a module computes while it runs once.
+"""Symbols, and the tracer, which records what a module computes while it runs once.
 
 A :class:`Symbol` is a value of a graph under construction that can be computed with. Gradient rules
 and decompositions are written with symbols; a traced model's tensors carry one each.

@@ -1,4 +1,4 @@
-"""Symbolic sizes as a model sees them while it is traced, and the numbers that it computes from them."""
+"""Symbolic sizes as a model sees them while it is traced, and numbers computed from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks that a graph is one: acyclic, fully wired, every type re-inferred and equal to the one stored."""
+"""Checks that a graph is well-formed: acyclic, fully connected, and with types that follow from its inputs."""
 
 from __future__ import annotations
 

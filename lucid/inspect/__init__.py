@@ -1,4 +1,4 @@
-"""What a user asks of a compiled model: where its nodes come from, what they cost, and what the passes did."""
+"""Inspection of compiled models: where nodes come from, what they cost, and what the passes did."""
 
 from __future__ import annotations
 

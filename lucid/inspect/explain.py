@@ -1,4 +1,4 @@
-"""What a compiled model tells about itself: where its nodes come from, why they run as they do, and what was left."""
+"""Explanations: where nodes come from, why they run as they do, and which passes did not apply."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of what a compiler did: what the passes changed, and what is known of each node."""
+"""Pictures of compilation: what the passes changed, and details of each node."""
 
 from __future__ import annotations
 

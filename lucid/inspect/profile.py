@@ -1,4 +1,4 @@
-"""Where the time of a program goes, beside what the machine could do: ``net.profile(x)``."""
+"""Profiles: the time of each step next to what the machine could do (``net.profile(x)``)."""
 
 from __future__ import annotations
 

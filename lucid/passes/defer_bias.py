@@ -1,4 +1,4 @@
-"""Leaves a bias to the layers that read the result: one pass over it less.
+"""Defers a bias to the layers that read the result, which saves a pass over it.
 
 ``relu(x + b)`` is ``max(x, -b) + b``, and what a linear layer, or a convolution without padding, makes of that last
 ``b`` is the same for every input: it goes into that layer's own bias. So does a bias without a ReLU behind it. The

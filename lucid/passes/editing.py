@@ -1,4 +1,4 @@
-"""The usual passes with others among them: ``lucid.passes.default().insert_after("fold_batch_norm", mine)``."""
+"""Editing the default passes: ``lucid.passes.default().insert_after("fold_batch_norm", mine)``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Common subexpressions: of equal nodes on equal inputs only the first stays."""
+"""Common subexpression elimination: of equal nodes on equal inputs only the first remains."""
 
 from __future__ import annotations
 

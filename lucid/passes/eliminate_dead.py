@@ -1,4 +1,4 @@
-"""Drops the nodes that neither an output nor an update needs. Inputs stay, as they are the calling convention."""
+"""Dead code elimination. Inputs remain, as they are the calling convention."""
 
 from __future__ import annotations
 

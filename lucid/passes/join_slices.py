@@ -1,7 +1,7 @@
-"""Puts parts side by side that would each be filled up with zeros and then added up.
+"""Concatenates parts that would each be padded with zeros and then added up.
 
-So are the gradients of what was cut into parts. But for the sign of a zero it is the same. Parts of which each makes
-one axis of two, as those of heads do, are put side by side before: so each number is copied once.
+Gradients of values that were split have this form. The result is the same except for the sign of zero. Parts that each
+combine two axes into one, like attention heads, are concatenated before that, so that each number is copied once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Chooses the order of axes in memory: channels innermost around convolutions and poolings.
+"""Chooses memory orders: channels innermost around convolutions and poolings.
 
 What only moves or joins axes follows: a reshape that leaves out an axis of size 1, a transpose, a slice; and channels
 that are parted, change places and are joined again.

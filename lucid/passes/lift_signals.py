@@ -1,7 +1,7 @@
-"""Computes what follows the convolution of a signal on the image of one row that it was made of.
+"""Keeps signals as images of one row between layers, rather than converting back and forth.
 
-A convolution of signals is one of images between two reshapes (:mod:`~lucid.graph.ops.conv_axes`). Where the second one
-stands between it and what follows, nothing can be fused with it; so that goes behind what follows.
+A convolution of signals is one of images between two reshapes (:mod:`~lucid.graph.ops.conv_axes`). The second reshape
+prevents fusion with what follows, so this pass moves it behind that.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Sees a linear layer in a product with weights and in what is added to it, however a model spells that."""
+"""Recognises linear layers spelled out as products with weights and sums."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Takes composite ops apart that the runtime has no kernel for."""
+"""Decomposes composite ops for which the runtime has no kernel."""
 
 from __future__ import annotations
 

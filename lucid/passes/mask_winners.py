@@ -1,4 +1,4 @@
-"""Masks and adds up the gradient of a max pooling before it is spread over the image, where it is of fewer numbers.
+"""Masks and sums the gradient of a max pooling before it is spread over the larger image.
 
 Each number goes to the element that has won its window, and what that is stands in the pooled image. So a mask made of
 the image, as the gradient of an activation before the pooling is, may be made of the pooled one; then nothing reads the

@@ -1,4 +1,4 @@
-"""Multiplies the small before the large: factors come out of sums, and go to the smallest that they may go to.
+"""Moves factors out of sums and to the smallest tensor that they can multiply instead.
 
 Of the gradient of a standardisation ``mean(dy * weight)`` becomes ``weight * mean(dy)``, where the weight is one for
 all that is added up: the sum of ``dy`` is the bias's gradient, and is there. What is left of it, ``(dy * weight - m -

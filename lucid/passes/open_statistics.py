@@ -1,7 +1,7 @@
-"""Writes standardisation as what it consists of: then loops can be made of it.
+"""Expands standardisation into simpler ops, so that they can be fused into loops.
 
-``Standardize`` becomes a mean, a mean of squares, and a product that goes on into whatever reads it; so does what
-``LayerNorm`` begins with.
+``Standardize`` becomes a mean, a mean of squares, and a product that can fuse with its readers; the same goes for the
+standardisation within ``LayerNorm``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Parts a max pooling from its convolution again where that is sooner, which takes sizes to know.
+"""Separates max pooling from its convolution where that is faster, which depends on sizes.
 
 Where windows overlap, few kernels pool within their blocks, and these compute the rows on a block's border twice:
 minimal filtering with a pooling behind it may take half as long.

@@ -1,4 +1,4 @@
-"""What is done to the graphs that nodes run: the passes, as to any graph, with what is known of what they capture."""
+"""Applies the passes to the graphs within nodes, with what is known of the values that they capture."""
 
 from __future__ import annotations
 

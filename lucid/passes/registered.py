@@ -1,4 +1,4 @@
-"""Passes that are not Lucid's own, by name: those that were registered, and those that plug-ins announce."""
+"""Passes by name: those registered at run time, and those that plug-ins provide."""
 
 from __future__ import annotations
 

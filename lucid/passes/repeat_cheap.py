@@ -1,7 +1,7 @@
-"""Computes what costs next to nothing anew for each that reads it, rather than keep it in memory.
+"""Recomputes values that cost next to nothing for each reader, rather than keep them in memory.
 
-That is a sum or product of one array with what is smaller, as ``(x - mean) * scale``: whoever reads it in a loop may as
-well read ``x``. Kept for the backward half is then ``x`` alone.
+That is a sum or product of one array with a smaller one, such as ``(x - mean) * scale``: readers in a loop may as well
+read ``x``. Then only ``x`` is kept for the backward half.
 """
 
 from __future__ import annotations

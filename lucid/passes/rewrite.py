@@ -1,4 +1,4 @@
-"""Rewriting graphs: one walk in order, at each node a rule that may replace it.
+"""Rewriting graphs: one walk in order, with a rule that may replace each node.
 
 A pass is a rule and a call of :func:`rebuild`::
 

@@ -1,6 +1,6 @@
-"""Sees HardSwish in what imported models spell it out with.
+"""Recognises HardSwish spelled out in imported models.
 
-As one op it runs on the blocks of the layer before it, and in fewer passes over memory.
+As a single op it runs on the blocks of the layer before it, in fewer passes over memory.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Algebraic identities, only those that hold bit for bit: also for NaN, infinities and the sign of zero.
+"""Algebraic identities that hold bit for bit, also for NaN, infinities and the sign of zero.
 
 So ``x + 0`` stays (it turns -0.0 into 0.0) while ``x - 0`` and ``x + -0.0`` go, and ``x * 0`` stays. The one
 exception is ``x ** 2``, which becomes ``x * x``: correctly rounded where a power function need not be.

@@ -1,4 +1,4 @@
-"""Moves non-decreasing element-wise ops and per-channel biases below max pooling, where there is less to compute.
+"""Moves monotone element-wise ops and per-channel biases below max pooling, where there is less to compute.
 
 ``pool(relu(x + b)) = relu(pool(x) + b)``: the maximum of f(x) is f of the maximum. Rounding keeps order too,
 so this holds bit for bit, with two exceptions: which zero comes out where -0.0 and 0.0 tie, and an infinite

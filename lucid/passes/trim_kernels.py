@@ -1,6 +1,6 @@
-"""Leaves out the taps of a convolution that see nothing but padding: a 3x3 kernel on one padded pixel is a 1x1 kernel.
+"""Removes the taps of a convolution that see only padding: a 3x3 kernel on one padded pixel is a 1x1 kernel.
 
-Deep layers of a network that is given smaller images than it was made for are full of them.
+Deep layers have many of these if a network is given smaller images than it was designed for.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Writes the input gradient of a convolution as a convolution: then whatever runs those quickly runs it too."""
+"""Rewrites input gradients of convolutions as convolutions, to use their fast lowerings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was found wrong, as a ``.lucid`` file with a script that shows it."""
+"""Saves a fault as a ``.lucid`` file, with a script that reproduces it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A gradient rule must give the slope: what the reference says of an op a little to each side."""
+"""Checks gradient rules against finite differences of the reference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pass must not change what a graph computes."""
+"""Checks that passes preserve what a graph computes."""
 
 from __future__ import annotations
 

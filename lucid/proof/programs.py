@@ -1,4 +1,4 @@
-"""A program must compute what its graph says."""
+"""Checks that a program computes what its graph says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers to try, and when two results are the same but for rounding."""
+"""Random inputs for checks, and comparison of results up to rounding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The smallest part of a graph that still shows what is wrong."""
+"""Minimisation: the smallest part of a graph that still shows a fault."""
 
 from __future__ import annotations
 

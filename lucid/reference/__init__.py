@@ -1,4 +1,4 @@
-"""The oracle: every op computed straight from its definition, slow and obviously right, file by file as the ops."""
+"""The reference: every op computed straight from its definition, slow and obviously right."""
 
 from . import attention as attention
 from . import control as control

@@ -1,4 +1,4 @@
-"""The table of references, and an interpreter that runs a graph on them."""
+"""The table of references, and an interpreter that runs graphs on them."""
 
 from __future__ import annotations
 

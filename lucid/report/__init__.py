@@ -1,4 +1,4 @@
-"""A compiled model as one page for a browser: what it is, how it runs, where time and memory go."""
+"""A compiled model as an HTML page: what it is, how it runs, where time and memory go."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who occupies which bytes of the arena, from which step to which."""
+"""Which buffer occupies which bytes of the arena, and for which steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every node of the graph that runs: what it computes, where it comes from, what it costs."""
+"""The nodes of the graph that runs: what each computes, where it comes from, what it costs."""
 
 from __future__ import annotations
 

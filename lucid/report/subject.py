@@ -1,4 +1,4 @@
-"""What a report is of."""
+"""The subject of a report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gathers what a report shows, and writes it."""
+"""Collects the content of a report, and writes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Back ends that are not Lucid's own: something else than our NumPy programs runs the optimised graph."""
+"""Third-party back ends, which run the optimised graph by something other than NumPy programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs single ops at once, with the same kernels that compiled programs are made of."""
+"""Runs single ops at once, with the kernels of compiled programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tuning: every way to run a node is measured in the program itself, with the caches as they are in a run."""
+"""Tuning: measures every way to run a node within the program, with realistic caches."""
 
 from __future__ import annotations
 

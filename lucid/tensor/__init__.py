@@ -1,3 +1,3 @@
-"""Eager tensors: what they are, how they are made, printed, traced and changed in place."""
+"""Eager tensors: creation, functions, printing, tracing and in-place changes."""
 
 from .tensor import Tensor as Tensor

@@ -1,4 +1,4 @@
-"""The functions of the top level: the ops as people call them, on tensors, arrays and nested lists."""
+"""The top-level functions: ops on tensors, arrays and nested lists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sequences of random numbers beside that of the process, and the state of either."""
+"""Random number generators, and their state."""
 
 from __future__ import annotations
 

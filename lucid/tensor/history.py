@@ -1,4 +1,4 @@
-"""What tensors remember of how they came to be, and the gradients that follow from it."""
+"""How tensors record the operations that made them, and compute gradients from that."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Python asks of a tensor as of its own values: to be a number, to have a length, to be written in a text."""
+"""Python's protocols for tensors: conversion to numbers, lengths, formatting."""
 
 from __future__ import annotations
 

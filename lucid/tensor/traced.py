@@ -1,4 +1,4 @@
-"""TracedTensor: what tensors are while a model runs once to be recorded."""
+"""TracedTensor: the tensors that a model sees while it is traced."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a function's code may read: globals, what it closes over, imports, and the attributes it goes along."""
+"""What a function's code may read: globals, closures, imports, and the attributes that it follows."""
 
 from __future__ import annotations
 

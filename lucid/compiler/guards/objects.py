@@ -1,4 +1,4 @@
-"""What can be read of a Python object and of a class without running code of theirs, and the checks of it."""
+"""What can be read from a Python object or class without running its code, and checks of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Watching a trace: which functions run, and what of the world outside they ask that is another at each call."""
+"""Observing a trace: which functions run, and which external values that differ from call to call they read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the functions that run to what they read: globals, closures, defaults, imports."""
+"""From the functions that ran to the values they read: globals, closures, defaults, imports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of graphs: what one shows is data (:mod:`.view`), which then is written (:mod:`.dot`, :mod:`.files`)."""
+"""Pictures of graphs: a view is built as data (:mod:`.view`), then rendered (:mod:`.dot`, :mod:`.files`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Long views in columns, as a text is set: where a column ends, a number says where its arrow goes on."""
+"""Sets long views in columns; where a column ends, a number marks where its arrow continues."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands around one module, or one node, of a view."""
+"""The neighbourhood of one module or node of a view."""
 
 from __future__ import annotations
 

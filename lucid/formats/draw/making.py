@@ -1,4 +1,4 @@
-"""The view of a graph: a box for each node, and what only says something of another node written into that one."""
+"""Builds the view of a graph: a box for each node, with details of other nodes written into it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several boxes as one: what leads to the gradients of a module's parameters only, or all of a module."""
+"""Merges boxes: those that lead only to the gradients of one module's parameters, or all of a module."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Modules of a view: told apart where one is called several times, and closed where only the whole is wanted."""
+"""Modules of a view: separated where one is called several times, and closed where only the whole is shown."""
 
 from __future__ import annotations
 

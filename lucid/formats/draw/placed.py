@@ -1,4 +1,4 @@
-"""Where Graphviz puts what a view shows, as data for who draws it by other means than Graphviz."""
+"""The layout that Graphviz computes for a view, as data for other renderers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The words of a picture: what stands in boxes and beside arrows, and how it is made safe within DOT."""
+"""The text in pictures, and its escaping for DOT."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""ONNX files: what they say as plain data, and what each operator becomes."""
+"""ONNX files: their content as plain data, and what each operator becomes."""

@@ -1,4 +1,4 @@
-"""Ensembles as of version 5 of ``ai.onnx.ml``: nodes and leaves of all trees in one list each."""
+"""Tree ensembles of version 5 of ``ai.onnx.ml``: nodes and leaves of all trees in flat lists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The functions that a model brings along, put in the places where it calls them."""
+"""Inlining of a model's local functions."""
 
 from __future__ import annotations
 

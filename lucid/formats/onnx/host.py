@@ -1,4 +1,4 @@
-"""Operators on host values: what is known while the model is built, symbolic sizes among it."""
+"""Operators on host values: those known while the model is built, including symbolic sizes."""
 
 from __future__ import annotations
 

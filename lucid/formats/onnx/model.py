@@ -1,4 +1,4 @@
-"""What an ONNX file says, in plain data: nothing here knows protobuf, and nothing downstream does."""
+"""The content of an ONNX file as plain data, independent of protobuf."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sequences of a model: how many values one has is decided while the model is built, and no graph holds one."""
+"""Sequences of a model: their lengths are known while the model is built, and no graph holds one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of an ensemble of trees, from the lists in which a file gives its nodes."""
+"""Tables of a tree ensemble, built from the lists in a file."""
 
 from __future__ import annotations
 

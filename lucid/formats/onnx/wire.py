@@ -1,4 +1,4 @@
-"""The wire format of protocol buffers: a message is a list of fields, each with its number, its kind and its length."""
+"""The wire format of protocol buffers: a message is a list of fields, each with a number, a type and a length."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sums and products of several tensors, and grids made of vectors."""
+"""Sums and products of several tensors, and grids made from vectors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What attention is made of: the scores of queries for keys, and what masks them.
+"""The scores of queries for keys, and the masks that apply to them.
 
 The definition of attention (:mod:`.attention_op`) is written with these, and so is what asks for the scores themselves.
 """

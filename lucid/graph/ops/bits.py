@@ -1,4 +1,4 @@
-"""Numbers taken for others that have the same bits."""
+"""Reinterpreting the bits of numbers as another type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Holding values between bounds: ``clip`` by numbers or tensors, and PyTorch's ``hardtanh``."""
+"""Clamping: ``clip`` by numbers or tensors, and ``hardtanh``."""
 
 from __future__ import annotations
 

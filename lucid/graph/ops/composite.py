@@ -1,4 +1,4 @@
-"""Functions that are a few other ops together, under the names that people of PyTorch and NumPy look for."""
+"""Functions composed of a few other ops, under the names that PyTorch and NumPy use."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What runs graphs: a branch that a condition chooses, and loops.
+"""Ops that run graphs: conditional branches, and loops.
 
-The graphs are regions (:mod:`lucid.graph.region`), attributes of the node; all they read are its operands.
+The graphs are regions (:mod:`lucid.graph.region`), attributes of the node; everything that they capture is an operand.
 """
 
 from __future__ import annotations

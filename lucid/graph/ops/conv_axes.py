@@ -1,7 +1,7 @@
-"""Convolutions of one axis and of three, made of those of two.
+"""One- and three-dimensional convolutions, composed of two-dimensional ones.
 
 A signal is an image of one row. A convolution of volumes is a sum, over the taps of its depth, of convolutions of
-images: all the planes that a tap sees are a batch of them.
+images, in which all the planes that a tap sees form a batch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Convolution, bias, residual, activation and max pooling as one op, made by passes: what is between never exists."""
+"""Convolution, bias, residual, activation and max pooling as a single op, which passes create by fusion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connectionist temporal classification: how likely a sequence is, whenever it is said (Graves et al., 2006)."""
+"""Connectionist temporal classification: the likelihood of a sequence over all alignments (Graves et al., 2006)."""
 
 from __future__ import annotations
 

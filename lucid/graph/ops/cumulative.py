@@ -1,4 +1,4 @@
-"""Running products, extrema and sums of exponentials along an axis, by steps that each join twice as many elements."""
+"""Running products, extrema and sums of exponentials along an axis, by recursive doubling."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Matrices as products of simpler ones: eigenvectors of symmetric ones, singular vectors, and orthogonal by triangular.
+"""Matrix decompositions: symmetric eigenvalues, singular values, and QR.
 
-Signs of vectors, and vectors of equal values, are as LAPACK has them; gradients are right of what does not depend on
-these, as in PyTorch.
+Signs of vectors, and the choice among equal values, are LAPACK's; gradients are right for functions that do not depend
+on these, as in PyTorch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Diagonals of matrices, taken out, added up, and made into matrices that are 0 beside them; and triangles."""
+"""Diagonals of matrices: extraction, traces, construction; and triangles."""
 
 from __future__ import annotations
 

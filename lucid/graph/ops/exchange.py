@@ -1,6 +1,6 @@
-"""Sums over the processes of a group: what one begins goes on beside other work until its result is asked for.
+"""All-reduce over a group of processes: it runs alongside other work until its result is needed.
 
-A process by itself is a group of one, to which a sum is what it gives.
+A single process is a group of one, whose sum is its own value.
 """
 
 from __future__ import annotations

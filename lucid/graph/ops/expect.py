@@ -1,4 +1,4 @@
-"""A value that is there only on a condition, which is known when a program runs."""
+"""A value that exists only under a condition, which is known when a program runs."""
 
 from __future__ import annotations
 

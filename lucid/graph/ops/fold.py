@@ -1,6 +1,6 @@
-"""Windows of an image as columns, and columns added up to an image (``unfold`` and ``fold``).
+"""Image windows as columns (``unfold``), and columns summed to an image (``fold``).
 
-Along one axis after the other, so that there are as many slices as a kernel is high and wide together.
+It works along one axis after the other, so there are only as many slices as the kernel's height and width together.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Max pooling whose windows begin at random places that are about evenly spread (Graham, 2014)."""
+"""Fractional max pooling: windows at random, roughly even positions (Graham, 2014)."""
 
 from __future__ import annotations
 

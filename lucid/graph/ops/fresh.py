@@ -1,4 +1,4 @@
-"""Tensors of an element type that another one has: ``x.new_zeros(2, 3)``."""
+"""Tensors with the element type of another: ``x.new_zeros(2, 3)``."""
 
 from __future__ import annotations
 

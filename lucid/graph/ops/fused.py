@@ -1,4 +1,4 @@
-"""Several element-wise ops as one: a small program that runs on a block of elements at a time.
+"""Several element-wise ops as one: a small program that runs on one block of elements at a time.
 
 ``FusedElementwise`` gives one result. ``FusedLoop`` gives several, and sums or means over axes, which are added up
 while the blocks are there.

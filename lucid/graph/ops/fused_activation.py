@@ -1,4 +1,4 @@
-"""The activation that a fused op ends with: any unary element-wise op, by name."""
+"""The activation at the end of a fused op: any unary element-wise op, by name."""
 
 from __future__ import annotations
 

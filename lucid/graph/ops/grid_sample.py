@@ -1,4 +1,4 @@
-"""Images looked up at places that are computed: each result is made of the pixels around its place."""
+"""Sampling images at computed positions, by interpolation between pixels."""
 
 from __future__ import annotations
 

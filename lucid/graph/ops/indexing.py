@@ -1,6 +1,6 @@
-"""Gathering and indexing with tensors, and the transposes (which scatter).
+"""Gathering and indexing with tensors, and their transposes, which scatter.
 
-Where a gradient is scattered, values that meet at one place are added up.
+When gradients are scattered, values that meet at the same place are added up.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Loops: over the slices of arrays, and for as long as data says.
+"""Loops: over slices of arrays, and while a condition on data holds.
 
-What a loop carries from turn to turn keeps its type. The body is a region (:mod:`lucid.graph.region`), which takes what
-is carried and what is of the turn alone, then what it captures.
+Carried values keep their types from one iteration to the next. The body is a region (:mod:`lucid.graph.region`) that
+takes the carried values, then those of the iteration, then the captured ones.
 """
 
 from __future__ import annotations

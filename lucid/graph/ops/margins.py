@@ -1,4 +1,4 @@
-"""Losses of distances and margins, and likelihoods of numbers, with the semantics of ``torch.nn.functional``."""
+"""Losses of distances and margins, and likelihoods, with the semantics of ``torch.nn.functional``."""
 
 from __future__ import annotations
 

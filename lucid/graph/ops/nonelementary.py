@@ -1,4 +1,4 @@
-"""Functions that no formula gives: the error function's complement and inverse, and the gamma function's logarithm.
+"""Non-elementary functions: complement and inverse of the error function, and the logarithm of the gamma function.
 
 The slope of that is the digamma function, whose derivatives are the polygamma functions.
 """

@@ -1,4 +1,4 @@
-"""Parts of tensors: windows along an axis, cuts at given places, single slices and elements, and differences."""
+"""Parts of tensors: sliding windows along an axis, splits, single slices and elements, and differences."""
 
 from __future__ import annotations
 

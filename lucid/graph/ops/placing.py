@@ -1,4 +1,4 @@
-"""Values put at the places that an index or a mask names, and the smallest but so many: of PyTorch's names."""
+"""Writing values at places given by an index or a mask, and ``kthvalue``, under PyTorch's names."""
 
 from __future__ import annotations
 

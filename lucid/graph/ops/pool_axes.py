@@ -1,7 +1,7 @@
-"""Poolings of one axis and of three, made of those of two.
+"""One- and three-dimensional pooling, composed of two-dimensional pooling.
 
-A signal is an image of one row. A pooling of volumes goes along the height and width, where every plane is a channel,
-and then along the depth of what that gives, where every plane is a row.
+A signal is an image of one row. A volume is pooled over height and width, with every plane as a channel, and then over
+the depth of the result, with every plane as a row.
 """
 
 from __future__ import annotations

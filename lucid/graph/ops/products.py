@@ -1,4 +1,4 @@
-"""Products of tensors beyond those of two matrices: over several axes, of all pairs, crosswise, of chains; areas."""
+"""Tensor products beyond matmul: tensordot, outer, cross and chained products; and areas."""
 
 from __future__ import annotations
 

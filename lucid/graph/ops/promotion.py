@@ -1,4 +1,4 @@
-"""Element types: the cast, and what type operands of different types are brought to."""
+"""Element types: casts, and the promotion of operands of different types."""
 
 from __future__ import annotations
 

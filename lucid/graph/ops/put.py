@@ -1,4 +1,4 @@
-"""Writing values at places of a tensor: over what is there, or together with it."""
+"""Writing values at places of a tensor, replacing the old ones or combined with them."""
 
 from __future__ import annotations
 

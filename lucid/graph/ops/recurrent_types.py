@@ -1,4 +1,4 @@
-"""Attributes and types of recurrent layers: what the ops, their definition and their kernels know of them alike.
+"""Attributes and types of recurrent layers, shared by the ops, their definition and their kernels.
 
 A layer goes over time in one direction or in both, D of them. Its operands are
 

@@ -1,4 +1,4 @@
-"""Elements several times in a row, each as often as a tensor says."""
+"""Repeating elements, each as often as a tensor says."""
 
 from __future__ import annotations
 

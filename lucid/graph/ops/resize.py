@@ -1,4 +1,4 @@
-"""Resizing along any axes: nearest, linear, cubic and mean, in every convention for where pixels lie."""
+"""Resizing along any axes: nearest, linear, cubic and area, with every convention for pixel positions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pixels at places that are computed: the largest of parts of regions, and convolutions whose taps move."""
+"""Region pooling, and deformable convolution: pixels at computed positions."""
 
 from __future__ import annotations
 

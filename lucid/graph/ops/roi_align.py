@@ -1,4 +1,4 @@
-"""Regions of images at places between their pixels (He et al., 2017)."""
+"""RoIAlign: regions of images sampled between pixels (He et al., 2017)."""
 
 from __future__ import annotations
 

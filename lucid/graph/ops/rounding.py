@@ -1,4 +1,4 @@
-"""Numbers rounded to those that a narrower type has, and kept in their own; gradients pass straight through."""
+"""Rounding to the values of a narrower type, kept in the wider one; gradients pass straight through."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Choices at random by given weights: which of several, and smooth ones that gradients flow through."""
+"""Random choices by weight: categorical samples, and smooth ones through which gradients flow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values put at places of a tensor that integers name: along an axis, or slices of it."""
+"""Scattering values to places given by integers: along an axis, or by slices."""
 
 from __future__ import annotations
 

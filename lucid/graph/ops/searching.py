@@ -1,4 +1,4 @@
-"""Where numbers belong among others that are in order, and which of them are among others."""
+"""Searching sorted numbers, and membership tests."""
 
 from __future__ import annotations
 

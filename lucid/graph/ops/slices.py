@@ -1,4 +1,4 @@
-"""Slices and what is made of them: parts along an axis, elements in the opposite order, elements moved around."""
+"""Slices and what is made of them: narrowing, flipping, rolling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Elements in order, and what stands in the middle."""
+"""Sorting, and medians."""
 
 from __future__ import annotations
 

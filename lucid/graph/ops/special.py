@@ -1,4 +1,4 @@
-"""Element-wise functions that are a few other ops together: of two sides, of logarithms, of signs and of parts."""
+"""Element-wise functions composed of a few other ops: of two arguments, logarithms, signs and fractions."""
 
 from __future__ import annotations
 

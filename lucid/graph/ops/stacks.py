@@ -1,4 +1,4 @@
-"""Tensors beside, below and behind one another, and with as many axes as that takes."""
+"""Stacking tensors along existing or new axes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures that describe many numbers: moments, extrema, sums without NaN, quantiles, and what varies together."""
+"""Statistics: moments, extrema, sums without NaN, quantiles, and covariances."""
 
 from __future__ import annotations
 

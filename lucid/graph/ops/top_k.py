@@ -1,4 +1,4 @@
-"""The largest or smallest elements along an axis, in order."""
+"""The largest or smallest elements along an axis, sorted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decision trees: which leaf of each tree a row of numbers falls to."""
+"""Decision trees: the leaf of each tree that a row of numbers reaches."""
 
 from __future__ import annotations
 

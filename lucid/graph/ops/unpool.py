@@ -1,4 +1,4 @@
-"""Max pooling backwards: each maximum at its place in an image that is zero elsewhere."""
+"""Max unpooling: each maximum at its position in an image of zeros."""
 
 from __future__ import annotations
 

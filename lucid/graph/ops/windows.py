@@ -1,4 +1,4 @@
-"""What the type rules of convolutions and poolings ask of their windows, along as many axes as the image has."""
+"""Checks of the windows of convolutions and poolings for their type rules, over any number of axes."""
 
 from __future__ import annotations
 

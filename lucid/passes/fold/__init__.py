@@ -1,1 +1,1 @@
-"""Passes that compute ahead of the run what does not depend on its inputs."""
+"""Passes that precompute what does not depend on the inputs."""

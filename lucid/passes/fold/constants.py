@@ -1,4 +1,4 @@
-"""Computes at compile time what depends on constants only."""
+"""Constant folding: computes at compile time what depends on constants only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folds factors and summands of parameters, one for each channel, into the layers that they stand before or behind.
+"""Folds per-channel factors and summands into the layers before or after them.
 
 ``conv(x, w, b) * s + t`` is ``conv(x, w * s, b * s + t)``, and ``conv(x * s + t, w)`` a convolution of ``x`` with
 weights, and a bias, that know of ``s`` and ``t``. Models that come from elsewhere spell what trains with a batch

@@ -1,1 +1,1 @@
-"""Passes that make one op of several."""
+"""Fusion passes, which make one op of several."""

@@ -1,4 +1,4 @@
-"""Makes one ``Attention`` of the products, the mask and the softmax that imported models spell it out with."""
+"""Recognises attention spelled out as products, mask and softmax, and makes it an ``Attention`` node."""
 
 from __future__ import annotations
 

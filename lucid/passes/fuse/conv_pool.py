@@ -1,4 +1,4 @@
-"""Joins a convolution with the bias, activation and max pooling that follow into one ``ConvPool2d``."""
+"""Fuses a convolution with the following bias, activation and max pooling into a ``ConvPool2d``."""
 
 from __future__ import annotations
 

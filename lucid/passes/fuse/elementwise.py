@@ -1,4 +1,4 @@
-"""Joins element-wise ops into ``FusedElementwise`` nodes, which keep what is between them in the cache."""
+"""Fuses element-wise ops into ``FusedElementwise`` nodes, whose intermediate results stay in the cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lets a linear layer activate its result itself."""
+"""Fuses an activation into the linear layer before it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Joins element-wise nodes that read one another, and sums of what they make, into ``FusedLoop`` nodes.
+"""Fuses element-wise nodes that read one another, and sums of their results, into ``FusedLoop`` nodes.
 
 What several read is computed once and read while it is in the cache; ``fuse_elementwise`` joins only what nobody else
 reads. So the gradient of an activation, its sums for a bias or a normalisation, and products with it are one walk

@@ -1,4 +1,4 @@
-"""Lets a convolution add the shortcut of a residual block itself, and activate the sum."""
+"""Fuses the shortcut of a residual block, and the activation of the sum, into the convolution before it."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What runs, in which order, and when each value is known: choosing lowerings by cost, and the schedule."""
+"""Planning: choosing lowerings by cost, and scheduling what runs when."""

@@ -1,6 +1,6 @@
-"""Choosing: which lowering runs each node of a graph, in which way, and for how many threads.
+"""Choosing the lowering of each node, how to cut its work, and the number of threads.
 
-What is predicted decides, and nothing is written: from the choices follows a schedule (:mod:`.schedule`).
+Predicted times decide. Nothing is emitted here: a schedule follows from the choices (:mod:`.schedule`).
 """
 
 from __future__ import annotations

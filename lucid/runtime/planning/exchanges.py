@@ -1,4 +1,4 @@
-"""Sums over processes begin as early and end as late as they can: what lies between runs beside them."""
+"""Starts all-reduces as early and ends them as late as possible, so that other work runs meanwhile."""
 
 from __future__ import annotations
 

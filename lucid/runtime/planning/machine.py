@@ -1,4 +1,4 @@
-"""What the cost model knows of the machine: cores and cache sizes as found, rates as assumed.
+"""The machine model: cores and cache sizes as detected, rates as assumed.
 
 Rates are not measured when a model is compiled: the same model on the same machine must always get the
 same program.

@@ -1,4 +1,4 @@
-"""When things are known: the parameters, the memory of a run, and what comes with a call."""
+"""Phases: values known from the parameters, from the memory of a run, or only at a call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kernels, keyed by op. An op may have several lowerings, and a lowering several ways to cut the work."""
+"""The registry of kernels by op. An op may have several lowerings, and a lowering several ways to cut the work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The schedule: what is run in which order, and when each array is known. Nothing of how it is written."""
+"""The schedule: the order of tasks, and when each array is known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Updates in place: what a program writes over its own parameters, after all else has been computed."""
+"""In-place updates: what a program writes over its own parameters, after everything else has been computed."""
 
 from __future__ import annotations
 

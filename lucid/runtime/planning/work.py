@@ -1,6 +1,6 @@
-"""What a way to run a node does, as data; and the one function that says how long a machine takes for it.
+"""The work that a way to run a node does, as data, and the one function that turns it into time.
 
-Kernels count: products, bytes, loops, calls. What each of them takes is the machine's to say.
+Kernels count products, bytes, loops and calls. How long each of them takes is up to the machine model.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The program that a schedule becomes: its statements, its memory, its source, and the object that runs it."""
+"""Programs: their statements, memory and source, and the object that runs them."""

@@ -1,4 +1,4 @@
-"""Plans that keep within a budget of memory, by computing again what would take too much of it."""
+"""Plans that stay within a memory budget by recomputing values."""
 
 from __future__ import annotations
 

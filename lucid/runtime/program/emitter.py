@@ -1,4 +1,4 @@
-"""How a kernel writes its part of a NumPy program.
+"""The interface through which a kernel writes its part of a program.
 
 A kernel is a function that receives an :class:`Emitter` for one node and writes Python lines through
 it. The same kernel serves eager calls (a function of one node) and compiled plans (a program of many),

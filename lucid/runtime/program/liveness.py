@@ -1,4 +1,4 @@
-"""From which step to which each piece of memory is needed, and which pieces may be one."""
+"""Liveness: during which steps each buffer is needed, and which buffers may share memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a watched program notes of its runs: when each step ended, and what others did of it."""
+"""Timing marks of a profiled program: when each step ended, and what other workers did of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Offset assignment: every live interval gets a place in one arena, so that none that overlap in time overlap in it.
+"""Offset assignment: a place in one arena for every live interval, without overlap in both time and space.
 
 Greedily, by time with best fit; where that is not the least possible, also by size (Pisarchyk and Lee,
 "Efficient memory management for deep neural net inference", 2020), a few times, each time with the interval

@@ -1,4 +1,4 @@
-"""What things are called in a program: identifiers and words that say nothing but what they are meant to say."""
+"""Names in programs: checked identifiers, and comments that cannot be anything but comments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What programs keep of the parameters, and what of it is the same in two of them.
+"""Packed parameters of programs, and what two programs may share of them.
 
 A *packing* is what some lines of a step compute from parameters and a run reads. Two programs of a model (for other
 sizes, say) that write the same lines about the same parameters, with the same functions and numbers, have it in common.

@@ -1,4 +1,4 @@
-"""Plans: which kernel runs each node, in which order, where every byte lies."""
+"""Plans: the kernel of each node, the order of execution, and the place of every byte."""
 
 from __future__ import annotations
 

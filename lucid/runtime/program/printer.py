@@ -1,4 +1,4 @@
-"""Prints a plan as a straight-line NumPy program, and turns the source into functions.
+"""Prints a plan as a straight-line NumPy program, and compiles the source into functions.
 
 The source reads from outside to inside as things change less and less rarely::
 

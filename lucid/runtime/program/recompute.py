@@ -1,4 +1,4 @@
-"""Computing again: what is read early and late, and takes memory in between, is computed once more for the late reader.
+"""Recomputation: values needed early and late are computed again rather than kept in between.
 
 What goes is what frees the most bytes, where the most are taken, for a second of predicted time; again and again, each
 time at the step where the most are taken now. That is the choice of Kirisame et al., "Dynamic tensor rematerialization"

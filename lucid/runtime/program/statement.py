@@ -1,4 +1,4 @@
-"""Statements: what programs are made of. Each knows the names that stand in it.
+"""Statements, of which programs consist. Each knows the names in it.
 
 A kernel writes lines as text, with its operands formatted into them. An operand, and each name that the emitter gives,
 formats as ``§name§``: the sign is not ASCII, so nothing else in a program can hold it. Cutting a line at these signs

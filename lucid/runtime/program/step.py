@@ -1,4 +1,4 @@
-"""One task of a schedule, with what its kernel wrote."""
+"""A task of a schedule, with what its kernel emitted."""
 
 from __future__ import annotations
 

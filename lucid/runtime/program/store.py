@@ -1,4 +1,4 @@
-"""Where lies what the programs of one model keep: packed parameters once for all that pack alike, within a limit."""
+"""Storage shared by the programs of a model: equal packed parameters once, within a limit."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Numbers so small that they have lost digits, with which most processors take a hundred times as long.
+"""Subnormal numbers, with which most processors take a hundred times as long.
 
-Training leaves them in weights that decay. They are taken for zero where weights are laid out for a program: beside
-anything that such a weight is summed with they are nothing.
+Training leaves them in decaying weights. They are treated as zeros when weights are packed for a program: they vanish
+next to anything that such a weight is added to.
 """
 
 from __future__ import annotations

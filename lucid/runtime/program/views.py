@@ -1,6 +1,6 @@
-"""What programs call to make arrays of memory, and views of arrays.
+"""Functions that programs call to make arrays of memory and views of arrays.
 
-Views are views: what a program binds once must go on showing the memory it was made of.
+A view must share memory: what a program binds once must keep showing the memory that it was made of.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A file in the making: its nodes, its arrays and its names, as plain data."""
+"""An ONNX file under construction: its nodes, arrays and names, as plain data."""
 
 from __future__ import annotations
 

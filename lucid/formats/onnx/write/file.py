@@ -1,4 +1,4 @@
-"""A draft as a file: messages of the format, and data beside it."""
+"""Writes a draft as a file: protobuf messages, and external data."""
 
 from __future__ import annotations
 

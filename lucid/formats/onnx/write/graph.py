@@ -1,4 +1,4 @@
-"""A graph as nodes of ONNX: each op by its writer, or by the ops that define it."""
+"""Converts a graph to ONNX nodes: each op by its writer, or by the ops that define it."""
 
 from __future__ import annotations
 

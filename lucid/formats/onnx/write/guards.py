@@ -1,4 +1,4 @@
-"""What a trace has taken for granted of sizes: where it is not so the file would compute something else, and ends."""
+"""Checks of a trace's assumptions about sizes: for other sizes the file fails rather than compute something else."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Sizes in a file: numbers where they are known, and where not, computed of the shapes of its inputs.
+"""Sizes in a file: numbers where they are known, else computed from the shapes of its inputs.
 
-A size is a vector of one element, as shapes are put together of such.
+A size is a vector of one element, since shapes are concatenated from these.
 """
 
 from __future__ import annotations
