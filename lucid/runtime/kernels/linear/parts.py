@@ -13,7 +13,7 @@ from functools import partial
 from ....base.structs import struct
 from ...planning.machine import this_machine
 from ...planning.registry import Way
-from ...planning.work import FORK, NOTHING, Product, Work
+from ...planning.work import FORK, Product, Work
 from ...program.emitter import Emitter, Operand
 from ..shared.epilogue import Epilogue
 from ..shared.loop import BlockLoop
@@ -81,9 +81,20 @@ def _share(m: Matrices, axis: int, threads: int, one: Callable[[tuple[int, ...]]
     parts = tuple(Part(axis, first, min(first + share, size)) for first in range(0, size, share))
     work = LOOP + one((*m.made[:axis], share, *m.made[axis + 1 :]))
     if len(parts) > 1:
-        # workers read a parameter from a copy, which is made anew when it has changed
-        work += FORK + (Work(far=2 * m.depth * m.made[-1] * m.itemsize) if m.alone else NOTHING)
+        work += FORK + _crossing(m, axis, len(parts))
     return Way(work, PartCut(parts, rank))
+
+
+def _crossing(m: Matrices, axis: int, workers: int) -> Work:
+    """What each worker reads that another has made, and the other way round: from one core's cache to another's.
+
+    Nodes before and after are taken to share rows, as loops over elements and updates do: so has what is cut by columns
+    been made by all, and is read by all.
+    """
+    *batch, rows, columns = m.made
+    left, right, made = rows * m.depth, m.depth * columns, rows * columns
+    numbers = (left + (right + made) / workers, right, 0)[min(len(m.made) - 1 - axis, 2)]
+    return Work(far=2 * (1 - 1 / workers) * numbers * math.prod(batch) * m.itemsize)
 
 
 def product_work(m: Matrices, made: tuple[int, ...]) -> Work:
@@ -93,7 +104,8 @@ def product_work(m: Matrices, made: tuple[int, ...]) -> Work:
     resident = m.depth * columns * m.itemsize <= machine.l2 // 2
     times = math.prod(batch)
     product = Product(rows, m.depth, columns, m.itemsize, packed, resident, times)
-    return Work((product,), loops=times, calls=1)
+    left = 2 * packed * times * rows * m.depth * m.itemsize  # BLAS packs that too, which counts where it is the larger
+    return Work((product,), near=left, loops=times, calls=1)
 
 
 # ---------------------------------------------------------------- the kernel
