@@ -15,19 +15,18 @@ _NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)
 
 
 def register_op(op: OpDef[A], *, replace: bool = False) -> OpDef[A]:
-    """Register an op, so that graphs, texts and files may hold it.
+    """Register an op, so that graphs, text and files may contain it.
 
-    What runs it and what defines it are registered beside it, by :func:`~lucid.extend.kernel` and
-    :func:`~lucid.extend.reference`; an op that decomposes into others needs neither.
+    Register its kernels and its reference as well, by :func:`~lucid.extend.kernel` and :func:`~lucid.extend.reference`;
+    an op that decomposes into others needs neither.
 
     Parameters
     ----------
     op
         Its definition.
     replace
-        Whether it may take the place of another op of that name that is not Lucid's own, as where a cell of a notebook
-        runs again; kernels and references are then to be registered anew. Graphs that hold the other op are no longer
-        valid.
+        Whether it may replace another third-party op of that name, as when a notebook cell runs again; kernels and
+        references must then be registered anew. Graphs that hold the old op are no longer valid.
 
     Returns
     -------
@@ -36,7 +35,7 @@ def register_op(op: OpDef[A], *, replace: bool = False) -> OpDef[A]:
     Raises
     ------
     GraphError
-        The name is taken or is no name, or the definition does not hold together.
+        If the name is taken or invalid, or the definition is inconsistent.
     """
     if not isinstance(op, OpDef):
         raise OptionError(f"register_op: takes an OpDef, got {shown(op)}")

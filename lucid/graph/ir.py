@@ -89,7 +89,7 @@ class Checked:
 
 @struct(frozen=True)
 class Node(Generic[A]):
-    """One application of an op: everything about it but its edges. ``Node[ConvAttrs]`` says which attributes."""
+    """One application of an op: everything about it except its edges. ``Node[ConvAttrs]`` types its attributes."""
 
     op: OpDef[A]
     attrs: A
@@ -121,10 +121,9 @@ class Graph:
     updates
         ``(parameter, value)`` pairs: after a run each parameter (or buffer) takes the value.
     names
-        What the outputs are called, where they are called something: ``∂ conv1.weight`` is the gradient of a parameter.
-        For one without a name stands ``""``.
+        The names of the outputs, if any: ``∂ conv1.weight`` is the gradient of a parameter. ``""`` means no name.
     feeds
-        For each node what feeds it, by input slot, where whoever made the DAG knows it: then the nodes are in
+        The operands of each node, by input slot, if known to the creator of the DAG; the nodes must then be in
         topological order.
     """
 
@@ -167,7 +166,7 @@ class Graph:
 
     @property
     def dag(self) -> Dag:
-        """The structure, for all that networkx can do."""
+        """The structure, as a networkx graph."""
         return self.wiring.dag
 
     def __len__(self) -> int:
@@ -263,7 +262,7 @@ class Graph:
 
     @property
     def channels_last(self) -> bool:
-        """Whether an input lies channels last in memory: then results may, which otherwise are row-major."""
+        """Whether an input is channels-last in memory: then results may be too; otherwise they are row-major."""
         return any(type_.order is not None for type_ in self.input_types)
 
     @property

@@ -1,7 +1,7 @@
-"""What an operation is: its attributes, its type rule and its gradient rule, defined once and together.
+"""Op definitions: attributes, type rule and gradient rule, in one place.
 
 Kernels and references attach from outside (``lucid.runtime``), keyed by the :class:`OpDef`. An op is
-applied with :func:`apply`, which asks the operands what applying means: a symbol adds a node to a
+applied with :func:`apply`, which leaves it to the operands what applying means: a symbol adds a node to a
 graph, a tensor computes at once. So one Python function per op serves modules, gradient rules,
 passes and eager code.
 """
@@ -225,7 +225,7 @@ class OpDef(Generic[A]):
     Attributes
     ----------
     name
-        Unique name, as it stands in graphs, text and files.
+        Unique name, as used in graphs, text and files.
     infer
         Type rule: ``infer(attrs, *input_types)`` returns the output type, or a tuple of them, and
         raises a :class:`LucidError` where the inputs do not fit. It is also the verifier.
@@ -246,50 +246,50 @@ class OpDef(Generic[A]):
     elementwise
         Output element i depends on (broadcast) element i of each input only.
     commutative
-        The two inputs may be exchanged.
+        The two inputs may be swapped.
     cheap
-        Element-wise, and takes no longer than to read its operands.
+        Element-wise, and no slower than reading its operands.
     monotone
         Unary and non-decreasing, so it commutes with max pooling; or for which attributes it is (:meth:`rises`).
     root
-        Of a monotone op, an input whose result is 0: -inf where no result is less than 0, else 0.
+        For a monotone op, the input whose result is 0: -inf if no result is negative, else 0.
     idempotent
-        Unary, and nothing more changes when it is applied again.
+        Unary, and applying it again changes nothing.
     activation
         Unary and element-wise, and a layer may apply it to its own result.
     activates
         It may end with an activation or have a floor: its attributes are an
         :class:`~lucid.graph.ops.fused_activation.Activated`.
     convolution
-        A convolution forward, alone or with what was fused into it. It runs with its result in either memory order.
+        A forward convolution, with or without fused ops. It can produce its result in either memory order.
     windowed
         It moves a window over images; if it has a weight, that is the window.
     channels_last
-        It computes on images, and is quickest where channels are innermost in memory.
+        It computes on images, and is fastest if channels are innermost in memory.
     view
         The output may share memory with the first input.
     centred
-        It subtracts a mean, so it rounds as its largest input does, however small the result is.
+        It subtracts a mean, so its rounding error follows its largest input, however small the result is.
     conventional
-        Its gradient is by convention another than the slope (none for a padding row, straight through a rounding); or
-        for which attributes it is (:meth:`has_slope`).
+        Its gradient differs from the derivative by convention (none for a padding row, straight through a rounding);
+        or for which attributes it does (:meth:`has_slope`).
     kept
-        How many of its outputs, the last ones, are there for its gradient alone, and have none themselves.
+        How many of its last outputs exist for its gradient alone, and have no gradient themselves.
     pure
         Same inputs give same outputs; two equal nodes may be merged.
     random
-        It draws another number at each run.
+        It draws different numbers at each run.
     regions
-        It runs graphs that its attributes hold (:mod:`lucid.graph.region`).
+        It runs graphs held in its attributes (:mod:`lucid.graph.region`).
     finds
-        Its attribute ``size`` is a symbol whose number its last input says, when it runs (:mod:`lucid.graph.stages`).
+        Its attribute ``size`` is a symbol, whose value its last input gives at run time (:mod:`lucid.graph.stages`).
     exchange
-        It begins, or ends, a sum over the processes of a group.
+        It begins or ends an all-reduce over a group of processes.
     source
         Where the value of a node that computes nothing comes from: a caller's ``"input"``, a ``"parameter"`` that may
         change between runs, or a ``"constant"`` of the graph.
     family
-        What it is in a picture, where that does not follow from the above.
+        Its kind in pictures, if that does not follow from the above.
     """
 
     name: str
@@ -416,14 +416,14 @@ def added_ops() -> frozenset[str]:
 
 
 def find_op(name: str) -> OpDef:
-    """The op called ``name``; where no such is registered, that of the plug-in which announces one.
+    """The op named ``name``, registered or provided by a plug-in.
 
     Raises
     ------
     GraphError
-        There is none.
+        If there is none.
     PluginError
-        The plug-in cannot be loaded, or does not register what it announces.
+        If the plug-in cannot be loaded, or does not register what it declares.
     """
     return _TABLE.get(name) or _of_plugin(name)
 
@@ -459,7 +459,7 @@ def apply(op: OpDef, attrs: Attrs, *inputs: object, like: T) -> T: ...
 @overload
 def apply(op: OpDef, attrs: Attrs, first: T, /, *others: object) -> T: ...
 def apply(op: OpDef, attrs: Attrs, *inputs: object, like: AbstractTensor | None = None) -> object:
-    """Apply ``op``; its output comes back bare, several as a tuple (see :func:`apply_all`).
+    """Apply ``op``, and return its output, or a tuple of several (see :func:`apply_all`).
 
     Parameters
     ----------
@@ -481,5 +481,5 @@ def apply(op: OpDef, attrs: Attrs, *inputs: object, like: AbstractTensor | None 
 
 
 def apply_all(op: OpDef, attrs: Attrs, first: T, *others: object) -> tuple[T, ...]:
-    """Apply ``op``, and have all its outputs, however many."""
+    """Apply ``op``, and return a sequence of all its outputs."""
     return first.apply(op, attrs, (first, *others))  # type: ignore[return-value]  # what a T's world gives

@@ -31,7 +31,7 @@ _TRAINING = _names(training_pipeline(_unused, _unused))
 
 
 def as_pass(rewrite: object) -> Pass:
-    """A pass, or a function from graph to graph as one."""
+    """A pass, or a function from graph to graph made into one."""
     if isinstance(rewrite, Pass):
         return rewrite
     if not callable(rewrite) or isinstance(rewrite, type):
@@ -48,10 +48,10 @@ class _Edit:
 
 @struct(frozen=True)
 class Pipeline:
-    """What the passes are, as changes of the usual ones; each method returns another pipeline.
+    """The passes to run, as changes of the default ones; each method returns a new pipeline.
 
-    It serves inference and training. What goes through training are the forward and the backward graph, through fewer
-    passes; a pass that is put beside one which is not among them comes where that one would have been.
+    It serves inference and training. In training, the forward and backward graphs go through fewer passes; a pass
+    inserted next to one that does not run there runs where that one would have been.
     """
 
     edits: tuple[_Edit, ...] = ()
@@ -122,21 +122,21 @@ USUAL: Final = Pipeline()
 def register_pass(
     *bare: object, after: str | None = None, before: str | None = None, name: str | None = None, replace: bool = False
 ) -> Callable[[F], F]:
-    """Register the decorated function from graph to graph as a pass that ``lucid.passes.default().add(name)`` runs.
+    """Register the decorated function from graph to graph as a pass, for ``lucid.passes.default().add(name)``.
 
     Parameters
     ----------
     after, before
-        The usual pass beside which it goes; one of the two.
+        The default pass next to which it runs; exactly one of the two.
     name
-        What it is called; the function's own name when omitted.
+        Its name; by default that of the function.
     replace
-        Whether it may take the place of another of that name, as where a cell of a notebook runs again.
+        Whether it may replace another pass of that name, as when a notebook cell runs again.
 
     Raises
     ------
     OptionError
-        The name is taken, or there is no such pass to go beside.
+        If the name is taken, or there is no such default pass.
     """
     if bare or (after is None) == (before is None):
         raise OptionError(
@@ -162,5 +162,5 @@ def register_pass(
 
 
 def default() -> Pipeline:
-    """The usual passes, to be changed and given to ``lucid.compile(model, passes=...)``."""
+    """The default passes, to be changed and given to ``lucid.compile(model, passes=...)``."""
     return USUAL

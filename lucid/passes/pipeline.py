@@ -1,4 +1,4 @@
-"""The order of the passes, as lists to be read, and what runs them."""
+"""The order of the passes, as readable lists, and the code that runs them."""
 
 from __future__ import annotations
 
@@ -58,16 +58,16 @@ class Pass:
 def inference_pipeline(
     evaluate: Evaluate, has_kernel: Callable[[Node], bool], *, exact: bool = False
 ) -> tuple[Pass, ...]:
-    """What a graph goes through that nothing will be differentiated of.
+    """The passes for graphs that will not be differentiated.
 
     Parameters
     ----------
     evaluate
         ``evaluate(graph, inputs)`` runs a concrete graph; constants are folded with it.
     has_kernel
-        Whether the runtime runs a node as it is; composite nodes it does not run are taken apart.
+        Whether the runtime can run a node as it is; other composite nodes are decomposed.
     exact
-        Leave out what rounds sums otherwise.
+        Leave out passes that change the rounding of sums.
     """
     options = SimplifyOptions(inference=True)
     return (
@@ -93,7 +93,7 @@ def inference_pipeline(
 
 
 def training_pipeline(evaluate: Evaluate, has_kernel: Callable[[Node], bool]) -> tuple[Pass, ...]:
-    """What joint, forward and backward graphs go through: nothing that changes which values there are to keep."""
+    """The passes for joint, forward and backward graphs: none that changes which values there are to keep."""
     options = SimplifyOptions(inference=False)
     return (
         Pass("eliminate_dead", eliminate_dead),
@@ -107,7 +107,7 @@ def training_pipeline(evaluate: Evaluate, has_kernel: Callable[[Node], bool]) ->
 def step_pipeline(
     evaluate: Evaluate, has_kernel: Callable[[Node], bool], *, exact: bool = False
 ) -> tuple[Pass, ...]:  # fmt: skip
-    """What a whole training step goes through: nothing will be differentiated of it, and parameters change at each.
+    """The passes for a whole training step: it will not be differentiated, and its parameters change at each run.
 
     Parameters are those of :func:`inference_pipeline`.
     """
@@ -158,7 +158,7 @@ def run_passes(
     graph: Graph, passes: Sequence[Pass], *, observe: Observer | None = None, inside: Inside | None = None,
     verify: bool = True,
 ) -> Graph:  # fmt: skip
-    """Run the passes one after another; then, once, on the graphs that nodes hold.
+    """Run the passes in order; then, once, on the graphs within nodes.
 
     Parameters
     ----------
@@ -172,12 +172,12 @@ def run_passes(
         Makes what is called so for a graph that a node holds: of where that stands, as of
         :func:`~lucid.graph.region.walk`.
     verify
-        Verify the graph that comes in, and every graph that a pass made.
+        Verify the input graph, and every graph that a pass returns.
 
     Raises
     ------
     PassError
-        Names the pass that failed (and the node, where it is known) and those that had run before.
+        It names the pass that failed (and the node, if known), and the passes that had run before.
     GraphError
         If the graph is malformed to begin with.
     """

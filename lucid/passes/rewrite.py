@@ -41,7 +41,7 @@ NAMED = 40
 
 
 class Declined:
-    """What a rule returns where it was about to fire and may not: the reason, in words, and the nodes it speaks of."""
+    """Returned by a rule that almost applies but must not: the reason, in words, and the nodes that it refers to."""
 
     __slots__ = ("nodes", "reason")
 
@@ -51,7 +51,7 @@ class Declined:
 
 
 class Decline(NamedTuple):
-    """A pass that left a node as it is, and why.
+    """Why a pass left a node as it is.
 
     Attributes
     ----------
@@ -194,7 +194,7 @@ class View:
 
 
 class Site(View):
-    """The node that a rule may replace. What computes the new first output gets its name."""
+    """The node that a rule may replace. The node that computes the new first output gets its name."""
 
     __slots__ = ("_inputs", "absorbed", "left")
 
@@ -345,25 +345,24 @@ def rebuild(graph: Graph, rule: Rule, label: str, *, at: Container[OpDef] | None
     Parameters
     ----------
     graph
-        It is not changed.
+        The graph; it is not changed.
     rule
-        Called with the :class:`Site` of every node but the inputs. It returns None to leave the
-        node, or what takes the place of its outputs: one symbol, or one per output (None where
-        nobody reads it), of equal shape and element type; or :class:`Declined`, which says why it
-        is left.
+        Called with the :class:`Site` of every node except inputs. It returns None to keep the node, or replacements
+        for its outputs: one symbol, or one per output (None for an output that nothing reads), of equal shape and
+        element type; or a :class:`Declined`, which says why the node is kept.
     label
-        Name of the pass, for the history of what it makes and for errors.
+        The name of the pass, for the history of new nodes and for errors.
     at
-        The ops whose nodes the rule may replace: it is not called for others.
+        The ops whose nodes the rule may replace; it is not called for others.
 
     Returns
     -------
-    The new graph without what has become unneeded; ``graph`` itself if no rule fired.
+    The new graph, without nodes that are no longer needed; ``graph`` itself if no rule fired.
 
     Raises
     ------
     PassError
-        Where the rule fails or returns what does not fit; it names the node.
+        If the rule fails or returns an unsuitable replacement; it names the node.
     """
     if not isinstance(graph, Graph):
         raise PassError(f"rebuild: the first argument is the graph that the pass was given, got {shown(graph)}")

@@ -91,26 +91,25 @@ class Lowering(Generic[A]):
     emit
         The kernel.
     accepts
-        Whether it can run a node on inputs of the given concrete types.
+        Whether it can run a node with inputs of the given concrete types.
     ways
         How it can cut a node's work for a number of threads, each with its predicted time.
     exact
-        Rounds no differently from a plain sum of products.
+        It rounds like a plain sum of products.
     staged
-        Wants arrays that keep their address: in a program its results lie in the arena, and are copied to the caller.
+        It needs arrays with fixed addresses: in a program its results are in the arena, and copied to the caller.
     ordered
-        Its predicted times tell results that lie channels last from row-major ones.
+        Its predicted times distinguish channels-last results from row-major ones.
     in_place
-        Of an element-wise op: can write over what it reads, on any part of an array, without working memory.
+        For an element-wise op: it can overwrite its input, on any part of an array, without working memory.
     keeps
-        Reads weights from a copy, in an order of its own or where all workers see it: not worth it where these change
-        from run to run.
+        It reads weights from a packed or shared copy, which does not pay if they change from run to run.
     anew
-        Makes what it reads of weights on the way: not worth it where these stay, and it is made once.
+        It transforms weights during each run, which does not pay if they stay the same and could be packed once.
     lying
-        Reads weights, its second input, as they lie: not worth it where these are computed, and may lie in any order.
+        It reads weights, its second input, in place, which does not pay if they are computed, in any memory order.
     spares
-        Computes none of its outputs that nobody reads; others may rely on the first.
+        It skips outputs that nothing reads; other lowerings may need the first.
     """
 
     name: str
@@ -170,23 +169,23 @@ def kernel(
     Parameters
     ----------
     *ops
-        What it runs.
+        The ops that it runs.
     lowering
-        Its name, as a plan shows it; an op has no two of the same.
+        Its name, as shown in a plan; unique for each op.
     accepts
-        ``accepts(node, input_types)`` says whether it runs such a node, all sizes known; any when omitted.
+        ``accepts(node, input_types)`` says whether it can run a node, with all sizes known; by default any.
     cost
-        ``cost(node, input_types, threads)`` gives the :class:`~lucid.runtime.planning.work.Work` that is done, for a
-        lowering with a single way; nothing when omitted.
+        ``cost(node, input_types, threads)`` returns the :class:`~lucid.runtime.planning.work.Work` to be done, for a
+        lowering with a single way; by default none.
     ways
-        Instead of that, ``ways(node, input_types, threads)`` gives a :class:`Way` for each way to cut the work.
+        Instead of ``cost``: ``ways(node, input_types, threads)`` returns a :class:`Way` for each way to cut the work.
     exact, staged, ordered, in_place, keeps, anew, lying, spares
         See :class:`Lowering`.
 
     Raises
     ------
     GraphError
-        An op has a lowering of that name already.
+        If an op already has a lowering of that name.
     """
 
     def only(node: Node[A], inputs: tuple[TensorType, ...], threads: int) -> Sequence[Way]:

@@ -45,20 +45,20 @@ class Product(NamedTuple):
 
 @struct(frozen=True)
 class Work:
-    """What is done one after another. It adds up, and any number of times as much is ``work * number``.
+    """Work that is done sequentially. Works can be added, and multiplied by a number.
 
-    What a field counts takes the machine's rate of that name, in the singular.
+    Each unit of a field takes the machine's rate of the same name, in the singular.
 
     Attributes
     ----------
     products
-        Products of matrices.
+        Matrix products.
     near, far
-        Bytes that are read and written within the second-level cache, and beyond it.
+        Bytes read and written within the second-level cache, and beyond it.
     smooth
-        Bytes that are read and written along long runs within the second-level cache.
+        Bytes read and written in long runs within the second-level cache.
     tapwise
-        Bytes that are read and written tap by tap of small windows.
+        Bytes read and written tap by tap, for small windows.
     numbers
         Numbers (of four bytes) that a maximum or a copy goes over in a run, within the second-level cache.
     apart
@@ -73,9 +73,9 @@ class Work:
     runs, multiply_adds
         Runs of ``np.einsum`` that begin, and the numbers (of four bytes) that it multiplies and adds.
     calls, handovers
-        NumPy calls, and those of them that other threads of this process make at the same time.
+        NumPy calls, and those among them that run while other threads of this process make calls too.
     forks
-        Times that work is handed to other workers, and waited for.
+        How often work is handed to other workers and awaited.
     """
 
     products: tuple[Product, ...] = ()

@@ -115,23 +115,23 @@ def private_bytes(count: int) -> Array:
 
 
 def get_num_threads() -> int:
-    """How many threads a compiled model shares its work over."""
+    """How many threads a compiled model may use."""
     return pool().threads
 
 
 def set_num_threads(threads: int, *, processes: bool = True) -> None:
-    """Share the work of models compiled from now on over this many threads.
+    """Set how many threads models compiled from now on may use.
 
     Parameters
     ----------
     threads
-        How many, the caller's among them. 1 means one in all: BLAS keeps to it too, in eager operations as well.
-        Unless it is set, as many as the process has cores (by its affinity and the quotas of its control groups), and
-        no more than ``OMP_NUM_THREADS``, ``OPENBLAS_NUM_THREADS`` or ``MKL_NUM_THREADS`` say.
+        The number, including the caller's thread. 1 means a single thread: BLAS keeps to it too, also in eager
+        operations. By default, as many as the process has cores (by its affinity and the quotas of its control groups),
+        and no more than ``OMP_NUM_THREADS``, ``OPENBLAS_NUM_THREADS`` or ``MKL_NUM_THREADS`` allow.
     processes
-        Whether the others may be processes instead (on Linux and x86-64), which do not wait for Python's interpreter
-        lock. They belong to the whole program, are started in the background, serve all models and hold nothing of the
-        program's but the memory that they work in.
+        Whether worker processes may take the place of the other threads (on Linux and x86-64), as they need not wait
+        for the interpreter lock. They belong to the whole process, are started in the background, serve all models, and
+        share nothing with it but the memory that they work in.
     """
     threads = checks.integer("set_num_threads", "threads", threads, 1, MOST_THREADS)
     checks.flag("set_num_threads", "processes", processes)
