@@ -1,4 +1,4 @@
-"""Data to train on: datasets, samplers, and a loader that makes batches of them, with PyTorch's names."""
+"""Data for training: datasets, samplers, and a loader that makes batches, with PyTorch's names."""
 
 from typing import TYPE_CHECKING
 

@@ -31,11 +31,11 @@ class Numbered(Protocol):
 
 
 class Dataset(Generic[T_co]):
-    """Samples by index.
+    """Base class of datasets with samples by index.
 
-    A subclass defines ``__getitem__(index)`` and ``__len__()``. It may define ``__getitems__(indices)``, which gives a
-    list of samples, and ``__getbatch__(indices)``, which gives a whole batch: a loader without a ``collate_fn`` takes
-    that, so what is done to many samples at once, such as moving images at random, is done there.
+    A subclass defines ``__getitem__(index)`` and ``__len__()``. It may define ``__getitems__(indices)``, which returns
+    a list of samples, and ``__getbatch__(indices)``, which returns a whole batch and is used by loaders without a
+    ``collate_fn``: the place for work on many samples at once, such as randomly shifting images.
     """
 
     def __getitem__(self, index: int) -> T_co:
@@ -48,9 +48,9 @@ class Dataset(Generic[T_co]):
 
 
 class IterableDataset(Dataset[T_co]):
-    """Samples one after another: a subclass defines ``__iter__()``.
+    """Base class of datasets that yield samples one after another: a subclass defines ``__iter__()``.
 
-    Each worker of a loader iterates on its own: :func:`get_worker_info` tells it which part is its own.
+    Each worker of a loader iterates separately: :func:`get_worker_info` says which part is its own.
     """
 
     def __iter__(self) -> Iterator[T_co]:
@@ -63,7 +63,7 @@ class IterableDataset(Dataset[T_co]):
 
 
 def size_of(owner: str, dataset: object) -> int:
-    """How many samples a dataset has."""
+    """The number of samples of a dataset."""
     if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
         raise OptionError(f"{owner}: needs a dataset with __getitem__ and __len__, got {shown(dataset)}")
     return len(dataset)
@@ -77,7 +77,7 @@ def _place(owner: str, index: object, size: int) -> int:
 
 
 class TensorDataset(Dataset[tuple[Tensor, ...]]):
-    """Tensors or arrays of as many rows each; sample ``i`` is a tuple of their rows ``i``.
+    """Tensors or arrays with equally many rows; sample ``i`` is the tuple of their rows ``i``.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
 
 
 class StackDataset(Dataset[object]):
-    """Datasets of as many samples each, whose samples are put together: tuples, or dicts where they come by name."""
+    """Several datasets of equal length, whose samples are combined into tuples, or dicts if given by name."""
 
     def __init__(self, *args: Dataset[object], **kwargs: Dataset[object]) -> None:
         if bool(args) == bool(kwargs):
@@ -132,12 +132,12 @@ class StackDataset(Dataset[object]):
 
 
 class ConcatDataset(Dataset[T_co]):
-    """The samples of several datasets, one dataset after the other.
+    """The samples of several datasets, one dataset after another.
 
     Attributes
     ----------
     cumulative_sizes
-        For each dataset how many samples there are up to its end.
+        For each dataset, the number of samples up to its end.
     """
 
     def __init__(self, datasets: Iterable[Dataset[T_co]]) -> None:
@@ -156,7 +156,7 @@ class ConcatDataset(Dataset[T_co]):
 
 
 class ChainDataset(IterableDataset[T_co]):
-    """What several datasets give, one dataset after the other."""
+    """The samples of several iterable datasets, one dataset after another."""
 
     def __init__(self, datasets: Iterable[Dataset[T_co]]) -> None:
         self.datasets: list[IterableDataset[T_co]] = checks.several("ChainDataset", "datasets", datasets)
@@ -169,7 +169,7 @@ class ChainDataset(IterableDataset[T_co]):
 
 
 class Subset(Dataset[T_co]):
-    """The samples of a dataset that have these numbers, in this order."""
+    """The samples of a dataset at the given indices, in this order."""
 
     def __init__(self, dataset: Dataset[T_co], indices: Sequence[int]) -> None:
         size_of("Subset", dataset)
@@ -192,17 +192,17 @@ class Subset(Dataset[T_co]):
 def random_split(
     dataset: Dataset[T_co], lengths: Sequence[float], generator: Generator | None = None
 ) -> list[Subset[T_co]]:
-    """Cut a dataset at random into parts that share no sample.
+    """Randomly split a dataset into disjoint parts.
 
     Parameters
     ----------
     dataset
-        What is cut.
+        The dataset to split.
     lengths
-        How many samples each part has, or which share of them: shares add up to 1, and what is left over goes to the
-        first parts, one sample each.
+        The number of samples of each part, or its fraction of them: fractions add up to 1, and left-over samples go to
+        the first parts, one each.
     generator
-        Where the order is drawn from, rather than from the numbers that :func:`lucid.manual_seed` starts.
+        The generator of the order; by default the one that :func:`lucid.manual_seed` seeds.
     """
     size = size_of("random_split", dataset)
     given = checks.several("random_split", "lengths", lengths)

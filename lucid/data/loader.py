@@ -1,4 +1,4 @@
-"""DataLoader: batches of a dataset, in order or shuffled, made ahead by threads, and where it is in them."""
+"""DataLoader: batches of a dataset, in order or shuffled, prefetched by threads, with a state for resuming."""
 
 from __future__ import annotations
 
@@ -39,41 +39,40 @@ class _Epoch:
 
 
 class DataLoader(Generic[T]):
-    """Batches of a dataset: what a loop over it gives.
+    """An iterable over batches of a dataset.
 
     Parameters
     ----------
     dataset
-        What has samples by number, or an :class:`IterableDataset`.
+        A dataset with samples by index, or an :class:`IterableDataset`.
     batch_size
-        Samples in a batch; None gives samples as they come, without a batch around them.
+        Samples per batch; None yields samples without batching them.
     shuffle
-        Whether each pass has another order.
+        Whether each epoch has a new random order.
     sampler
-        In place of ``shuffle``, a sampler or another iterable of numbers of samples.
+        Instead of ``shuffle``: a sampler or another iterable of indices.
     batch_sampler
-        In place of ``batch_size``, ``shuffle``, ``sampler`` and ``drop_last``, an iterable of lists of them.
+        Instead of ``batch_size``, ``shuffle``, ``sampler`` and ``drop_last``: an iterable of lists of indices.
     num_workers
-        Threads that make batches ahead; with 0 a batch is made when it is asked for. What comes, and its order, do not
-        depend on it. NumPy and reading files leave the interpreter to the others.
+        Threads that prepare batches ahead; with 0 a batch is made on demand. Batches and their order do not depend on
+        it. NumPy and file reads release the interpreter lock.
     collate_fn
-        Makes a batch of a list of samples; :func:`default_collate` when omitted, or what the dataset's
-        ``__getbatch__`` gives.
+        Makes a batch from a list of samples; by default the dataset's ``__getbatch__``, or :func:`default_collate`.
     drop_last
-        Leave out the last batch where it has fewer samples.
+        Leave out a smaller last batch.
     timeout
-        Seconds after which a batch that has not come from a worker is an error; 0 waits.
+        Seconds to wait for a batch from a worker before it is an error; 0 waits forever.
     worker_init_fn
-        Called in each worker when a pass begins, with the worker's number.
+        Called in each worker at the start of an epoch, with the worker's number.
     generator
-        Where the order is drawn from, rather than from the numbers that :func:`lucid.manual_seed` starts.
+        The generator of the order; by default the one that :func:`lucid.manual_seed` seeds.
     prefetch_factor
-        How many batches each worker makes ahead, 2 when omitted.
+        The number of batches that each worker prepares ahead, 2 by default.
 
     Notes
     -----
-    What a dataset draws by Lucid's random numbers (``lucid.rand`` and others) follows from the key of the pass and the
-    number of the batch, and so is the same for any number of workers, and when training is resumed.
+    Random numbers that a dataset draws through Lucid (``lucid.rand`` and others) are determined by the key of the epoch
+    and the number of the batch, so they are the same for any number of workers, and when training is resumed.
     """
 
     def __init__(
@@ -265,9 +264,9 @@ class DataLoader(Generic[T]):
             raise OptionError(f"DataLoader: its sampler has no state, got {shown(state)}")
 
     def state_dict(self) -> dict[str, object]:
-        """Where it is: in the pass that was begun last, unless that has ended, and what its order is drawn from.
+        """The position in the epoch that was begun last, unless it has ended, and the state of the order's generator.
 
-        A loop over a loader with that state goes on with the batch that would have come next.
+        A loop over a loader with this state continues with the next batch.
         """
         own = None if self.generator is None else self.generator.keys.state
         epoch = self._resumed or self._epoch
@@ -276,7 +275,7 @@ class DataLoader(Generic[T]):
         return {"generator": own, "sampler": sampler, "epoch": place}
 
     def load_state_dict(self, state_dict: Mapping[str, object]) -> None:
-        """Go to where :meth:`state_dict` was called: the next loop goes on there."""
+        """Restore what :meth:`state_dict` returned: the next loop continues from there."""
         name = "DataLoader"
         given = _fields(name, "a state", state_dict, ("epoch", "generator", "sampler"))
         if (given["generator"] is None) != (self.generator is None):

@@ -1,4 +1,4 @@
-"""Samplers: in which order, and how often, the samples of a dataset come."""
+"""Samplers: the order in which, and how often, the samples of a dataset are used."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _DRAWN = 1 << 16
 
 
 class Sampler(Generic[T_co]):
-    """Base of samplers: a subclass defines ``__iter__()``, and ``__len__()`` where that is known.
+    """Base class of samplers: a subclass defines ``__iter__()``, and ``__len__()`` if the length is known.
 
-    What one draws in its ``__iter__`` by Lucid's random numbers, such as :func:`lucid.randperm`, comes again when
-    training is resumed. One that has a state of another kind defines ``state_dict()`` and ``load_state_dict(state)``: a
-    loader saves it as it was when the epoch began.
+    What it draws in ``__iter__`` through Lucid's random numbers, such as :func:`lucid.randperm`, is drawn again when
+    training is resumed. A sampler with other state defines ``state_dict()`` and ``load_state_dict(state)``: a loader
+    saves the state at the start of the epoch.
     """
 
     generator: Generator | None = None
@@ -83,12 +83,12 @@ class RandomSampler(Sampler[int]):
     data_source
         The dataset.
     replacement
-        Draw each sample out of all: some come several times, others not at all.
+        Draw each sample from all samples, so that some occur several times and others not at all.
     num_samples
-        How many are drawn, as many as there are when omitted. Of more without ``replacement``, all have come before
-        one comes again.
+        The number of samples to draw, by default that of the dataset. If it is larger, without ``replacement``, every
+        sample occurs once before any is repeated.
     generator
-        Where the order is drawn from, rather than from the numbers that :func:`lucid.manual_seed` starts.
+        The generator of the order; by default the one that :func:`lucid.manual_seed` seeds.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class RandomSampler(Sampler[int]):
 
 
 class SubsetRandomSampler(Sampler[int]):
-    """The samples with these numbers, in random order; ``generator`` as for :class:`RandomSampler`."""
+    """The samples at the given indices, in random order; ``generator`` as for :class:`RandomSampler`."""
 
     def __init__(self, indices: Sequence[int], generator: Generator | None = None) -> None:
         self.indices: list[int] = checks.several("SubsetRandomSampler", "indices", indices)
@@ -142,16 +142,16 @@ class SubsetRandomSampler(Sampler[int]):
 
 
 class WeightedRandomSampler(Sampler[int]):
-    """Samples drawn at random, each as often as its weight says.
+    """Samples drawn at random, with given weights.
 
     Parameters
     ----------
     weights
         One for each sample of the dataset, none negative; they need not add up to 1.
     num_samples
-        How many are drawn.
+        The number of samples to draw.
     replacement
-        Whether a sample may come again.
+        Whether a sample may be drawn repeatedly.
     generator
         As for :class:`RandomSampler`.
     """
@@ -187,24 +187,24 @@ class WeightedRandomSampler(Sampler[int]):
 
 
 class DistributedSampler(Sampler[int]):
-    """One rank's part of a dataset: every so manieth sample, as many for each rank.
+    """One rank's part of a dataset: every ``num_replicas``-th sample, equally many for each rank.
 
     Parameters
     ----------
     dataset
         All samples.
     num_replicas, rank
-        How many ranks there are, and which of them this is; those that ``mpiexec`` has started when omitted.
+        The number of ranks, and the number of this one; by default those that ``mpiexec`` has started.
     shuffle
-        Whether each epoch has another order. It is drawn from ``seed`` and the epoch, so all ranks have the same.
+        Whether each epoch has a new order. It is derived from ``seed`` and the epoch, so all ranks agree.
     seed
         The same in all ranks.
     drop_last
-        Leave out samples so that all ranks have as many; else the first ones come once more.
+        Leave out samples to make the parts equal; otherwise the first samples are repeated.
 
     Notes
     -----
-    :meth:`set_epoch` says which epoch it is, before each pass; :func:`lucid.fit` does so itself.
+    Call :meth:`set_epoch` before each epoch; :func:`lucid.fit` does so itself.
     """
 
     def __init__(
@@ -248,16 +248,16 @@ class DistributedSampler(Sampler[int]):
 
 
 class BatchSampler(Sampler[list[int]]):
-    """What another sampler gives, in lists.
+    """The indices of another sampler, in lists.
 
     Parameters
     ----------
     sampler
-        Whose numbers these are: a sampler or another iterable.
+        A sampler or another iterable.
     batch_size
-        How many there are in a list.
+        The length of a list.
     drop_last
-        Leave out the last ones where they are fewer.
+        Leave out a shorter last list.
     """
 
     def __init__(self, sampler: Iterable[int], batch_size: int, drop_last: bool) -> None:

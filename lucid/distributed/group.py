@@ -22,9 +22,9 @@ TIMEOUT = 600.0
 
 
 class Group:
-    """All processes that ``mpiexec`` has started, of which this is one; made by :func:`group`.
+    """All processes that ``mpiexec`` has started, including this one; created by :func:`group`.
 
-    All ranks must call its methods in the same order. Give it to :func:`lucid.compile_step` or :func:`lucid.fit`.
+    All ranks must call its methods in the same order. Pass it to :func:`lucid.compile_step` or :func:`lucid.fit`.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class Group:
             tensor.data.copy_(array)
 
     def all_reduce(self, tensor: Tensor, op: str = "sum") -> None:
-        """Give a tensor the "sum", the "mean" or the largest ("max") of its values in all ranks, in place."""
+        """Replace a tensor, in place, by the "sum", "mean" or "max" of its values in all ranks."""
         checks.choice("all_reduce", "op", op, ("sum", "mean", "max"))
         if not isinstance(tensor, Tensor) or tensor.dtype.kind not in "fiu":
             raise OptionError(f"all_reduce: takes a tensor of numbers, got {shown(tensor)}")
@@ -93,23 +93,23 @@ _ending: list[bool] = []
 
 
 def group(*, bucket_bytes: int = BUCKET_BYTES, timeout: float = TIMEOUT) -> Group:
-    """All processes that ``mpiexec`` has started; a process that was started alone is a group of one.
+    """All processes that ``mpiexec`` has started; a process started by itself is a group of one.
 
-    From here on an error that nobody catches in one of them ends them all.
+    From then on an uncaught error in one of them ends them all.
 
     Parameters
     ----------
     bucket_bytes
-        How many bytes of gradients are added up at a time; one that has at least a sixteenth of them is added up by
-        itself. The first are under way while later ones are computed, so fewer bytes begin earlier, and more take fewer
-        messages.
+        How many bytes of gradients are reduced at a time; a gradient of at least a sixteenth of this is reduced by
+        itself. The first buckets are reduced while later ones are computed, so smaller buckets start earlier, and
+        larger ones need fewer messages.
     timeout
-        Seconds after which it is an error that other ranks have not come to the same point.
+        Seconds to wait for other ranks to reach the same point before it is an error.
 
     Raises
     ------
     OptionError
-        Where mpi4py or an MPI is not installed.
+        If mpi4py or an MPI is not installed.
     """
     checks.integer("group", "bucket_bytes", bucket_bytes)
     checks.number("group", "timeout", timeout, 0.0, below=math.inf)
@@ -138,5 +138,5 @@ def get_rank() -> int:
 
 
 def get_world_size() -> int:
-    """How many processes ``mpiexec`` has started."""
+    """The number of processes that ``mpiexec`` has started."""
     return mpi.library().COMM_WORLD.size

@@ -1,4 +1,4 @@
-"""Callbacks: what is done while a model is trained, at the end of batches and epochs."""
+"""Callbacks, which act during training: at the end of batches, epochs and so on."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from .state_check import as_state, checked, state_of
 
 
 class Callback:
-    """Base of callbacks: a subclass defines what is to be done when.
+    """Base class of callbacks: a subclass overrides the methods for the events that it handles.
 
-    One that has a state of its own defines ``state_dict()`` and ``load_state_dict()``, so that a run that is resumed
-    ends as one that never stopped.
+    A callback with state of its own defines ``state_dict()`` and ``load_state_dict()``, so that a resumed run ends like
+    one that never stopped.
     """
 
     def on_fit_begin(self, run: Run) -> None:
-        """Before the first epoch, and before a run that is resumed gets its state."""
+        """Called before the first epoch, and before the state of a resumed run is restored."""
 
     def on_epoch_begin(self, run: Run) -> None:
-        """Before the first batch of an epoch, or where a run is resumed within it."""
+        """Called before the first batch of an epoch, or where a run resumes within it."""
 
     def on_batch_end(self, run: Run) -> None:
-        """After a step; ``run.loss`` is the loss of the batch."""
+        """Called after a step; ``run.loss`` is the loss of the batch."""
 
     def on_epoch_end(self, run: Run) -> None:
-        """After an epoch and its validation; ``run.logs`` has their numbers."""
+        """Called after an epoch and its validation; ``run.logs`` has their results."""
 
     def on_fit_end(self, run: Run) -> None:
-        """After the last epoch, unless an error or an interrupt has ended it."""
+        """Called after the last epoch, unless an error or an interrupt ended training."""
 
     def state_dict(self) -> dict[str, object]:
         """What it has to remember."""
@@ -85,20 +85,20 @@ class _Watching(Callback):
 
 
 class EarlyStopping(_Watching):
-    """Stop when a metric has not become better for some epochs, and take the weights of the best one.
+    """Stop when a metric has not improved for some epochs, and restore the weights of the best epoch.
 
     Parameters
     ----------
     monitor
-        Which: "val_loss" when omitted, or "loss" where nothing is validated.
+        The metric: by default "val_loss", or "loss" without validation.
     patience
-        After how many epochs without a better one.
+        The number of epochs without improvement after which to stop.
     mode
-        Whether the "min" or the "max" is best; metrics of Lucid know.
+        Whether "min" or "max" is best; known for Lucid's metrics.
     min_delta
-        By how much it must be better to count.
+        The least change that counts as an improvement.
     restore_best
-        Whether the model gets the weights of the best epoch when training ends, also at its last epoch.
+        Whether to restore the weights of the best epoch when training ends, also after the last epoch.
     """
 
     def __init__(
@@ -156,18 +156,18 @@ class EarlyStopping(_Watching):
 
 
 class ModelCheckpoint(_Watching):
-    """Save checkpoints, from which ``lucid.fit(..., resume=path)`` goes on.
+    """Save checkpoints, from which ``lucid.fit(..., resume=path)`` continues.
 
     Parameters
     ----------
     path
-        Where to; ``{epoch}`` and ``{step}`` in it become their numbers.
+        The file; ``{epoch}`` and ``{step}`` in its name are replaced by their numbers.
     every
-        Save after so many steps too, not only after epochs.
+        Also save after every so many steps, not only after epochs.
     best_only
-        Save after those epochs alone that are the best so far.
+        Save only after epochs that are the best so far.
     monitor, mode
-        By what, as for :class:`EarlyStopping`.
+        The metric, as for :class:`EarlyStopping`.
     """
 
     def __init__(
@@ -210,7 +210,7 @@ class ModelCheckpoint(_Watching):
 
 
 class LRScheduler(Callback):
-    """Step a schedule of learning rates.
+    """Step a learning-rate schedule.
 
     Parameters
     ----------
@@ -219,7 +219,7 @@ class LRScheduler(Callback):
     every
         After each "epoch", or after each "step".
     monitor
-        For ``ReduceLROnPlateau``, by what it goes: "val_loss" when omitted, or "loss" where nothing is validated.
+        The metric for ``ReduceLROnPlateau``: by default "val_loss", or "loss" without validation.
     """
 
     def __init__(

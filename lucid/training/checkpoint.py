@@ -1,4 +1,4 @@
-"""Checkpoints: model, optimiser, schedule, loader and random numbers in one file, which is whole or not there."""
+"""Checkpoints: model, optimiser, schedule, loader and random state in one file, which is written atomically."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ PARTS = ("model", "optimizer", "scheduler", "loader", "accumulated", "average")
 
 @struct(frozen=True)
 class Checkpoint:
-    """What was in a checkpoint beside the states that were put in their places.
+    """The contents of a checkpoint other than the restored states.
 
     Attributes
     ----------
     step
-        The number that was saved as such.
+        The saved step number.
     extra
-        What was saved as such.
+        The saved extra data.
     """
 
     step: int
@@ -49,25 +49,25 @@ def save_checkpoint(
     step: int = 0,
     extra: object = None,
 ) -> None:
-    """Save where training is, so that :func:`load_checkpoint` goes on from there as if it had never stopped.
+    """Save the state of training, so that :func:`load_checkpoint` continues as if it had never stopped.
 
-    The file appears whole or not at all, also if the process is killed: what stood there before stays until then. It is
-    a safetensors file, and holds no code.
+    The file is written atomically, even if the process is killed: until it is complete, an older file remains. It is in
+    safetensors format, and contains no code.
 
     Parameters
     ----------
     path
-        Where to.
+        The file to write.
     model, optimizer, scheduler, loader
-        Whose states are saved; other objects with ``state_dict()`` and ``load_state_dict()`` go too.
+        The objects whose states are saved; anything with ``state_dict()`` and ``load_state_dict()`` works.
     accumulated
-        ``step.accumulated`` of a compiled step with ``accumulate=``: the sums of gradients since the last update.
+        ``step.accumulated`` of a compiled step with ``accumulate=``: the gradients accumulated since the last update.
     average
-        The :class:`~lucid.optim.swa_utils.AveragedModel` that follows the model.
+        The :class:`~lucid.optim.swa_utils.AveragedModel` of the model.
     step
-        A number, such as that of the steps so far.
+        A number, such as the number of steps so far.
     extra
-        More that is to come back: dicts, lists and tuples of numbers, strings, arrays and tensors, nested.
+        Further data to restore: nested dicts, lists and tuples of numbers, strings, arrays and tensors.
     """
     parts = _given("save_checkpoint", (model, optimizer, scheduler, loader, accumulated, average))
     checks.integer("save_checkpoint", "step", step, 0)
@@ -97,21 +97,21 @@ def load_checkpoint(
     average: Stateful | None = None,
     random: bool = True,
 ) -> Checkpoint:
-    """Put back what :func:`save_checkpoint` has saved: all that is asked for, or, where anything is wrong, nothing.
+    """Restore what :func:`save_checkpoint` saved: everything requested or, if anything is wrong, nothing.
 
     Parameters
     ----------
     path
         The file; nothing in it is executed.
     model, optimizer, scheduler, loader, accumulated, average
-        What takes its state back. What is not given stays as it is.
+        The objects whose states are restored. Omitted ones stay as they are.
     random
-        Whether the random numbers of the process go on where they were.
+        Whether to restore the random state of the process.
 
     Raises
     ------
     FileError
-        The file cannot be read, is none that was saved so, or does not fit what it is loaded into.
+        If the file cannot be read, is not a checkpoint, or does not fit the objects.
     """
     parts = _given("load_checkpoint", (model, optimizer, scheduler, loader, accumulated, average))
     checks.flag("load_checkpoint", "random", random)

@@ -15,12 +15,12 @@ def shown_number(value: float) -> str:
 
 
 class History(Mapping[str, list[float]]):
-    """Losses and metrics by name, a number for each epoch: ``history["val_loss"][-1]``.
+    """Losses and metrics by name, one number per epoch: ``history["val_loss"][-1]``.
 
     Attributes
     ----------
     epochs
-        How many epochs there are.
+        The number of epochs.
     """
 
     def __init__(self) -> None:

@@ -19,19 +19,20 @@ Function: TypeAlias = "Callable[[Tensor, Tensor], object]"
 
 
 class Metric(ABC):
-    """Base of metrics: sums over batches, and what follows from them at the end.
+    """Base class of metrics: sums over batches, and a result computed from them.
 
-    A subclass says in :meth:`update` what a batch adds to ``self.sums``, and in :meth:`compute` what follows from them.
+    A subclass defines :meth:`update`, which adds a batch to ``self.sums``, and :meth:`compute`, which returns the
+    result.
 
     Parameters
     ----------
     name
-        What it is called in the history; the class says what when omitted.
+        Its name in the history; by default that of the class.
 
     Attributes
     ----------
     sums
-        By name, what has been added up so far.
+        The accumulated sums, by name.
     """
 
     label = "metric"
@@ -44,14 +45,14 @@ class Metric(ABC):
 
     @abstractmethod
     def update(self, output: Tensor, target: Tensor) -> None:
-        """Add what the model gave for a batch, and should have given."""
+        """Add a batch: the model's output, and the target."""
 
     @abstractmethod
     def compute(self) -> float:
-        """The metric of all batches since it was reset; NaN of none."""
+        """The metric of all batches since the last reset; NaN if there were none."""
 
     def reset(self) -> None:
-        """Begin anew."""
+        """Start again."""
         self.sums = {}
 
     def add(self, **numbers: float) -> None:
@@ -60,7 +61,7 @@ class Metric(ABC):
             self.sums[name] = self.sums.get(name, 0) + number
 
     def ratio(self, above: str, below: str) -> float:
-        """One sum over another; NaN over nothing."""
+        """The quotient of two sums; NaN if the denominator is 0."""
         whole = self.sums.get(below, 0)
         return self.sums.get(above, 0) / whole if whole else math.nan
 
@@ -79,7 +80,7 @@ class Metric(ABC):
 
 
 def size_of(target: object, given: object = None) -> int:
-    """How many samples a batch has: its first size, or one where it has none."""
+    """The number of samples of a batch: its first size, or one if it has none."""
     for value in (target, given):
         if isinstance(value, Tensor) and value.ndim:
             return len(value)
@@ -87,16 +88,16 @@ def size_of(target: object, given: object = None) -> int:
 
 
 class Average(Metric):
-    """The mean of what a function gives for batches, each counted as often as it has samples.
+    """The mean of a function over batches, weighted by their numbers of samples.
 
-    That is the function of all samples at once where the function is a mean over samples.
+    If the function is a mean over samples, this equals the function of all samples at once.
 
     Parameters
     ----------
     function
-        Of the output and the target.
+        A function of output and target.
     name
-        That of the function when omitted.
+        By default that of the function.
     """
 
     def __init__(self, function: Function, name: str | None = None) -> None:
@@ -144,9 +145,9 @@ def _scores(owner: str, output: object, target: object) -> tuple[Array, Array]:
 
 
 class Accuracy(_Share):
-    """How often the highest of the scores (N, classes, ...) is that of the target, the number of a class (N, ...).
+    """The fraction of targets, class numbers (N, ...), with the highest of the scores (N, classes, ...).
 
-    Of equal scores the first counts; with NaN among them a row is wrong.
+    Of equal scores the first counts; a row that contains NaN is wrong.
     """
 
     label = "accuracy"
@@ -160,14 +161,14 @@ class Accuracy(_Share):
 
 
 class TopKAccuracy(_Share):
-    """How often fewer than ``k`` classes have a higher score than the target has.
+    """The fraction of targets with fewer than ``k`` classes of higher score.
 
     Parameters
     ----------
     k
-        Among how many the target is to be.
+        The number of highest scores among which the target must be.
     name
-        "top5" for 5 when omitted.
+        By default "top5" for 5.
     """
 
     def __init__(self, k: int = 5, name: str | None = None) -> None:
@@ -193,14 +194,14 @@ def _pair(owner: str, output: object, target: object) -> tuple[Array, Array]:
 
 
 class BinaryAccuracy(_Share):
-    """How often output and target, of one shape, lie on the same side of a threshold.
+    """The fraction of elements for which output and target, of equal shape, are on the same side of a threshold.
 
     Parameters
     ----------
     threshold
-        0.5, for probabilities; 0 is for the scores that ``BCEWithLogitsLoss`` takes.
+        0.5 for probabilities, 0 for logits, as ``BCEWithLogitsLoss`` takes them.
     name
-        "accuracy" when omitted.
+        By default "accuracy".
     """
 
     label = "accuracy"
@@ -215,7 +216,7 @@ class BinaryAccuracy(_Share):
 
 
 class MeanSquaredError(Metric):
-    """The mean of the squares of what output and target differ by, over all elements."""
+    """The mean squared difference between output and target, over all elements."""
 
     label, better = "mse", "min"
 
@@ -229,7 +230,7 @@ class MeanSquaredError(Metric):
 
 
 class RootMeanSquaredError(MeanSquaredError):
-    """The root of :class:`MeanSquaredError`."""
+    """The square root of :class:`MeanSquaredError`."""
 
     label = "rmse"
 
@@ -238,7 +239,7 @@ class RootMeanSquaredError(MeanSquaredError):
 
 
 class MeanAbsoluteError(Metric):
-    """The mean of what output and target differ by, over all elements."""
+    """The mean absolute difference between output and target, over all elements."""
 
     label, better = "mae", "min"
 

@@ -26,36 +26,36 @@ _OPTIONAL = {"accumulated": "accumulate", "average": "average"}
 
 @struct
 class Run:
-    """Where a call of :func:`lucid.fit` is.
+    """The state of a call of :func:`lucid.fit`.
 
     Attributes
     ----------
     model, optimizer
-        What is trained, and by what.
+        The model being trained, and its optimizer.
     data
         The batches.
     epochs
-        How many there are to be.
+        The total number of epochs.
     epoch
-        How many have ended: the number, from 0, of the one that runs.
+        The number of completed epochs: the number, from 0, of the current one.
     batch
-        How many batches of that there were.
+        The number of completed batches of the current epoch.
     step
-        How many steps there were in all.
+        The total number of completed steps.
     loss
         The loss of the last batch.
     logs
-        At the end of an epoch its losses and metrics by name.
+        At the end of an epoch, its losses and metrics by name.
     history
-        The same of all epochs.
+        The same for all epochs.
     stopped
-        Why it ends before the last epoch; None as long as it does not.
+        Why training ends early; None as long as it does not.
     accumulated
-        What gradients are added up in for the next update, where an update is for several batches.
+        The gradients accumulated for the next update, if updates are for several batches.
     average
-        What follows the weights of the model; None where nothing does.
+        The average of the model's weights, if any.
     saves
-        Whether this process writes checkpoints: of a group the first does.
+        Whether this process writes checkpoints: in a group only the first does.
     """
 
     model: Module
@@ -79,7 +79,7 @@ class Run:
     _due: list[str] = field(default_factory=list)
 
     def stop(self, why: str = "a callback stopped it") -> None:
-        """Let it end when the epoch has ended."""
+        """Stop training at the end of the epoch."""
         self.stopped = checks.text("stop", "why", why)
 
     def numbers(self) -> dict[str, float]:
@@ -106,7 +106,7 @@ class Run:
     # ------------------------------------------------------------ saving
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Save a checkpoint of all this, when all callbacks have had their turn."""
+        """Save a checkpoint of this state, once all callbacks have been called."""
         self._due.append(os.fsdecode(path))
 
     @property
