@@ -72,8 +72,13 @@ def sweep(seed: int, *, kind: str = "") -> tuple[ConvAttrs, Array, Array, Array 
             kernel, dilation, groups = tuple(step + int(rng.integers(1, 5)) for step in stride), (1, 1), 1
         if kind == "turned":
             stride, padding = (1, 1), tuple(p % k for p, k in zip(padding, 2 * kernel, strict=True))
+        if kind == "side_by_side":
+            stride, dilation, padding, groups = kernel, (1, 1), (0, 0, 0, 0), 1
         images = int(rng.choice([0, 1, 2, 3], p=[0.1, 0.3, 0.3, 0.3]))
-        shape = (images, groups * wide, *map(int, rng.integers(1, 12, 2)))
+        size = map(int, rng.integers(1, 12, 2))
+        if kind == "side_by_side":
+            size = (n * k for n, k in zip(size, kernel, strict=True))
+        shape = (images, groups * wide, *size)
         attrs = ConvAttrs(stride, padding, dilation, groups)  # type: ignore[arg-type]
         dtype = ("float32", "float64")[seed % 2]
         x = rng.standard_normal(shape).astype(dtype)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from lucid.graph.ir import Node
-from lucid.graph.ops.conv import CONV, CONV_GRAD_INPUT, ConvAttrs, ConvInputAttrs
+from lucid.graph.ops.conv import (
+    CONV,
+    CONV_GRAD_INPUT,
+    CONV_TRANSPOSE,
+    ConvAttrs,
+    ConvInputAttrs,
+    ConvTransposeAttrs,
+)
 from lucid.graph.types import CHANNELS_LAST, TensorType, as_dtype
 from lucid.runtime.kernels.conv import depthwise, im2col
 from lucid.runtime.planning.machine import described
@@ -26,6 +34,8 @@ LAYERS = [
     (ConvAttrs((2, 2), (1, 1, 1, 1), groups=4), (5, 4, 8, 9), (4, 1, 3, 3)),
     (ConvAttrs((3, 2), (2, 0, 1, 3), (1, 2), 3), (2, 3, 9, 12), (3, 1, 2, 4)),
     (ConvAttrs((2, 2), (1, 1, 1, 1)), (0, 2, 5, 5), (3, 2, 3, 3)),
+    (ConvAttrs((3, 2)), (3, 5, 15, 8), (4, 5, 3, 2)),
+    (ConvAttrs((1, 5)), (2, 3, 1, 20), (7, 3, 1, 5)),
 ]
 
 
@@ -70,3 +80,50 @@ def test_two_workers_take_half_as_long(x: tuple[int, ...], w: tuple[int, ...], g
     with described(USUAL):
         alone, shared = (choices(node, types, threads=threads, lasting=False)[0].way.seconds for threads in (1, 2))
     assert alone / shared > 1.8
+
+
+SIDE_BY_SIDE = next(low for low in lowerings(CONV_TRANSPOSE) if low.name == "side_by_side")
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(("kernel", "small"), [((2, 2), True), ((1, 5), False), ((3, 1), True)])
+def test_windows_side_by_side_give_rows(
+    kernel: tuple[int, int], small: bool, bias: bool, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In pieces of one row, and all at once."""
+    force(monkeypatch, CONV_TRANSPOSE, SIDE_BY_SIDE)
+    rng = np.random.default_rng(threads)
+    arrays = [rng.standard_normal(shape).astype(np.float32) for shape in ((2, 3, 5, 7), (3, 6, *kernel), (6,))]
+    arrays, attrs = arrays[: 2 + bias], ConvTransposeAttrs(ConvAttrs(kernel))
+    with described(replace(USUAL, l2=1 << 9 if small else USUAL.l2)):
+        check(CONV_TRANSPOSE, attrs, arrays, parameters=(1, 2)[: 1 + bias], threads=threads)
+        check(CONV_TRANSPOSE, attrs, [x[:0] if i == 0 else x for i, x in enumerate(arrays)], threads=threads)
+
+
+def _enlarging(conv: ConvAttrs, w: tuple[int, ...], **padding: tuple[int, int]) -> tuple[Node, tuple[TensorType, ...]]:
+    types = tuple(TensorType(shape, as_dtype("float32")) for shape in ((2, w[0], 40, 32), w))
+    attrs = ConvTransposeAttrs(conv, **padding)
+    (y,) = CONV_TRANSPOSE.infer_types(attrs, types)
+    return Node(CONV_TRANSPOSE, attrs, (y.with_order(CHANNELS_LAST),)), (types[0].with_order(CHANNELS_LAST), types[1])
+
+
+def test_which_windows_lie_side_by_side() -> None:
+    """Taken for a decoder's layers; one output leaves most of a vector empty, and what is left of an image stays 0."""
+    with described(USUAL):
+        for w, conv, name in (
+            ((24, 24, 2, 2), ConvAttrs((2, 2)), "side_by_side"),
+            ((64, 32, 1, 5), ConvAttrs((1, 5)), "side_by_side"),
+            ((24, 1, 2, 2), ConvAttrs((2, 2)), "col2im"),
+            ((24, 24, 3, 3), ConvAttrs((2, 2)), "col2im"),
+            ((24, 24, 2, 2), ConvAttrs((3, 3)), "col2im"),
+            ((24, 24, 2, 2), ConvAttrs((2, 2), (1, 1, 1, 1)), "col2im"),
+            ((24, 12, 2, 2), ConvAttrs((2, 2), groups=2), "col2im"),
+            ((24, 24, 2, 2), ConvAttrs((2, 2), dilation=(2, 1)), "col2im"),
+        ):
+            assert choices(*_enlarging(conv, w))[0].lowering.name == name, (w, conv)
+        node, types = _enlarging(ConvAttrs((2, 2)), (24, 24, 2, 2), output_padding=(1, 0))
+        assert choices(node, types)[0].lowering.name == "col2im"
+        node, types = _enlarging(ConvAttrs((2, 2)), (24, 24, 2, 2))
+        row_major = Node(node.op, node.attrs, (node.outputs[0].with_order(None),))
+        assert choices(row_major, types)[0].lowering.name == "col2im"

@@ -10,6 +10,7 @@ from . import grad_winograd as grad_winograd
 from . import im2col as im2col
 from . import pointwise as pointwise
 from . import pointwise_blocks as pointwise_blocks
+from . import side_by_side as side_by_side
 from . import space_to_depth as space_to_depth
 from . import split_channels as split_channels
 from . import toeplitz as toeplitz
