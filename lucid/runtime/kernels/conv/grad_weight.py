@@ -48,17 +48,17 @@ LEAST_PIXELS = 1024
 class WeightCut:
     """How the work is cut: the channels of a group in so many ranges, and up to so many pixels in a block.
 
-    ``lies`` tells that sums are made in the order of the weights: where windows have several taps, those of a channel
-    are put side by side.
+    ``by_channel`` tells that the taps of each channel are put side by side in the windows, as the weights have them:
+    sums are then made in their place.
     """
 
     ranges: int
     pixels: int
-    lies: bool
+    by_channel: bool
 
     def __str__(self) -> str:
         ranges = f", channels in {self.ranges}" if self.ranges > 1 else ""
-        return f"{self.pixels} pixels{ranges}{', by channel' if self.lies else ''}"
+        return f"{self.pixels} pixels{ranges}{', by channel' if self.by_channel else ''}"
 
 
 def ranged(conv: Conv, ranges: int) -> Conv:
@@ -93,11 +93,11 @@ def ranges_of(conv: Conv) -> list[int]:
     return found
 
 
-def _work(conv: Conv, x: TensorType, work: Sequence[Sequence[Block]], lies: bool) -> Work:
+def _work(conv: Conv, x: TensorType, work: Sequence[Sequence[Block]], turned: bool) -> Work:
     """What the busiest worker does, and what is done when all have ended."""
     numbers, rows, itemsize = conv.group_out * conv.taps, conv.images * conv.rows.count, x.dtype.itemsize
     gathered = NOTHING if _is_direct(conv, x) else _gathering(conv, x) * (1 / (conv.groups * rows))
-    if lies and not conv.single:
+    if turned:
         gathered += turning(conv) * (1 / (conv.groups * rows))
 
     def one(block_rows: int) -> Work:
@@ -106,15 +106,13 @@ def _work(conv: Conv, x: TensorType, work: Sequence[Sequence[Block]], lies: bool
 
     done = Work.of_busiest([[b.image_rows for b in mine] for mine in work], one, lambda block_rows: block_rows)
     joined = len(joined_groups(conv, work))
-    placed = 0 if lies else joined + max(len(groups_of(conv, mine)) for mine in work)
+    placed = 0 if turned or conv.single else joined + max(len(groups_of(conv, mine)) for mine in work)
     return done + Work(straight=placed * numbers, far=3 * joined * (len(work) - 1) * numbers * itemsize)
 
 
-def _lying(conv: Conv, x: TensorType, dw: TensorType) -> list[bool]:
-    """Whether sums may be made in the order of the weights."""
-    if conv.single:
-        return [True]
-    return [False] if _in_planes(conv, x) or dw.order is not None else [False, True]
+def _turnable(conv: Conv, x: TensorType, dw: TensorType) -> bool:
+    """Whether windows may be turned to lie as weights do: they are neither that already, nor gathered tap by tap."""
+    return not conv.single and not _in_planes(conv, x) and dw.order is None
 
 
 def _in_planes(conv: Conv, x: TensorType) -> bool:
@@ -136,8 +134,8 @@ def _ways(node: Node[ConvWeightAttrs], inputs: tuple[TensorType, ...], threads: 
         work = _deal(conv, x, threads)
         pixels = max((b.image_rows for mine in work for b in mine), default=0) * conv.cols.count
         found += [
-            Way(_work(conv, x, work, lies) if work else NOTHING, WeightCut(ranges, pixels, lies))
-            for lies in _lying(conv, x, node.outputs[0])
+            Way(_work(conv, x, work, turned) if work else NOTHING, WeightCut(ranges, pixels, turned))
+            for turned in ([False, True] if _turnable(conv, x, node.outputs[0]) else [False])
         ]
     return found
 
@@ -149,7 +147,7 @@ def _ways(node: Node[ConvWeightAttrs], inputs: tuple[TensorType, ...], threads: 
 def grad_weight(k: Emitter) -> None:
     """Blocks of windows, gathered unless they lie side by side, and their products."""
     recheck(k)
-    (x, dy), (dw,), ranges, lies = k.ins, k.outs, k.way.ranges, k.way.lies
+    (x, dy), (dw,), ranges, turned = k.ins, k.outs, k.way.ranges, k.way.by_channel
     conv = ranged(conv_of(k.attrs.conv, x.shape, dw.shape, dy.shape), ranges)
     work = _deal(conv, x.type, k.threads)
     if not work:
@@ -161,9 +159,9 @@ def grad_weight(k: Emitter) -> None:
         windows = loop.bind("pixels", bind_pixels, conv, loop.blocks, laid_out(k, x, True, "pixels"))
     else:
         gathered, _ = gather(loop, unpooled(conv), x, turned=_in_planes(conv, x.type))
-        turned = lies and not conv.single
         windows = by_channel(loop, unpooled(conv), gathered) if turned else loop.bind("matrices", matrices_of, gathered)
     held, again = sums_of(conv, work)
+    lies = turned or conv.single
     size = 0 if lies and not joined_groups(conv, work) else held
     totals = loop.scratch((size, conv.group_out, conv.taps), x.dtype, "total")
     spare = loop.scratch((conv.group_out * again, conv.taps), x.dtype, "spare")
