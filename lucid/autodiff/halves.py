@@ -86,7 +86,7 @@ class Halves:
             half = backward_half(joint, self.split(wanted).places)
             return replace(half, graph=self.optimise(half.graph))
         graph, count = joint.graph, joint.forward_outputs
-        gradients = Graph(graph.wiring, graph.inputs, graph.outputs[count:], (), graph.names[count:])
+        gradients = Graph(graph.dag, graph.inputs, graph.outputs[count:], (), graph.names[count:])
         return Backward(self.optimise(gradients), (), joint.wanted)
 
     def _joint(self, wanted: Wanted, used: Used) -> Joint:

@@ -56,7 +56,7 @@ def emit_gradients(
     sums: dict[Value, Symbol] = dict(seeds)
     sources = {value.node for value in wanted}
     for name in sorted(path - set(stop), key=builder.position.__getitem__, reverse=True):
-        node: Node = builder.wiring.node(name)
+        node: Node = builder.dag.nodes[name]["node"]
         outputs = tuple(Value(name, i) for i in range(len(node.outputs)))
         cotangents = tuple(sums.get(value) for value in outputs)
         if isinstance(node.op.gradient, NoGradient) or all(c is None for c in cotangents):
@@ -85,14 +85,14 @@ def emit_gradients(
 
 def _between(builder: Builder, ends: Sequence[str], starts: Sequence[str], stop: set[str]) -> set[str]:
     """Nodes on a path from a start to an end, both included; nothing behind ``stop``."""
-    behind = reachable(builder.wiring, ends, stop)
+    behind = reachable(builder.dag, ends, stop)
     found: set[str] = set()
     stack = [name for name in starts if name in behind]
     while stack:
         name = stack.pop()
         if name not in found:
             found.add(name)
-            stack.extend(s for s in builder.wiring.successors(name) if s in behind)
+            stack.extend(s for s in builder.dag.successors(name) if s in behind)
     return found
 
 
@@ -296,8 +296,8 @@ def partition(joint: Joint) -> Partition:
     graph, count = joint.graph, joint.forward_outputs
     outputs, gradients = graph.outputs[:count], graph.outputs[count:]
     inputs = [name for name in graph.inputs if not name.startswith(COTANGENT)]
-    forward_nodes = live(graph.wiring, [*outputs, *(v for _, v in graph.updates), *map(Value, inputs)])
-    backward_nodes = reachable(graph.wiring, [v.node for v in gradients]) - forward_nodes
+    forward_nodes = live(graph.dag, [*outputs, *(v for _, v in graph.updates), *map(Value, inputs)])
+    backward_nodes = reachable(graph.dag, [v.node for v in gradients]) - forward_nodes
     crossing: dict[Value, None] = {}
     for name in (n for n in graph.order if n in backward_nodes):
         crossing.update(dict.fromkeys(v for v in graph.inputs_of(name) if v.node in forward_nodes))
@@ -337,4 +337,4 @@ def backward_half(joint: Joint, places: Mapping[Value, Place]) -> Backward:
 
 def _readable_again(graph: Graph, value: Value) -> bool:
     """Parameters and constants are read where they are; a random key drawn again would be another one."""
-    return not graph.wiring.pred[value.node] and settled(graph.node(value.node))
+    return not graph.dag.pred[value.node] and settled(graph.node(value.node))

@@ -246,7 +246,7 @@ class Inspectable(Module):
         """
         found, arrays = self._given(args, kwargs)
         graph, made = found.reference_values(arrays) if reference else found.values(arrays, orders_of(arrays))
-        named = Graph(graph.wiring, graph.inputs, graph.outputs, graph.updates, found.results.names)
+        named = Graph(graph.dag, graph.inputs, graph.outputs, graph.updates, found.results.names)
         return named, {value: np.array(x) for value, x in made.items()}
 
     def draw(

@@ -189,7 +189,7 @@ class _Writer:
         return symbol
 
     def _called(self, symbol: AbstractTensor) -> str:
-        attrs = self.tracer.builder.wiring.node(_value(symbol).node).attrs
+        attrs = self.tracer.builder.dag.nodes[_value(symbol).node]["node"].attrs
         assert isinstance(attrs, ParameterAttrs)
         return attrs.name
 

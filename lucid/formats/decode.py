@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
+from ..base.lazy import networkx as nx
 from ..errors import GraphError, LucidError, PluginError
 from ..graph.builder import MAX_NAME
 from ..graph.dims import limited_work
 from ..graph.fields import attrs_class, build_attrs
-from ..graph.ir import Graph, Node, Nodes, Origin, Value
+from ..graph.ir import Dag, Graph, Node, Origin, Value
 from ..graph.opdef import Attrs, ConstArray, find_op
 from ..graph.region import DEEPEST, Region
 from ..graph.types import DTYPES, TensorType
 from ..graph.verify import verify
-from ..graph.wiring import Wiring
 from .container import MAX_RANK
 from .encode import decode_dim, parse_type
 from .sizes import check_sizes
@@ -60,15 +60,14 @@ def _decode_graph(data: JSON, constants: Sequence[ConstArray]) -> Graph:
     data = _fields(data, {"nodes", "types", "origins", "inputs", "outputs", "updates"}, "a graph", {"names": []})
     types = _Types(_items(data["types"], "types"))
     origins = [_decode_origin(item) for item in _items(data["origins"], "origins")]
-    wiring: Nodes = Wiring()
+    dag: Dag = nx.MultiDiGraph()
     names: list[str] = []
     for item in _items(data["nodes"], "nodes"):
         name, node, inputs = _decode_node(item, types, origins, constants, len(names))
-        if name in wiring:
+        if name in dag:
             raise GraphError(f"two nodes are named {name!r}")
-        wiring.add_node(name, node)
-        for slot, (number, output) in enumerate(inputs):
-            wiring.add_edge(names[number], name, slot, output)
+        dag.add_node(name, node=node)
+        dag.add_edges_from((names[i], name, slot, {"output": output}) for slot, (i, output) in enumerate(inputs))
         names.append(name)
     outputs = [_reference(item, len(names)) for item in _items(data["outputs"], "outputs")]
     updates = []
@@ -79,7 +78,7 @@ def _decode_graph(data: JSON, constants: Sequence[ConstArray]) -> Graph:
         number, output = _reference(parts[1:], len(names))
         updates.append((_text(parts[0], "an updated parameter"), Value(names[number], output)))
     return Graph(
-        wiring,
+        dag,
         tuple(names[_index(item, len(names), "an input")] for item in _items(data["inputs"], "inputs")),
         tuple(Value(names[number], output) for number, output in outputs),
         tuple(updates),

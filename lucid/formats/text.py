@@ -37,15 +37,15 @@ from collections.abc import Iterator
 from itertools import starmap, zip_longest
 from typing import NamedTuple
 
+from ..base.lazy import networkx as nx
 from ..errors import GraphError, LucidError, from_handler
 from ..graph.dims import SymDim
 from ..graph.fields import attrs_class, build_attrs, plain
-from ..graph.ir import Graph, Node, Nodes, Origin, Value
+from ..graph.ir import Dag, Graph, Node, Origin, Value
 from ..graph.opdef import Attrs, ConstArray, OpDef, TypeAttrs, find_op
 from ..graph.region import DEEPEST, Region, regions_of
 from ..graph.types import DTYPES, DType, TensorType, as_dtype
 from ..graph.verify import verify
-from ..graph.wiring import Wiring
 from .encode import array_from_base64, array_from_items, array_text, decode_dim, format_type, node_attrs, parse_type
 
 HEADER = "lucid graph 1"
@@ -291,7 +291,7 @@ class _Parser:
     """Builds the DAG line by line."""
 
     def __init__(self) -> None:
-        self.wiring: Nodes = Wiring()
+        self.dag: Dag = nx.MultiDiGraph()
         self.inputs: list[str] = []
         self.outputs: list[Value] = []
         self.names: list[str] = []
@@ -302,7 +302,7 @@ class _Parser:
     def finished(self) -> Graph:
         """The graph, when all of its lines are read."""
         self.settle()
-        return Graph(self.wiring, tuple(self.inputs), tuple(self.outputs), tuple(self.updates), tuple(self.names))
+        return Graph(self.dag, tuple(self.inputs), tuple(self.outputs), tuple(self.updates), tuple(self.names))
 
     def end_region(self, graph: Graph) -> None:
         """A graph that the last node holds."""
@@ -320,7 +320,7 @@ class _Parser:
             if self.outputs or self.updates:
                 raise c.error("nodes come before 'return' and 'update'")
             self.node(c)
-        elif c.match(r"inputs\b") and not self.inputs and not self.wiring:
+        elif c.match(r"inputs\b") and not self.inputs and not self.dag:
             self.inputs = [self.name(c)]
             while c.match(","):
                 self.inputs.append(self.name(c))
@@ -344,7 +344,7 @@ class _Parser:
         start = c.at
         name = self.name(c)
         output = int(c.expect(r"\d{1,9}", "the number of an output")) if c.match(":") else 0
-        if name not in self.wiring:
+        if name not in self.dag:
             c.at = start
             raise c.error(f"%{name} is not defined above")
         return Value(name, output)
@@ -355,7 +355,7 @@ class _Parser:
 
     def node(self, c: _Cursor) -> None:
         name = self.name(c)
-        if name in self.wiring:
+        if name in self.dag:
             raise c.error(f"%{name} is defined twice")
         types = self.types(c) if c.match(":") else None
         c.expect("=", "'='" if types is not None else "':' or '='")
@@ -385,14 +385,13 @@ class _Parser:
         except GraphError as error:
             c.at = start
             raise c.error(str(error)) from error
-        self.wiring.add_node(name, Node(op, attrs, outputs, origin))
-        for slot, value in enumerate(operands):
-            self.wiring.add_edge(value.node, name, slot, value.output)
+        self.dag.add_node(name, node=Node(op, attrs, outputs, origin))
+        self.dag.add_edges_from((v.node, name, slot, {"output": v.output}) for slot, v in enumerate(operands))
 
     def infer(self, op: OpDef, attrs: Attrs, operands: list[Value]) -> tuple[TensorType, ...]:
         inputs = []
         for value in operands:
-            outputs = self.wiring.node(value.node).outputs
+            outputs = self.dag.nodes[value.node]["node"].outputs
             if value.output >= len(outputs):
                 raise GraphError(f"%{value.node} has {len(outputs)} outputs, there is no output {value.output}")
             inputs.append(outputs[value.output])

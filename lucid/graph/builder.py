@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
+from ..base.lazy import networkx as nx
 from ..errors import GraphError
 from .facts import live
-from .ir import Graph, Node, Nodes, Origin, Value
+from .ir import Dag, Graph, Node, Origin, Value
 from .opdef import Attrs, OpDef
 from .types import TensorType
-from .wiring import Wiring
 
 MAX_NAME = 10_000
 """Signs of a node's name; of what a user or a file calls longer, the beginning is taken."""
@@ -35,7 +35,7 @@ class Builder:
     """
 
     def __init__(self) -> None:
-        self.wiring: Nodes = Wiring()
+        self.dag: Dag = nx.MultiDiGraph()
         self.inputs: list[str] = []
         self.position: dict[str, int] = {}
         self._feeds: dict[str, tuple[Value, ...]] = {}
@@ -55,14 +55,15 @@ class Builder:
         """``base``, or ``base_1``, ``base_2``… if it is taken."""
         name = base = printable(base)[:MAX_NAME]
         count = self._taken.get(base, 0)
-        while name in self.wiring:
+        while name in self.dag:
             count += 1
             name = f"{base[: MAX_NAME - 20]}_{count}"
         self._taken[base] = count
         return name
 
     def type(self, value: Value) -> TensorType:
-        return self.wiring.node(value.node).outputs[value.output]
+        node: Node = self.dag.nodes[value.node]["node"]
+        return node.outputs[value.output]
 
     def inputs_of(self, name: str) -> tuple[Value, ...]:
         """What feeds a node, by input slot."""
@@ -101,15 +102,15 @@ class Builder:
 
     def place(self, node: Node, inputs: tuple[Value, ...], key: str) -> None:
         """Add a node under a name that is known to be free, as it is in a copy of a graph."""
-        wiring, feeds = self.wiring, self._feeds
+        dag, feeds = self.dag, self._feeds
         for value in inputs:
             if value.node not in feeds:
                 raise GraphError(f"{key}: what feeds it, {value}, is not in the graph")
-        wiring.add_node(key, node)
+        dag.add_node(key, node=node)
         self.position[key] = len(self.position)
         feeds[key] = inputs
         for slot, value in enumerate(inputs):
-            wiring.add_edge(value.node, key, slot, value.output)
+            dag.add_edge(value.node, key, key=slot, output=value.output)
         if node.op.source == "input":
             self.inputs.append(key)
 
@@ -123,12 +124,12 @@ class Builder:
         """
         outputs, updates = tuple(outputs), tuple(updates)
         for value in (*outputs, *(v for _, v in updates)):
-            if value.node not in self.wiring:
+            if value.node not in self.dag:
                 raise GraphError(f"the output {value} is not in the graph")
         if prune:
-            kept = live(self.wiring, (*outputs, *(v for _, v in updates), *map(Value, self.inputs)))
-            if len(kept) < len(self.wiring):
-                self.wiring.remove([name for name in self.wiring if name not in kept])
+            kept = live(self.dag, (*outputs, *(v for _, v in updates), *map(Value, self.inputs)))
+            if len(kept) < len(self.dag):
+                self.dag.remove_nodes_from([name for name in self.dag if name not in kept])
                 self._feeds = {name: feeds for name, feeds in self._feeds.items() if name in kept}
         return self.freeze(self.inputs, outputs, updates, names)
 
@@ -137,7 +138,7 @@ class Builder:
         names: Iterable[str] = (),
     ) -> Graph:  # fmt: skip
         """Freeze all its nodes into a graph with these inputs and results."""
-        return Graph(self.wiring, tuple(inputs), tuple(outputs), tuple(updates), tuple(names), feeds=self._feeds)
+        return Graph(self.dag, tuple(inputs), tuple(outputs), tuple(updates), tuple(names), feeds=self._feeds)
 
 
 def with_nodes(graph: Graph, changed: Mapping[str, Node]) -> Graph:

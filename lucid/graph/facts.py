@@ -6,7 +6,7 @@ from collections.abc import Callable, Container, Iterable
 from typing import Final
 
 from .dims import SymDim
-from .ir import Graph, Node, Nodes, Value
+from .ir import Dag, Graph, Node, Value, edges_of
 from .opdef import NoGradient
 from .types import is_float
 
@@ -45,7 +45,7 @@ def parameter_only(graph: Graph, given: Iterable[str] = ()) -> set[str]:
     """
     found, updated = set(given), {graph.parameters.get(label) for label, _ in graph.updates}
     for name, node in graph.nodes():
-        if name not in updated and settled(node) and found.issuperset(graph.wiring.predecessors(name)):
+        if name not in updated and settled(node) and found.issuperset(graph.dag.predecessors(name)):
             found.add(name)
     return found
 
@@ -54,7 +54,7 @@ def constant_only(graph: Graph) -> set[str]:
     """Nodes that depend on constants only."""
     found: set[str] = set()
     for name, node in graph.nodes():
-        if fixed(node) and all(source in found for source in graph.wiring.predecessors(name)):
+        if fixed(node) and all(source in found for source in graph.dag.predecessors(name)):
             found.add(name)
     return found
 
@@ -80,19 +80,18 @@ def symbols_of(node: Node) -> frozenset[str]:
     return node.attrs.symbols.union(*(type_.symbols for type_ in node.outputs))
 
 
-def live(wiring: Nodes, results: Iterable[Value]) -> set[str]:
+def live(dag: Dag, results: Iterable[Value]) -> set[str]:
     """The nodes that results need, and those that draw a random number: whatever draws next is to draw the next.
 
     Where data decides a size, what has it needs a node that names it.
     """
     ends, finding = [value.node for value in results], []
-    for name in wiring:
-        node = wiring.node(name)
+    for name, node in dag.nodes(data="node"):
         if node.op.random:
             ends.append(name)
         elif node.op.finds:
             finding.append(name)
-    return needed(ends, wiring.predecessors, wiring.node, finding)
+    return needed(ends, dag.predecessors, lambda name: dag.nodes[name]["node"], finding)
 
 
 def needed(
@@ -127,12 +126,12 @@ def needed(
 
 def read_values(graph: Graph) -> set[Value]:
     """The values that a node or the caller reads."""
-    return {*graph.results, *(Value(u, output) for u, _, _, output in graph.wiring.edges())}
+    return {*graph.results, *(Value(u, output) for u, _, _, output in edges_of(graph.dag))}
 
 
-def reachable(wiring: Nodes, targets: Iterable[str], stop: Container[str] = ()) -> set[str]:
+def reachable(dag: Dag, targets: Iterable[str], stop: Container[str] = ()) -> set[str]:
     """The targets and everything they depend on; of those in ``stop`` not what these depend on."""
-    return _behind(targets, wiring.predecessors, stop)
+    return _behind(targets, dag.predecessors, stop)
 
 
 def _behind(targets: Iterable[str], sources: Callable[[str], Iterable[str]], stop: Container[str] = ()) -> set[str]:
@@ -147,15 +146,15 @@ def _behind(targets: Iterable[str], sources: Callable[[str], Iterable[str]], sto
     return found
 
 
-def gives_gradients(wiring: Nodes, name: str) -> bool:
+def gives_gradients(dag: Dag, name: str) -> bool:
     """Whether a gradient of a node's results would reach an input or a parameter that wants it."""
 
     def through(name: str) -> Iterable[str]:
-        node = wiring.node(name)
+        node: Node = dag.nodes[name]["node"]
         passes = not isinstance(node.op.gradient, NoGradient) and any(is_float(y.dtype) for y in node.outputs)
-        return wiring.predecessors(name) if passes else ()
+        return dag.predecessors(name) if passes else ()
 
-    nodes: Iterable[Node] = (wiring.node(found) for found in _behind([name], through))
+    nodes: Iterable[Node] = (dag.nodes[found]["node"] for found in _behind([name], through))
     return any(
         node.op.source in ("input", "parameter")
         and is_float(node.outputs[0].dtype)

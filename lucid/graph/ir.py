@@ -21,10 +21,11 @@ from ..base.topological import topological
 from ..errors import GraphError, ShapeError
 from .opdef import A, OpDef, ParameterAttrs
 from .types import TensorType
-from .wiring import Dag, Wiring
 
 formats: dict[str, Any] = {}
 """How graphs are shown; ``lucid.formats``, which stands outside and reads graphs, puts its modules there."""
+
+Dag: TypeAlias = "nx.MultiDiGraph[str]"
 
 
 class Value(NamedTuple):
@@ -104,7 +105,16 @@ class Node(Generic[A]):
         return made
 
 
-Nodes: TypeAlias = "Wiring[Node]"
+def edges_of(dag: Dag) -> Iterator[tuple[str, str, int, int]]:
+    """All edges as (source, target, slot, output).
+
+    ``dag.edges`` says the same, but leaves a view in the DAG that refers to the DAG: a cycle, which only the garbage
+    collector would free.
+    """
+    for source, targets in dag.adjacency():
+        for target, slots in targets.items():
+            for slot, data in slots.items():
+                yield source, target, slot, data.get("output")  # the verifier names an edge that has none
 
 
 class Graph:
@@ -134,16 +144,16 @@ class Graph:
         "_parameters",
         "_reads",
         "_table",
+        "dag",
         "inputs",
         "names",
         "outputs",
         "updates",
-        "wiring",
     )
 
     def __init__(
         self,
-        dag: Dag | Nodes,
+        dag: Dag,
         inputs: tuple[str, ...],
         outputs: tuple[Value, ...],
         updates: tuple[tuple[str, Value], ...] = (),
@@ -151,8 +161,7 @@ class Graph:
         *,
         feeds: dict[str, tuple[Value, ...]] | None = None,
     ) -> None:
-        self.wiring: Nodes = dag if isinstance(dag, Wiring) else Wiring.of(dag)
-        self.wiring.frozen = True
+        self.dag: Dag = dag if nx.is_frozen(dag) else nx.freeze(dag)
         self.inputs = inputs
         self.outputs = outputs
         self.updates = updates
@@ -164,16 +173,11 @@ class Graph:
         self._table: dict[str, Node] | None = None
         self._parameters: Mapping[str, str] | None = None
 
-    @property
-    def dag(self) -> Dag:
-        """The structure, as a networkx graph."""
-        return self.wiring.dag
-
     def __len__(self) -> int:
-        return len(self.wiring)
+        return len(self.dag)
 
     def __contains__(self, name: object) -> bool:
-        return name in self.wiring
+        return name in self.dag
 
     def node(self, name: str) -> Node:
         """The node called ``name``."""
@@ -186,7 +190,7 @@ class Graph:
     def table(self) -> Mapping[str, Node]:
         """Each node by its name."""
         if self._table is None:
-            self._table = {name: data["node"] for name, data in self.wiring.nodes.items() if "node" in data}
+            self._table = {name: data["node"] for name, data in self.dag.nodes(data=True) if "node" in data}
         return self._table
 
     @property
@@ -209,8 +213,8 @@ class Graph:
     def feeds(self) -> Mapping[str, tuple[Value, ...]]:
         """For each node what feeds it, by input slot."""
         if self._feeds is None:
-            slots: dict[str, list[tuple[int, Value]]] = {name: [] for name in self.wiring}
-            for source, target, slot, output in self.wiring.edges():
+            slots: dict[str, list[tuple[int, Value]]] = {name: [] for name in self.dag}
+            for source, target, slot, output in edges_of(self.dag):
                 slots[target].append((slot, Value(source, output)))
             self._feeds = {name: tuple(value for _, value in sorted(found)) for name, found in slots.items()}
         return self._feeds
@@ -227,7 +231,7 @@ class Graph:
 
     def users(self, value: Value) -> list[tuple[str, int]]:
         """The ``(node, slot)`` pairs that read a value, in order of their nodes' insertion into the DAG."""
-        readers = self.wiring.succ[value.node].items()
+        readers = self.dag.succ[value.node].items()
         return [(v, slot) for v, slots in readers for slot, data in slots.items() if data["output"] == value.output]
 
     @property
@@ -239,9 +243,9 @@ class Graph:
     def order(self) -> tuple[str, ...]:
         """Node names in topological order: the order of insertion wherever that is one."""
         if self._order is None:
-            names = tuple(self.wiring)
+            names = tuple(self.dag)
             position = {name: i for i, name in enumerate(names)}
-            if any(position[u] >= position[v] for u, v, _, _ in self.wiring.edges()):
+            if any(position[u] >= position[v] for u, v, _, _ in edges_of(self.dag)):
                 try:
                     names = topological(self.dag, position.__getitem__)
                 except nx.NetworkXUnfeasible as error:
@@ -307,8 +311,12 @@ class Graph:
                 bound[name].checked.follows, bound[name].checked.sound = inputs, node.checked.sound
         if all(bound[name] is node for name, node in self.nodes()):
             return self
-        wiring, known = self.wiring.with_nodes(bound), {name: self.feeds[name] for name in bound}
-        return Graph(wiring, self.inputs, self.outputs, self.updates, self.names, feeds=known)
+        dag: Dag = nx.MultiDiGraph()
+        dag.add_nodes_from((name, {"node": node}) for name, node in bound.items())
+        dag.add_edges_from((u, v, slot, {"output": output}) for u, v, slot, output in edges_of(self.dag))
+        return Graph(
+            dag, self.inputs, self.outputs, self.updates, self.names, feeds={name: self.feeds[name] for name in bound}
+        )
 
     def draw(self, path: str | os.PathLike[str], **options: object) -> None:
         """Draw into a file; see :func:`lucid.formats.draw.draw` for formats and options."""

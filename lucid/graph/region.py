@@ -164,7 +164,7 @@ def with_inputs(graph: Graph, wanted: Sequence[str | TensorType]) -> Graph:
 
 def read_inputs(region: Region) -> tuple[bool, ...]:
     """For each input, whether a result depends on it."""
-    live = reachable(region.graph.wiring, [value.node for value in region.graph.outputs])
+    live = reachable(region.graph.dag, [value.node for value in region.graph.outputs])
     return tuple(name in live for name in region.graph.inputs)
 
 

@@ -62,7 +62,7 @@ def depths(graph: Graph, sizes: Mapping[str, Value]) -> tuple[dict[str, int], di
     for _ in range(len(sizes) + 1):  # a symbol may stand before the node that names it
         of_nodes: dict[str, int] = {}
         for name in graph.order:
-            behind = (of_nodes[source] for source in graph.wiring.predecessors(name))
+            behind = (of_nodes[source] for source in graph.dag.predecessors(name))
             of_nodes[name] = max((*behind, *(of_sizes[symbol] for symbol in read[name])), default=0)
         known = {symbol: of_nodes[count.node] + 1 for symbol, count in sizes.items()}
         if known == of_sizes:

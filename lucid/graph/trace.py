@@ -194,8 +194,8 @@ class Tracer:
             )
         key = self._alike.number(count.value.node), count.value.output
         if key not in self._sizes:
-            nodes = map(self.builder.wiring.node, self.builder.wiring)
-            taken = {name for node in nodes for type_ in node.outputs for name in type_.symbols}
+            nodes = self.builder.dag.nodes(data="node")
+            taken = {name for _, node in nodes for type_ in node.outputs for name in type_.symbols}
             numbers = itertools.count(len(self._sizes) + 1)
             name = next(name for number in numbers if (name := f"found_{number}") not in taken)
             self._sizes[key] = symbol(name), count

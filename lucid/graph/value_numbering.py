@@ -29,7 +29,7 @@ class ValueNumbering:
         return self._numbers[name]
 
     def _key(self, name: str) -> Hashable:
-        node: Node = self._builder.wiring.node(name)
+        node: Node = self._builder.dag.nodes[name]["node"]
         if not node.op.pure:
             return name
         feeds = tuple((self._numbers[value.node], value.output) for value in self._builder.inputs_of(name))

@@ -9,12 +9,11 @@ from typing import Any, TypeAlias
 from ..base.checks import shown
 from ..base.lazy import networkx as nx
 from ..errors import GraphError, from_handler
-from .ir import Graph, Node, Value
+from .ir import Dag, Graph, Node, Value, edges_of
 from .opdef import Attrs, ParameterAttrs, find_op
 from .region import DEEPEST, Region, node_depth, regions_of
 from .stages import depths, found_sizes
 from .types import MAX_BYTES, TensorType, flaw
-from .wiring import Dag
 
 Edge: TypeAlias = "tuple[str, Any, Any]"
 """What an edge comes from, its slot and output; of a graph that is made by hand they may be anything."""
@@ -31,10 +30,10 @@ def verify(graph: Graph) -> None:
         (memory order aside), inputs that are not the ``Input`` nodes, an output or update that does
         not exist, a parameter that occurs twice.
     """
-    for name, data in graph.wiring.nodes.items():
+    for name, data in graph.dag.nodes(data=True):
         _check_node(name, data.get("node"))
-    edges: dict[str, list[Edge]] = {name: [] for name in graph.wiring}
-    for source, target, slot, output in graph.wiring.edges():
+    edges: dict[str, list[Edge]] = {name: [] for name in graph.dag}
+    for source, target, slot, output in edges_of(graph.dag):
         edges[target].append((source, slot, output))
     for name, node in graph.nodes():
         _check_types(graph, name, node, edges[name])

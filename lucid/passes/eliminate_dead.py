@@ -9,7 +9,7 @@ from ..graph.ir import Graph, Value
 
 def eliminate_dead(graph: Graph) -> Graph:
     """The graph without dead nodes; the same object if there are none."""
-    kept = live(graph.wiring, (*graph.results, *map(Value, graph.inputs)))
+    kept = live(graph.dag, (*graph.results, *map(Value, graph.inputs)))
     if len(kept) == len(graph):
         return graph
     builder = Builder()

@@ -91,7 +91,7 @@ def _only_returned(graph: Graph, name: str, node: Node) -> bool:
     """Whether a node is a convolution that lies channels last for nobody but the caller."""
     if not node.op.convolution or len(node.outputs) > 1 or node.outputs[0].order is None:
         return False
-    readers = map(graph.node, graph.wiring.successors(name))
+    readers = map(graph.node, graph.dag.successors(name))
     return all(reader.op is RESHAPE and reader.outputs[0].order is None for reader in readers)
 
 
@@ -108,7 +108,7 @@ def _shuffled(graph: Graph, name: str, node: Node, inputs: list[TensorType]) -> 
     """The order of channels that are parted or joined, where channels-last images become such; None where not."""
     if node.op is not RESHAPE or inputs[0].order is None:
         return None
-    (y,), readers = node.outputs, list(graph.wiring.successors(name))
+    (y,), readers = node.outputs, list(graph.dag.successors(name))
     order = parted_order(inputs[0], y.shape)
     if y.rank == 4:
         return order if order == CHANNELS_LAST else None
@@ -120,7 +120,7 @@ def _shuffled(graph: Graph, name: str, node: Node, inputs: list[TensorType]) -> 
 
 def _joined(graph: Graph, name: str, x: TensorType) -> Order:
     """The order of images that are made of ``x`` by a transpose and by what joins axes; None where anything else is."""
-    node, readers = graph.node(name), [graph.node(reader) for reader in graph.wiring.successors(name)]
+    node, readers = graph.node(name), [graph.node(reader) for reader in graph.dag.successors(name)]
     if not isinstance(node.attrs, TransposeAttrs) or not readers or Value(name) in graph.results:
         return None
     moved = node.outputs[0].with_order(transposed_order(x, node.attrs.perm))

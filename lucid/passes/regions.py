@@ -105,7 +105,7 @@ def _with_sources(graph: Graph, known: dict[str, Node]) -> Graph:
         return graph
     made = with_nodes(graph, known)
     left = tuple(name for name in graph.inputs if made.node(name).op is INPUT)
-    return Graph(made.wiring, left, graph.outputs)
+    return Graph(made.dag, left, graph.outputs)
 
 
 def _reading(region: Region, handed: int, read: Sequence[bool]) -> Region:
@@ -148,7 +148,7 @@ def _decided(graph: Graph, evaluate: Evaluate) -> Graph:
 
 def _part(graph: Graph, outputs: Sequence[Value]) -> Graph:
     """What some values need, as a graph of its own."""
-    live, builder = reachable(graph.wiring, [value.node for value in outputs]), Builder()
+    live, builder = reachable(graph.dag, [value.node for value in outputs]), Builder()
     for name, node in graph.nodes():
         if name in live:
             builder.add(node, graph.inputs_of(name), name)

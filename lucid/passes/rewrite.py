@@ -328,11 +328,11 @@ class Overlay(Builder):
         if key == site:
             return key
         title = self.titles.get(key)
-        if title is not None and title not in live and title not in final.wiring:
+        if title is not None and title not in live and title not in final.dag:
             return title
         name = base = f"{site}.{snake_case(self.node(key).op.name)}"
         count = 0
-        while name in self.graph or name in final.wiring:
+        while name in self.graph or name in final.dag:
             count += 1
             name = f"{base}_{count}"
         return name

@@ -95,7 +95,7 @@ def resolve(graph: Graph, tuned: Mapping[str, Tuned], threads: int, exact: bool)
         return {}
     threads, read, found = choose_all(graph, threads=threads, exact=exact).threads, read_values(graph), {}
     for name, one in tuned.items():
-        if name in graph.wiring:
+        if name in graph.dag:
             node = as_read(name, graph.node(name), read)
             every = choices(node, _types(graph, name), threads=threads, exact=exact)
             named = [choice for choice in every if str(choice) == one.choice]

@@ -90,7 +90,7 @@ class TracedTensor(Tensor):
     def requires_grad(self, value: bool) -> None:
         if not self.live():
             raise self.left()
-        given = self.shared and self.symbol.tracer.builder.wiring.node(self.symbol.value.node).op is INPUT
+        given = self.shared and self.symbol.tracer.builder.dag.nodes[self.symbol.value.node]["node"].op is INPUT
         if value is not True or given:
             raise TraceError(
                 f"whether an argument requires a gradient is changed while the model is traced ({user_location()}), "
@@ -161,7 +161,7 @@ class TracedTensor(Tensor):
     touch = _refuse
 
     def _gives_gradients(self) -> bool:
-        return is_float(self.type.dtype) and gives_gradients(self.symbol.tracer.builder.wiring, self.symbol.value.node)
+        return is_float(self.type.dtype) and gives_gradients(self.symbol.tracer.builder.dag, self.symbol.value.node)
 
     def _before_change(self, tracked: bool, name: str) -> Tensor:
         if not self.live():

@@ -153,13 +153,13 @@ class _Making:
         if not self.graph.inputs:  # nothing would be left
             found = {name for name in found if not self.graph.feeds[name]}
         for name in self.graph.order:
-            if name in found and (name in shown or not found.issuperset(self.graph.wiring.predecessors(name))):
+            if name in found and (name in shown or not found.issuperset(self.graph.dag.predecessors(name))):
                 found.discard(name)
         return found
 
     def _saved(self, name: str) -> bool:
         """Whether an input is what a backward graph reads of the forward one."""
-        readers = list(self.graph.wiring.successors(name))
+        readers = list(self.graph.dag.successors(name))
         source = self.nodes[name].op.source == "input" and name not in self.gradient
         return source and bool(readers) and self.gradient.issuperset(readers)
 
@@ -169,8 +169,8 @@ class _Making:
         known |= {value.node for _, value in self.graph.updates}
         unnamed = zip_longest(self.graph.outputs, self.graph.names)
         known -= {value.node for value, label in unnamed if not label} | self.folded | self.saved
-        wiring = self.graph.wiring
-        return {one for one in known if not list(wiring.successors(one)) and len(self.nodes[one].outputs) == 1}
+        dag = self.graph.dag
+        return {one for one in known if not list(dag.successors(one)) and len(self.nodes[one].outputs) == 1}
 
     def _behind(self, name: str) -> list[str]:
         """A folded node and what it is made of."""
@@ -180,7 +180,7 @@ class _Making:
             one = stack.pop()
             if one not in found:
                 found[one] = None
-                stack.extend(self.graph.wiring.predecessors(one))
+                stack.extend(self.graph.dag.predecessors(one))
         return list(found)
 
     def _folded_row(self, name: str, slot: int, value: Value) -> Row:
@@ -206,7 +206,7 @@ class _Making:
     def _module(self, name: str) -> str:
         """Whose module a node is drawn in: its own, or, for a source that only gradients read, its first reader's."""
         own = module_path(self.nodes[name])
-        users = list(self.graph.wiring.successors(name))
+        users = list(self.graph.dag.successors(name))
         if not self.graph.feeds[name] and users and name not in self.gradient and self.gradient.issuperset(users):
             return module_path(self.nodes[users[0]])
         return own
@@ -385,7 +385,7 @@ class _Making:
     def _result(self, kind: str, key: str, label: str, value: Value) -> None:
         gradient = value.node in self.gradient
         row = _given_row(label)._replace(kind="title")
-        last = kind == "output" and not gradient and not list(self.graph.wiring.successors(value.node))
+        last = kind == "output" and not gradient and not list(self.graph.dag.successors(value.node))
         around = self.around if last else self._frames(value.node)
         look = "given" if gradient and kind == "output" else kind
         hover = f"{value} is {label}" if kind == "output" else f"{value}: {label}"

@@ -55,7 +55,7 @@ def joined(forward: Graph, backward: Graph, results: int, kept: Sequence[Value],
     kept
         The values of the forward graph that the last inputs of the backward graph are.
     """
-    shown = Graph(forward.wiring, forward.inputs, forward.outputs[:results], forward.updates, forward.names[:results])
+    shown = Graph(forward.dag, forward.inputs, forward.outputs[:results], forward.updates, forward.names[:results])
     one = view_of(shown, wishes)
     names = backward.inputs[len(backward.inputs) - len(kept) :]
     other = view_of(backward, replace(wishes, apart=frozenset(names)))

@@ -87,8 +87,8 @@ class _Groups:
         for name in reversed(graph.order):
             if name not in self.feeds:
                 continue
-            groups = {root.get(user, "") for user in graph.wiring.successors(name)}
-            near = next((user for user in graph.wiring.successors(name) if user in root), None)
+            groups = {root.get(user, "") for user in graph.dag.successors(name)}
+            near = next((user for user in graph.dag.successors(name) if user in root), None)
             root[name] = name
             if near is not None:
                 reason = self._apart(name, results, groups, size, limit, fixed)

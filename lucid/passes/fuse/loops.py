@@ -145,7 +145,7 @@ class _Groups:
         names = (self.order[i] for i in one.members if other in one.after)
         sums = (name for name in names if adds_up(self.graph.node(name)))
         return any(
-            self.group[self.position[reader]] == other for name in sums for reader in self.graph.wiring.successors(name)
+            self.group[self.position[reader]] == other for name in sums for reader in self.graph.dag.successors(name)
         )
 
     def _ops(self, position: int) -> int:
@@ -160,7 +160,7 @@ class _Groups:
     def leaves(self, name: str, names: Iterable[str]) -> bool:
         """Whether anything but these nodes reads a node's result."""
         inside = names if isinstance(names, set) else set(names)
-        return Value(name) in self.kept or not inside.issuperset(self.graph.wiring.successors(name))
+        return Value(name) in self.kept or not inside.issuperset(self.graph.dag.successors(name))
 
     def _join(self, a: int, b: int) -> None:
         one, two = self.groups[a], self.groups.pop(b)

@@ -13,7 +13,7 @@ def sums_apart(graph: Graph) -> Graph:
     """
     late: set[str] = set()
     for name, node in graph.nodes():
-        if node.op.exchange == "ends" or not late.isdisjoint(graph.wiring.predecessors(name)):
+        if node.op.exchange == "ends" or not late.isdisjoint(graph.dag.predecessors(name)):
             late.add(name)
     begins = [name for name, node in graph.nodes() if node.op.exchange == "begins" and name not in late]
     if not begins:
@@ -35,10 +35,10 @@ def sums_apart(graph: Graph) -> Graph:
 
 def _views(graph: Graph, begin: str) -> list[str]:
     """What of its inputs are views for it alone, which take no time."""
-    inputs = dict.fromkeys(graph.wiring.predecessors(begin))
-    return [name for name in inputs if graph.node(name).op.view and set(graph.wiring.successors(name)) == {begin}]
+    inputs = dict.fromkeys(graph.dag.predecessors(begin))
+    return [name for name in inputs if graph.node(name).op.view and set(graph.dag.successors(name)) == {begin}]
 
 
 def _awaited(graph: Graph, names: list[str]) -> set[str]:
     """What these take from others."""
-    return {x for name in names for x in graph.wiring.predecessors(name)}.difference(names)
+    return {x for name in names for x in graph.dag.predecessors(name)}.difference(names)

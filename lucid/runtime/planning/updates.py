@@ -14,11 +14,11 @@ def updates_last(graph: Graph) -> tuple[Graph, frozenset[str]]:
     That is each element-wise node that makes the new value of a parameter from the old one, and what reads its result;
     unless an output depends on it, since outputs are there before anything is written.
     """
-    before = reachable(graph.wiring, [value.node for value in graph.outputs])
+    before = reachable(graph.dag, [value.node for value in graph.outputs])
     last: set[str] = set()
     writes = {value.node for label, value in graph.updates if _over(graph, label, value)} - before
     for name in graph.order:
-        if name in writes or not last.isdisjoint(graph.wiring.predecessors(name)):
+        if name in writes or not last.isdisjoint(graph.dag.predecessors(name)):
             last.add(name)
     if not last:
         return graph, frozenset()
