@@ -41,7 +41,7 @@ class Talk:
         self.requests.extend(map(self._communicator.Iallreduce, (self.group.library.IN_PLACE,), (array,), (op,)))
 
     def end(self, number: int) -> Array:
-        """Wait for what has begun as the how manieth."""
+        """Wait for a sum, given by its number in order of beginning."""
         try:
             mpi.wait(self.requests[number], self.group.timeout, f"rank {self.group.rank}, a training step")
         except ExecutionError:

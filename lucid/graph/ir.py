@@ -241,7 +241,7 @@ class Graph:
 
     @property
     def order(self) -> tuple[str, ...]:
-        """Node names in topological order: the order of insertion wherever that is one."""
+        """Node names in topological order: the order of insertion, if that is topological."""
         if self._order is None:
             names = tuple(self.dag)
             position = {name: i for i, name in enumerate(names)}

@@ -31,7 +31,7 @@ WARM, MOST_WARM = 0.05, 200
 BESTS = 5
 """Repetitions of which the best says what the machine can do."""
 NEXT = 5
-"""Steps that are named as those where the most time is to be had, at most."""
+"""The most steps that are named as those where most time can be gained."""
 MILLISECOND = 1e-3
 MOST_DISTORTED = 0.04
 """Part of the time that marks may take."""

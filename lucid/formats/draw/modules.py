@@ -34,7 +34,7 @@ def separated(view: View) -> View:
 
 
 def _runs(members: Sequence[int], feeds: Sequence[Sequence[int]]) -> dict[int, int]:
-    """For each of the members in how manieth run it is: one more than what it reads through others."""
+    """For each member the number of its run: one more than that of what it reads through others."""
     inside, first = set(members), members[0]
     if members[-1] - first + 1 == len(members):
         return dict.fromkeys(members, 1)

@@ -1,4 +1,4 @@
-"""Blocks that do the same one after another, drawn once: a box, or a frame, of which is said how often it follows."""
+"""Repeated blocks, drawn once: a box or frame that says how often it is repeated."""
 
 from __future__ import annotations
 

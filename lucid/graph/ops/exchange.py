@@ -12,7 +12,7 @@ from ..types import Shape, TensorType, product
 
 @attributes
 class BeginAttrs(Attrs):
-    """The how manieth sum of a run it is: they begin in this order in every process."""
+    """The number of the sum within a run: sums begin in this order in every process."""
 
     number: int
 
