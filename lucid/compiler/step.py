@@ -45,25 +45,25 @@ GRAPHS = 3
 
 
 class CompiledStep(CompiledModel):
-    """A training step that runs as one program; what :func:`lucid.compile_step` returns.
+    """A training step that runs as one program; returned by :func:`lucid.compile_step`.
 
-    A call with a batch computes the loss and its gradients, and updates the parameters and the state of the optimizer
-    where they lie. It may be mixed with all else that uses the model and the optimizer: the options of the parameter
-    groups are read at each call, and a state that was loaded is gone on from.
+    A call with a batch computes the loss and its gradients, and updates the parameters and the optimizer's state in
+    place. You may mix it with any other use of the model and the optimizer: the options of the parameter groups are
+    read at each call, and a loaded state is continued from.
 
-    A call that an exception ends leaves parameters, buffers and the optimizer's state as they were before, or, where it
-    comes when the new values are being written, all as they are after: Ctrl-C waits for that.
+    If an exception ends a call, parameters, buffers and the optimizer's state are all as before or, if it comes while
+    the new values are being written, all as after: Ctrl-C waits for that.
 
     Attributes
     ----------
     optimizer
-        What updates the parameters.
+        The optimizer of the parameters.
     clip_grad, clip_norm
         As given; may be changed between calls.
     accumulate
         As given.
     accumulated
-        What has been added up for the next update, with a ``state_dict()`` and ``load_state_dict()`` for checkpoints.
+        The gradients accumulated for the next update, with ``state_dict()`` and ``load_state_dict()`` for checkpoints.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class CompiledStep(CompiledModel):
 
     @property
     def accumulate(self) -> int:
-        """At every how many calls there is an update."""
+        """The number of calls per update."""
         return self.accumulated.share
 
     @accumulate.setter
@@ -135,7 +135,7 @@ class CompiledStep(CompiledModel):
 
     @property
     def recomputed(self) -> tuple[Recomputed, ...]:
-        """What the latest call computed again to keep within ``memory_budget``, and what that is predicted to take."""
+        """What the latest call recomputed to stay within ``memory_budget``, and its predicted cost."""
         return self.plan.recomputed
 
     def _blame(self, args: tuple[object, ...], kwargs: dict[str, object], drawn: int, error: Exception) -> NoReturn:
@@ -255,7 +255,7 @@ class CompiledStep(CompiledModel):
             )
 
     def save(self, path: str | Path) -> None:
-        """Write graph, weights and state to a ``.lucid`` file, which trains on without the classes of both."""
+        """Save graph, weights and state to a ``.lucid`` file, which can go on training without either class."""
         if self.accumulate != 1:
             raise OptionError(
                 "a step that adds up gradients is several graphs, of which a file would keep one: save one without "

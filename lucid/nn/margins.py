@@ -1,4 +1,4 @@
-"""Losses of distances and margins, and likelihoods of numbers and sequences, as modules."""
+"""Losses of distances and margins, and negative log-likelihoods, as modules."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class SoftMarginLoss(Loss):
 
 
 class HingeEmbeddingLoss(Loss):
-    """A distance where the target is 1, and what it lacks of ``margin`` where that is -1."""
+    """The distance itself for targets of 1, and the shortfall from ``margin`` for targets of -1."""
 
     function, options = F.hinge_embedding_loss, ("margin",)
 
@@ -30,7 +30,7 @@ class HingeEmbeddingLoss(Loss):
 
 
 class MultiLabelMarginLoss(Loss):
-    """What each right class's score lacks of being 1 above every wrong one's, as a mean over classes.
+    """The shortfall of each right class's score from 1 above every wrong one's, as a mean over classes.
 
     The target has the shape of the input, (N, C) or (C): the right classes, and -1 after the last of them.
     """
@@ -48,16 +48,16 @@ class MultiLabelSoftMarginLoss(Weighted):
 
 
 class MultiMarginLoss(Weighted):
-    """What the target's score lacks of being ``margin`` above that of each other class, as a mean over classes.
+    """The shortfall of the target's score from ``margin`` above that of each other class, as a mean over classes.
 
     Parameters
     ----------
     p
-        1, or 2 for the squares.
+        1, or 2 to square the shortfall.
     margin
-        By how much.
+        The margin.
     weight
-        Of each target's class, or None.
+        The weight of each target's class, or None.
     reduction
         "mean", "sum" or "none".
     """
@@ -72,16 +72,16 @@ class MultiMarginLoss(Weighted):
 
 
 class PoissonNLLLoss(Loss):
-    """Minus the logarithm of how likely counts are.
+    """Negative log-likelihood of counts with a Poisson distribution.
 
     Parameters
     ----------
     log_input
         Whether the input is the logarithm of the expected count.
     full
-        Whether Stirling's approximation of the factorial is added, for targets above 1.
+        Whether to add Stirling's approximation of the factorial, for targets above 1.
     eps
-        Added to an expected count before its logarithm is taken.
+        Added to an expected count before taking its logarithm.
     reduction
         "mean", "sum" or "none".
     """
@@ -95,12 +95,12 @@ class PoissonNLLLoss(Loss):
 
 
 class GaussianNLLLoss(Loss):
-    """Minus the logarithm of how likely normally distributed numbers are; called with input, target and variance.
+    """Negative log-likelihood of normally distributed numbers; called with input, target and variance.
 
     Parameters
     ----------
     full
-        Whether the constant is added.
+        Whether to add the constant term.
     eps
         The least variance.
     reduction
@@ -115,7 +115,7 @@ class GaussianNLLLoss(Loss):
 
 
 class MarginRankingLoss(Loss):
-    """``max(0, margin - target * (x1 - x2))``: a target of 1 wants the first one larger, of -1 the second."""
+    """``max(0, margin - target * (x1 - x2))``: for a target of 1 the first should be larger, for -1 the second."""
 
     function, options = F.margin_ranking_loss, ("margin",)
 
@@ -125,7 +125,7 @@ class MarginRankingLoss(Loss):
 
 
 class CosineEmbeddingLoss(Loss):
-    """What a cosine lacks of 1 where the target is 1, and by how much it is more than ``margin`` where that is -1."""
+    """``1 - cos`` for targets of 1, and the excess of ``cos`` over ``margin`` for targets of -1."""
 
     function, options = F.cosine_embedding_loss, ("margin",)
 
@@ -143,16 +143,16 @@ class _Triplet(Loss):
 
 
 class TripletMarginLoss(_Triplet):
-    """By how much an anchor is not ``margin`` nearer to what is like it than to what is not; called with the three.
+    """How far an anchor is from being ``margin`` nearer to the positive than to the negative; called with all three.
 
     Parameters
     ----------
     margin
-        More than 0.
+        A number above 0.
     p, eps
-        Of :class:`PairwiseDistance`.
+        As for :class:`PairwiseDistance`.
     swap
-        Take the distance of the positive to the negative where it is the smaller one (Balntas et al., 2016).
+        Use the distance from positive to negative if it is smaller (Balntas et al., 2016).
     reduction
         "mean", "sum" or "none".
     """
@@ -172,7 +172,7 @@ class TripletMarginLoss(_Triplet):
 
 
 class TripletMarginWithDistanceLoss(_Triplet):
-    """As :class:`TripletMarginLoss`, with a function of two tensors for the distance."""
+    """As :class:`TripletMarginLoss`, with a given distance function of two tensors."""
 
     function, options = F.triplet_margin_with_distance_loss, ("distance_function", "margin", "swap")
 
@@ -190,18 +190,18 @@ class TripletMarginWithDistanceLoss(_Triplet):
 
 
 class CTCLoss(Loss):
-    """Minus the logarithm of the probability of sequences whose places in time are not known (Graves et al., 2006).
+    """Negative log-likelihood of sequences over all alignments in time (Graves et al., 2006).
 
-    Called with log-probabilities (T, N, C), targets (N, S) or one after another, and the lengths of both.
+    Called with log-probabilities (T, N, C), targets (N, S) or concatenated, and the lengths of both.
 
     Parameters
     ----------
     blank
-        The class that stands for nothing.
+        The class of the blank.
     reduction
         "none", "sum" or "mean": of the losses divided by the lengths of their targets.
     zero_infinity
-        Whether a sequence that has too few steps costs nothing, rather than infinity.
+        Whether sequences with too few time steps cost nothing, rather than infinity.
     """
 
     function, options = F.ctc_loss, ("blank", "zero_infinity")

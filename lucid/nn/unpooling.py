@@ -27,15 +27,15 @@ class _MaxUnpool(Module):
 
 
 class MaxUnpool1d(_MaxUnpool):
-    """The way back from ``MaxPool1d``: maxima (N, C, L) or (C, L) at their places, zeros elsewhere.
+    """The partial inverse of ``MaxPool1d``: maxima (N, C, L) or (C, L) at their positions, zeros elsewhere.
 
-    Called with the two results of a pooling with ``return_indices=True``, and the size before it where several are
-    pooled to the same.
+    Called with both results of a pooling with ``return_indices=True``, and with the size before it if that is
+    ambiguous.
 
     Parameters
     ----------
     kernel_size, stride, padding
-        Those of the pooling. ``stride`` is the kernel size when omitted.
+        Those of the pooling. ``stride`` is the kernel size by default.
     """
 
     axes = 1

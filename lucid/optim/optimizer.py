@@ -53,14 +53,14 @@ def _options(group: Mapping[str, object]) -> Group:
 
 
 class Optimizer(ABC):
-    """Base of optimisers.
+    """Base class of optimisers.
 
-    A subclass says *what* one update computes, in three methods without side effects that serve eager
-    tensors and graph symbols alike, so that a whole training step can be one graph:
+    A subclass says *what* one update computes, in methods without side effects that serve eager tensors and graph
+    symbols alike, so that a whole training step can be one graph:
 
-    - :meth:`scalars` and :meth:`flags` read a group: the numbers that may change from step to step, and
-      the choices that decide which operations there are;
-    - :meth:`coefficients` derives from the scalars and the number of the step what the update multiplies by;
+    - :meth:`scalars` and :meth:`flags` read a group: numbers that may change from step to step, and choices that
+      decide which operations there are;
+    - :meth:`coefficients` computes, from the scalars and the number of the step, the factors that the update uses;
     - :meth:`update` is the rule.
 
     Parameters
@@ -73,9 +73,9 @@ class Optimizer(ABC):
     Attributes
     ----------
     param_groups
-        One dict a group: ``"params"`` and its options, which may be changed between steps.
+        One dict per group: ``"params"`` and its options, which may be changed between steps.
     state
-        By parameter, the tensors its updates carry along; ``"step"`` counts them.
+        For each parameter, the tensors that its updates carry along; ``"step"`` counts the updates.
     """
 
     carried: ClassVar[tuple[str, ...]] = ()
@@ -111,7 +111,7 @@ class Optimizer(ABC):
 
     @abstractmethod
     def check(self, group: Group) -> None:
-        """Raise :class:`OptionError` where an option of the group has no meaning."""
+        """Raise :class:`OptionError` if an option of the group is invalid."""
 
     @abstractmethod
     def scalars(self, group: Group) -> dict[str, float]:
@@ -122,7 +122,7 @@ class Optimizer(ABC):
         """The choices that decide which operations the update consists of."""
 
     def coefficients(self, step: AbstractTensor | int, scalars: Hyper) -> Hyper:
-        """What the rule multiplies by at update number ``step`` (from 1), all float64 arithmetic on scalars."""
+        """The factors that the rule uses at update number ``step`` (from 1): float64 arithmetic on scalars."""
         return dict(scalars)
 
     @abstractmethod
@@ -130,7 +130,7 @@ class Optimizer(ABC):
         """Names of the state tensors an update with these flags carries along."""
 
     def initial(self, slot: str, group: Group) -> float:
-        """What a state tensor is filled with before the first update."""
+        """The value that a state tensor is filled with before the first update."""
         return 0.0
 
     @abstractmethod
@@ -239,7 +239,7 @@ class Optimizer(ABC):
     # ------------------------------------------------------------ groups
 
     def add_param_group(self, group: Mapping[str, object]) -> None:
-        """Optimise more parameters, with options of their own."""
+        """Add parameters to optimise, with options of their own."""
         if not isinstance(group, Mapping) or "params" not in group:
             raise OptionError(f"{self._name}: a parameter group is a dict with 'params', got {type(group).__name__}")
         given = group["params"]
@@ -271,7 +271,7 @@ class Optimizer(ABC):
     # ------------------------------------------------------------ saving
 
     def state_dict(self) -> dict[str, Any]:
-        """Copies of options and state; parameters are numbered in order. What is in no group any more is left out."""
+        """Copies of options and state, with parameters numbered in order. Parameters in no group are left out."""
         numbers = {id(p): i for i, p in enumerate(p for group in self.param_groups for p in group["params"])}
         groups = [
             {**_options(group), "params": [numbers[id(p)] for p in group["params"]]} for group in self.param_groups

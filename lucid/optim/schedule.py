@@ -12,14 +12,14 @@ from .optimizer import Optimizer
 
 
 class LRScheduler(ABC):
-    """Base of schedules; ``step()`` is called once an epoch (or batch), after the optimiser's.
+    """Base class of schedules; call ``step()`` once per epoch (or batch), after the optimiser's.
 
     A parameter group that is added later takes part from the next step on.
 
     Parameters
     ----------
     optimizer
-        Whose groups' ``"lr"`` is set; their first rates are kept as ``"initial_lr"``.
+        The optimiser whose groups' ``"lr"`` is set; their first rates are kept as ``"initial_lr"``.
     last_epoch
         Number of the last epoch, to resume training; -1 starts from the beginning.
     """
