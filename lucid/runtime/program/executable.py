@@ -314,8 +314,9 @@ class Executable:
         """These parameters, with copies of those that it writes."""
         made = list(arrays)
         for i in self._updated:
-            copy = lasting_copy(arrays[i]) if i in self.gathered else None
-            made[i] = np.array(arrays[i]) if copy is None else copy
+            copy = np.array(arrays[i])  # which no worker reaches
+            reached = lasting_copy(copy) if i in self.gathered else None
+            made[i] = copy if reached is None else reached
         return made
 
     @property
