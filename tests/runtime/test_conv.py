@@ -235,6 +235,19 @@ def test_fused_convolution_and_pooling_is_its_decomposition(seed: int) -> None:
     check(CONV_POOL, attrs, arrays, parameters=(1,))
 
 
+@pytest.mark.parametrize("low", lowerings(CONV), ids=lambda low: low.name)
+@pytest.mark.parametrize(("channels", "kernel", "length"), [(6, 3, 9), (16, 3, 40), (3, 9, 50), (8, 1, 20)])
+def test_a_signal_is_an_image_of_one_row(
+    low: Lowering, channels: int, kernel: int, length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng, attrs = np.random.default_rng(length), ConvAttrs(padding=(0, kernel // 2, 0, kernel // 2))
+    shapes = (2, channels, 1, length), (8, channels, 1, kernel)
+    arrays = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+    force(monkeypatch, CONV, low)
+    for threads in (1, 2):
+        check(CONV, attrs, arrays, threads=threads)
+
+
 RESIDUAL = [low.name for low in lowerings(CONV_POOL) if not low.name.startswith(("depthwise", "toeplitz", "space"))]
 
 

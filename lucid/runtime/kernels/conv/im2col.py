@@ -211,12 +211,7 @@ def gathering(conv: Conv, x: TensorType, planes: bool, across: int = 1) -> Work:
 @kernel(CONV, CONV_POOL, lowering="im2col", accepts=accepts, ways=ways, staged=True, ordered=True)
 def im2col(k: Emitter) -> None:
     """Gather, multiply, pool, add the bias and the residual, activate."""
-    recheck(k)
-    types = tuple(x.type for x in k.ins)
-    layer = _layer(k.node, types)
-    if layer.conv.rows.size != types[0].concrete[2]:
-        stand(k)
-    emit(k, layer)
+    _convolve(k, lies=False)
 
 
 @kernel(
@@ -225,8 +220,16 @@ def im2col(k: Emitter) -> None:
 )  # fmt: skip
 def im2col_by_channel(k: Emitter) -> None:
     """The same by weights as they lie: they are not packed at each run, where they change in each."""
+    _convolve(k, lies=True)
+
+
+def _convolve(k: Emitter, *, lies: bool) -> None:
     recheck(k)
-    emit(k, _layer(k.node, tuple(x.type for x in k.ins)), lies=True)
+    types = tuple(x.type for x in k.ins)
+    layer = _layer(k.node, types)
+    if layer.conv.rows.size != types[0].concrete[2]:
+        stand(k)
+    emit(k, layer, lies=lies)
 
 
 def emit(k: Emitter, layer: Layer, *, flipped: bool = False, lies: bool = False) -> None:
