@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from ..base.absent import ONNX, face
 from ..base.lazy import from_home
-from .export import export
 from .module import OnnxModel, check, load
 
 __all__ = ["OnnxModel", "backend", "check", "export", "load"]
 
-_LAZY = {"backend": "backend"}
+# who loads a model need not write one
+_LAZY = {"backend": "backend", "export": "exporting"}
 
 _missing, __dir__ = face(globals(), ONNX, _LAZY)
 
 if TYPE_CHECKING:
     from . import backend
+    from .exporting import export
 else:  # to the type checker a name that is not here is an error
 
     def __getattr__(name: str) -> Any:
