@@ -18,8 +18,6 @@ def eliminate_common(graph: Graph) -> Graph:
     first: dict[Hashable, View] = {}
 
     def rule(site: Site) -> tuple[Symbol, ...] | None:
-        if not site.op.pure:
-            return None
         feeds = [x.value for x in site.inputs]
         if site.op.commutative:
             feeds.sort()
@@ -30,4 +28,4 @@ def eliminate_common(graph: Graph) -> Graph:
         site.absorb(twin)
         return twin.symbols
 
-    return rebuild(graph, rule, "eliminate_common")
+    return rebuild(graph, rule, "eliminate_common", at={op for op in graph.ops if op.pure})

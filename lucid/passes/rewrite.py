@@ -200,8 +200,8 @@ class Site(View):
 
     def __init__(self, tracer: Tracer, name: str, node: Node) -> None:
         super().__init__(tracer, name, node)
-        self.absorbed: list[View] = []
-        self.left: list[Declined] = []
+        self.absorbed: tuple[View, ...] = ()
+        self.left: tuple[Declined, ...] = ()
         self._inputs: tuple[Symbol, ...] | None = None
 
     def _feeds(self) -> tuple[Symbol, ...]:
@@ -212,11 +212,11 @@ class Site(View):
     def leave(self, declined: Declined | None) -> None:
         """Say why something stays as it is, if there is a reason, where the node itself is replaced or may yet be."""
         if declined is not None:
-            self.left.append(declined)
+            self.left = (*self.left, declined)
 
     def absorb(self, *others: View) -> None:
         """These nodes go into the replacement too: it takes their origins."""
-        self.absorbed.extend(others)
+        self.absorbed = (*self.absorbed, *others)
 
     def call(self, symbol: Symbol, name: str) -> None:
         """Give the node that was emitted for ``symbol`` this name, if the node that has it does not survive."""
@@ -241,11 +241,11 @@ class Overlay(Builder):
         self.merged: dict[str, list[tuple[str, Origin]]] = {}
         """Names and origins of what went into nodes that were there already."""
         self.site = ""
-        self.feeds = graph.feeds
+        self.feeds, self.table = graph.feeds, graph.table
 
     def node(self, name: str) -> Node:
         added = self.added.get(name)
-        return added[0] if added is not None else self.graph.table[name]
+        return added[0] if added is not None else self.table[name]
 
     def inputs_of(self, name: str) -> tuple[Value, ...]:
         added = self.added.get(name)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Final
 
 import numpy as np
@@ -41,6 +40,10 @@ USUAL: Final = SimplifyOptions()
 def simplify(graph: Graph, options: SimplifyOptions = USUAL) -> Graph:
     """Apply the identities until none applies."""
 
+    def changes(op: OpDef) -> bool:
+        goes = options.inference and (op is shape.STOP_GRADIENT or op is shape.OVERWRITTEN)
+        return goes or op.idempotent or op in _IDENTITIES or (op.elementwise and op.pure)
+
     def rule(site: Site) -> Symbol | Sequence[Symbol] | None:
         if options.inference and (site.op is shape.STOP_GRADIENT or site.op is shape.OVERWRITTEN):
             return site.inputs[0]
@@ -50,7 +53,10 @@ def simplify(graph: Graph, options: SimplifyOptions = USUAL) -> Graph:
                 return found
         return _compute_before_expanding(site) if site.op.elementwise and site.op.pure else None
 
-    return fixed_point(partial(rebuild, rule=rule, label="simplify"), graph, label="simplify")
+    def step(graph: Graph) -> Graph:
+        return rebuild(graph, rule, "simplify", at=set(filter(changes, graph.ops)))
+
+    return fixed_point(step, graph, label="simplify")
 
 
 # ---------------------------------------------------------------- what is known of a value

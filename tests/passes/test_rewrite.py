@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lucid.errors import PassError
 from lucid.graph.ir import Graph
 from lucid.graph.opdef import apply
 from lucid.graph.ops import elementwise as ew
+from lucid.graph.ops.conv import conv2d
 from lucid.graph.ops.shape import CONCAT, AxisAttrs
 from lucid.graph.trace import Symbol
+from lucid.passes import rewrite
+from lucid.passes.eliminate_common import eliminate_common
+from lucid.passes.fold.constants import fold_constants
 from lucid.passes.rewrite import Site, fixed_point, rebuild
+from lucid.passes.simplify import simplify
+from lucid.runtime.eager import evaluate
 
 from .helpers import assert_same, show, trace
 
@@ -148,3 +157,34 @@ def test_a_long_chain_and_a_wide_fan_need_no_recursion() -> None:
 
     assert len(drop_double_negation(trace(long, (1,)))) == 5003
     assert len(drop_double_negation(trace(wide, (1,)))) == 2
+
+
+@pytest.mark.parametrize(
+    ("one", "visited"),
+    [
+        (simplify, {"Add", "Constant", "Mul", "Relu", "Full", "Expand"}),
+        (eliminate_common, {"Add", "Constant", "Conv2d", "Mul", "Relu", "Full", "Expand"}),
+        (partial(fold_constants, evaluate=evaluate), {"Add", "Conv2d", "Mul", "Relu"}),
+    ],
+)
+def test_passes_visit_the_ops_that_they_may_change(
+    one: Callable[[Graph], Graph], visited: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Most nodes of a model are weights, and what a pass has no rule for: it makes nothing of them to look at."""
+    graph = trace(
+        lambda x, w: (conv2d(x, w).relu() * 3 + np.arange(4, dtype=np.float32), x), (1, 2, 5, 6), w=(3, 2, 3, 3)
+    )
+    seen = set[str]()
+
+    class Seen(Site):
+        __slots__ = ()
+
+        def __init__(self, tracer: Any, name: str, node: Any) -> None:
+            seen.add(node.op.name)
+            super().__init__(tracer, name, node)
+
+    monkeypatch.setattr(rewrite, "Site", Seen)
+    one(graph)
+    assert {node.op.name for _, node in graph.nodes()} >= {"Parameter", "Input", "Conv2d", "Constant"}
+    assert seen <= visited
+    assert seen

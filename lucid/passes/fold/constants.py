@@ -47,8 +47,6 @@ def fold_constants(graph: Graph, evaluate: Evaluate, options: FoldOptions = USUA
     """
 
     def rule(site: Site) -> Sequence[Any] | None:
-        if not site.op.pure or site.op.regions or site.op is EXPAND:
-            return None
         makers = []
         for x in site.inputs:
             makers.append(site.made_by(x))
@@ -66,8 +64,10 @@ def fold_constants(graph: Graph, evaluate: Evaluate, options: FoldOptions = USUA
             return [constant(y, np.asarray(v, y.type.dtype)) for y, v in zip(site.symbols, values, strict=True)]
         return None
 
-    known = CONSTANT in graph.ops or FULL in graph.ops
-    return rebuild(graph, rule, "fold_constants") if known else graph
+    if CONSTANT not in graph.ops and FULL not in graph.ops:
+        return graph
+    at = {op for op in graph.ops if op.pure and op.inputs != () and not op.regions and op is not EXPAND}
+    return rebuild(graph, rule, "fold_constants", at=at)
 
 
 def _is_number(node: Node) -> bool:

@@ -12,6 +12,7 @@ import heapq
 from bisect import insort
 from collections.abc import Sequence
 from itertools import accumulate
+from operator import itemgetter
 
 from ...base.structs import struct
 from ..workers.settings import ALIGNMENT
@@ -90,19 +91,18 @@ def _by_size(intervals: Sequence[Interval], bound: int = 0) -> list[int]:
 def _in_order(intervals: Sequence[Interval], order: Sequence[int]) -> list[int]:
     """Each interval at the lowest offset that is free during its whole life."""
     offsets = [0] * len(intervals)
-    placed: list[int] = []
+    placed: list[tuple[int, int, int, int]] = []  # (offset, end, start, stop), sorted by offset
     for index in order:
-        this = intervals[index]
-        need, at = aligned(this.nbytes), 0
-        for other in placed:  # sorted by offset
-            that = intervals[other]
-            if that.start > this.stop or that.stop < this.start:
+        start, stop, need, at = intervals[index].start, intervals[index].stop, aligned(intervals[index].nbytes), 0
+        for offset, end, born, died in placed:
+            if born > stop or died < start:
                 continue
-            if offsets[other] - at >= need:
+            if offset - at >= need:
                 break
-            at = max(at, offsets[other] + aligned(that.nbytes))
+            if end > at:
+                at = end
         offsets[index] = at
-        insort(placed, index, key=offsets.__getitem__)
+        insort(placed, (at, at + need, start, stop), key=itemgetter(0))
     return offsets
 
 
