@@ -52,7 +52,7 @@ class _Writes:
     def __init__(self) -> None:
         self._known: dict[int, tuple[object, int, str]] = {}
         self.begun: dict[int, tuple[object, int]] = {}
-        """When the content of memory that had no history got one."""
+        """When the content of memory last got a history that it had not before."""
 
     @staticmethod
     def _owner(array: Array) -> object:
@@ -93,10 +93,10 @@ class _Writes:
             self._known[id(owner)] = ref(owner, partial(self._known.pop, id(owner))), now, where
 
     def begin(self, array: Array) -> None:
-        """What has just been written has a history, which what was there before had not."""
+        """What has just been written has a history, which views of that memory do not know of yet."""
         owner = self._owner(array)
         key = id(owner)
-        self.begun.setdefault(key, (ref(owner, partial(self.begun.pop, key)), of_contents.now))
+        self.begun[key] = ref(owner, partial(self.begun.pop, key)), of_contents.now
 
     def begins(self, array: Array) -> int:
         """When that was; 0 where it never was."""

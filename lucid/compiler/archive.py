@@ -41,6 +41,11 @@ def _content(specialization: Specialization) -> tuple[dict[str, Graph], dict[str
     """Graphs, arrays and the rest."""
     if specialization.options.backend is not None:  # it would be loaded as our own program, of a graph not made for one
         raise specialization.options.refusal("saved file")
+    if specialization.results.changed:
+        raise TraceError(
+            "save: the model changes arguments in place, and what is loaded from a file gives results alone: compute "
+            "new tensors in it (x = x + 1 in place of x += 1)"
+        )
     traced = specialization.traced
     graphs = {"traced": traced, "optimised": specialization.graph}
     names = dict.fromkeys([*traced.parameters, *(name for name, _ in traced.updates)])

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..base.arrays import Array
 from ..base.structs import struct
 from ..base.texts import encoded, is_array_of_texts
 from ..errors import TraceError
@@ -55,11 +56,19 @@ def flatten(value: object, kinds: tuple[type, ...] = _TENSORS, *, results: bool 
         raise TraceError(error.about_results if results else str(error)) from None
 
 
+def _read(array: Array) -> Array:
+    """An array of the type that is computed with; a copy is not to be written to, as nobody would see that."""
+    found = widened(array)
+    if found is not array:
+        found.flags.writeable = False
+    return found
+
+
 def _flatten(value: Any, leaves: list[object], kinds: tuple[type, ...]) -> Structure:
     if is_array_of_texts(value):
         value = Text(encoded(value, roomy=True))
     if isinstance(value, kinds):
-        leaves.append(widened(value) if isinstance(value, np.ndarray) else value)
+        leaves.append(_read(value) if isinstance(value, np.ndarray) else value)
         return LEAF
     if isinstance(value, Text):
         return (TEXT, _flatten(value.codes, leaves, kinds))
@@ -262,7 +271,7 @@ def arranged(structure: Structure, value: Any, name: str = "") -> list[object]:
     kind, *parts = structure
     if kind == "leaf":
         if isinstance(value, _TENSORS):
-            return [widened(value) if isinstance(value, np.ndarray) else value]
+            return [_read(value) if isinstance(value, np.ndarray) else value]
         raise TraceError(f"{name or 'an input'} is a tensor, got a {type(value).__name__}")
     if kind == "dict" and type(value) is dict and set(value) == {key for key, _ in parts}:
         items = [(part, value[key], f"{name}.{key}" if name else str(key)) for key, part in parts]
@@ -360,7 +369,7 @@ def likeness(args: tuple[object, ...]) -> tuple[object, ...] | None:
     for x in args:
         if type(x) is np.ndarray:
             array = x
-        elif type(x) is Tensor and not x._requires_grad:
+        elif type(x) is Tensor and not x.requires_grad:
             array = x._array
         else:
             return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Container, Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,10 +17,12 @@ from ..errors import GradientError
 from ..graph.ir import Value
 from ..graph.ops.call import CALL, BackwardCallee, CallAttrs
 from ..graph.types import TensorType
+from ..runtime.eager import evaluate
 from ..tensor.grad_mode import is_grad_enabled
 from ..tensor.tensor import Record, Tensor
+from ..tensor.views import copied
 from .programs import PLANS, Program
-from .results import Results
+from .results import Results, check_arguments
 from .sizes import Orders, Sizes, orders_of
 from .specialization import Specialization
 
@@ -44,6 +46,9 @@ class Calls:
 
     def prepare(self, leaves: Sequence[Any]) -> tuple[Forward, list[Tensor], list[Array]]:
         """The run for such tensors or arrays, and these as tensors and as arrays."""
+        results = self.specialization.results
+        if results.changed or results.rows:
+            check_arguments(results, leaves, self.specialization.state.values())
         tensors = [leaf if isinstance(leaf, Tensor) else Tensor.wrap(leaf) for leaf in leaves]
         arrays = [t._array for t in tensors]
         wanted = tuple(t.requires_grad for t in tensors)
@@ -57,6 +62,8 @@ class Calls:
             # backward reads the arguments again. A tensor notices when it is written to meanwhile; an array is copied
             pairs = zip(leaves, tensors, strict=True)
             tensors = [t if leaf is t else Tensor.wrap(np.array(leaf)) for leaf, t in pairs]
+            for i, _ in results.changed:
+                tensors[i] = tensors[i].clone() if tensors[i].is_leaf else copied(tensors[i])
             arrays = [t._array for t in tensors]
         return call, tensors, arrays
 
@@ -74,7 +81,7 @@ class Calls:
         Where its results have gradients, there is one only for a call of one tensor with one result.
         """
         made = self.specialization
-        if made.traced.updates or made.found or any(call.wanted):
+        if made.traced.updates or made.found or any(call.wanted) or made.results.changed or made.results.rows:
             return None
         alone = made.results.alone and len(call.wanted) == 1
         if not call.tracked:
@@ -109,6 +116,8 @@ class Forward:
         self.parameters = [owner.state[name] for name in self.names]  # also those that only backward reads
         self.differentiable = owner.halves.differentiable(wanted)
         self._sources: tuple[int, tuple[tuple[None, int, int], ...]] = (-1, ())
+        self.before: dict[str, Array] = {}
+        """What the state held that a run has written over and its backward run reads, by name."""
 
     def _program(self, orders: Orders) -> Program:
         kind, wanted = ("forward", self.wanted) if self.keeping else ("inference", ())
@@ -123,17 +132,35 @@ class Forward:
         return self.owner.run(self._program(orders_of(inputs)), inputs)
 
     def run(self, tensors: Sequence[Tensor], arrays: Sequence[Array]) -> Sequence[Tensor]:
+        before = {name: self.owner.state[name]._array.copy() for name in self.rewritten} if self.tracked else {}
         produced = self.owner.run(self.program, arrays)
         if self.updates:
             self.owner.update_state(produced[-self.updates :])
             produced = produced[: -self.updates]
         if not self.tracked:
             return [Tensor.wrap(array) for array in produced]
-        return self._recorded(tensors, produced)
+        call = self
+        if before:
+            call = copy.copy(self)
+            call.before = before
+        return call._recorded(tensors, produced)
+
+    @cached_property
+    def rewritten(self) -> tuple[str, ...]:
+        """Names of what a run writes over and its backward run reads."""
+        updated = [name for name, _ in self.owner.traced.updates] if self.updates else []
+        if not updated or not any(self.differentiable):
+            return ()
+        half = self.owner.halves.backward(self.wanted, self.differentiable, self.keeping)
+        return tuple(name for name in updated if name in half.graph.parameters)
 
     def _recorded(self, tensors: Sequence[Tensor], produced: tuple[Array, ...]) -> list[Tensor]:
         """What was produced, as results that have gradients."""
-        record = Record.of(CALL, CallAttrs(self), (*tensors, *self.parameters), produced, self.all_types)
+        held = [
+            Tensor.wrap(self.before[name]) if name in self.before and not x.requires_grad else x
+            for name, x in zip(self.names, self.parameters, strict=True)
+        ]
+        record = Record.of(CALL, CallAttrs(self), (*tensors, *held), produced, self.all_types)
         return [self._result(record, i) for i in range(self.results)]
 
     def _result(self, record: Record, index: int) -> Tensor:
@@ -232,6 +259,10 @@ class _Backward:
             feeds = [*seeds, *((inputs if source == "input" else outputs)[i] for source, i in self.kept)]
         else:
             feeds = [*inputs, *seeds]
+        if f.before:  # no program, whose parameters are what the state holds by now
+            graph = f.owner.halves.backward(f.wanted, self.used, f.keeping).graph.bind(dict(f.sizes))
+            held = {name: f.owner.state[name]._array for name in graph.parameters}
+            return tuple(evaluate(graph, feeds, held | f.before))
         run = f.owner.program(self.kind, f.sizes, f.wanted, orders_of(feeds), self.used)
         return f.owner.run(run, feeds)
 

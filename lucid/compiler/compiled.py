@@ -109,6 +109,9 @@ class CompiledModel(Inspectable):
         Otherwise empty; keywords are then those of the function.
     """
 
+    hands_back = True
+    """Whether arguments that the model changes in place are changed for its caller too."""
+
     __setattr__: Any = object.__setattr__  # what is set here at each call is nothing that a trace depends on
     __delattr__: Any = object.__delattr__
 
@@ -314,7 +317,7 @@ class CompiledModel(Inspectable):
         else:
             types = [TensorType(tuple(x.shape), as_dtype(x.dtype)) for x in leaves]
         assert self.model is not None
-        recorded = recording.record(self.model, structure, types, taken=taken)
+        recorded = recording.record(self.model, structure, types, taken=taken, hands_back=self.hands_back)
         made = self._made(recorded, structure)
         if self._fixed is not None:
             made.graph  # noqa: B018 - optimise now, so that what cannot be compiled is reported here

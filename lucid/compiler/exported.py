@@ -105,6 +105,11 @@ def _check(traced: Traced) -> None:
             f"{OWNER}: each run of the model changes {', '.join(changed)}, and a file changes nothing: where that is "
             f"of training mode, call model.eval() before, and else let the model give what it changes"
         )
+    if len(traced.graph.outputs) > len(list(of_leaves(traced.outputs))):
+        raise OptionError(
+            f"{OWNER}: the model changes arguments in place, and a file changes nothing: compute new tensors in it "
+            f"(x = x + 1 instead of x += 1)"
+        )
     if traced.drops:
         raise OptionError(
             f"{OWNER}: the model is in training mode, where it draws what it leaves out: call model.eval() before"

@@ -47,20 +47,22 @@ class Record(NamedTuple):
 
 def record(
     model: Callable[..., object], structure: Structure, types: Sequence[TensorType], grad: bool = True,
-    taken: Sequence[Assumption] = (),
+    taken: Sequence[Assumption] = (), hands_back: bool = False,
 ) -> Record:  # fmt: skip
     """Run the model once with traced tensors, and ``taken`` for granted of sizes that data decides.
+
+    With ``hands_back`` arguments that it changes in place are results of the graph too, at the end.
 
     The record is for calls with gradients and for calls without, unless the model asks which it is or decides that
     itself. The run has a context of its own, which Python itself leaves at the end: even after an interrupt in the last
     moment no trace goes on.
     """
-    return copy_context().run(_record, model, structure, types, grad, taken)
+    return copy_context().run(_record, model, structure, types, grad, taken, hands_back)
 
 
 def _record(
     model: Callable[..., object], structure: Structure, types: Sequence[TensorType], grad: bool,
-    taken: Sequence[Assumption],
+    taken: Sequence[Assumption], hands_back: bool,
 ) -> Record:  # fmt: skip
     names: dict[int, str] = {}
     paths: dict[int, str] = {}
@@ -68,7 +70,7 @@ def _record(
         names = {id(t): n for n, t in (*model.named_parameters(), *model.named_buffers())}
         paths = {id(m): p for p, m in model.named_modules()}
     watch = Watch(model)
-    recorder = Recorder(names, paths, watch)
+    recorder = Recorder(names, paths, watch, hands_back=hands_back)
     recorder.assumptions.update(dict.fromkeys(taken))
     outside = is_grad_enabled()
     with recorder.active(grad):
@@ -86,9 +88,10 @@ def _record(
             raise TraceError(f"the compiled function returns no tensor{hint}")
         if grad == outside or not watch.mode_read:
             graph = recorder.finish(results)
-            given = traced_results(nested, results, inputs)
+            changed, arrays = tuple(recorder.changed), not isinstance(model, Module)
+            given = traced_results(nested, results, inputs, changed, recorder.rows, arrays)
             return Record(recorder, graph, given, watch.guards(), watch.mode_read)
-    return record(model, structure, types, outside, taken)
+    return record(model, structure, types, outside, taken, hands_back)
 
 
 def _refuse_later_code(result: object) -> None:

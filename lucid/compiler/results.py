@@ -7,13 +7,17 @@ to a module, and come back as tensors. Parameters and buffers come back as copie
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
+from ..base.arrays import Array
 from ..base.structs import struct
+from ..errors import OptionError
+from ..tensor.grad_mode import is_grad_enabled
+from ..tensor.inplace import check_writable
 from ..tensor.tensor import Tensor
 from ..tensor.traced import TracedTensor
 from .arguments import LEAF, Making, Structure, leaf_names, making, structures
@@ -33,15 +37,25 @@ class Results:
         How they are nested.
     sources
         What each of them is; nothing where all are computed (as in a model from a file).
+    changed
+        Arguments that are changed in place, each with whether that was outside ``no_grad``. The program gives what
+        they are then after the results.
+    arrays
+        Whether arrays are changed too: a module computes with copies of them.
+    rows
+        Whether it was taken for granted that the arguments lie row by row.
     """
 
     structure: Structure
     sources: tuple[Source, ...] = ()
+    changed: tuple[tuple[int, bool], ...] = ()
+    rows: bool = False
+    arrays: bool = True
 
     @cached_property
     def alone(self) -> bool:
         """Whether there is a single result, in no container, which the program computes."""
-        return self.structure == LEAF and self.sources in ((), ((COMPUTED, None),))
+        return self.structure == LEAF and self.sources in ((), ((COMPUTED, None),)) and not self.changed
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -57,6 +71,11 @@ class Results:
     def of(self, made: Sequence[Tensor], leaves: Sequence[object]) -> Any:
         """What a call on ``leaves`` gives back, once its program has made these tensors."""
         found: list[Any] = list(made)
+        if self.changed:
+            found, now = found[: -len(self.changed)], found[-len(self.changed) :]
+            for (i, tracked), value in zip(self.changed, now, strict=True):
+                if self.arrays or isinstance(leaves[i], Tensor):
+                    _hand_back(cast("Tensor | Array", leaves[i]), value, tracked)
         for i, (kind, which) in self._otherwise:
             if kind == ARGUMENT:
                 found[i] = leaves[which] if isinstance(leaves[which], Tensor) else found[i]
@@ -76,11 +95,47 @@ class Results:
         return making(self.structure)
 
 
-def traced_results(structure: Structure, found: Sequence[object], inputs: Sequence[TracedTensor]) -> Results:
-    """What a model returned while it was traced with these inputs."""
+def _hand_back(argument: Tensor | Array, value: Tensor, tracked: bool) -> None:
+    """Write into an argument what a call has made of it, with the history that it has then if it was ``tracked``."""
+    if isinstance(argument, Tensor):
+        argument.become("the compiled model", value if tracked else value.detach())
+    else:
+        np.copyto(argument, value._array)
+
+
+def check_arguments(results: Results, leaves: Sequence[Tensor | Array], state: Iterable[Tensor]) -> None:
+    """Raise where the memory of arguments that are changed in place is not what the trace has taken it for."""
+    arrays = [leaf._array if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+    for i, array in enumerate(arrays):
+        if results.rows and not array.flags.c_contiguous:
+            raise OptionError(
+                f"argument {i} does not lie row by row in memory, and the model changes tensors in place of which that "
+                f"decides what is a view: hand over x.contiguous()"
+            )
+    for i, tracked in results.changed:
+        if not results.arrays and not isinstance(leaves[i], Tensor):
+            continue
+        name, leaf = f"the compiled model, which changes argument {i}", leaves[i]
+        if isinstance(leaf, Tensor):
+            leaf.check_change(tracked and is_grad_enabled() and leaf.requires_grad, name)
+        else:
+            check_writable(name, leaf)
+        others = [*arrays[:i], *arrays[i + 1 :], *(x._array for x in state)]
+        if any(np.may_share_memory(arrays[i], other) and np.shares_memory(arrays[i], other) for other in others):
+            raise OptionError(
+                f"the compiled model changes argument {i} in place, which has memory in common with another argument "
+                f"or with the model's state: hand over a clone() of one of them"
+            )
+
+
+def traced_results(
+    structure: Structure, found: Sequence[object], inputs: Sequence[TracedTensor],
+    changed: tuple[tuple[int, bool], ...] = (), rows: bool = False, arrays: bool = True,
+) -> Results:  # fmt: skip
+    """What a model returned while it was traced with these inputs, of which it has ``changed`` some."""
     known: dict[int, Source] = {id(x): (ARGUMENT, i) for i, x in enumerate(inputs)}
     sources: list[Source] = []
     for i, one in enumerate(found):
         sources.append(known.get(id(one)) or ((ARRAY if isinstance(one, np.ndarray) else COMPUTED), None))
         known.setdefault(id(one), (AGAIN, i))
-    return Results(structure, tuple(sources))
+    return Results(structure, tuple(sources), changed, rows, arrays)

@@ -66,6 +66,8 @@ class CompiledStep(CompiledModel):
         The gradients accumulated for the next update, with ``state_dict()`` and ``load_state_dict()`` for checkpoints.
     """
 
+    hands_back = False
+
     def __init__(
         self, objective: Objective, optimizer: Optimizer, specs: Specs, options: Options, *,
         clip_grad: float | None = None, clip_norm: float | None = None, accumulate: int = 1,

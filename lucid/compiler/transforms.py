@@ -9,7 +9,7 @@ from ..autodiff.reverse import emit_gradients
 from ..base.checks import shown
 from ..errors import GradientError, OptionError
 from ..graph.ops.source import full
-from ..graph.trace import active_trace
+from ..graph.trace import Symbol, active_trace
 from ..graph.types import is_float
 from ..tensor.tensor import Tensor
 from ..tensor.traced import TracedTensor
@@ -47,11 +47,12 @@ def value_and_grad(function: Callable[..., object], argnums: int | tuple[int, ..
             raise GradientError(f"grad: gradients are of tensors, got {given}; make it lucid.tensor(...)")
         read = active_trace.get().read
         chosen = [read(x) for x in tensors]  # values of their own: the function may know the same tensors otherwise
+        symbols = [active_trace.get().lift(x) for x in chosen]  # as they are now: the function may change them in place
         own = dict(zip(distinct, unflatten(structure, chosen), strict=True))
         value = function(*(own.get(p, x) for p, x in enumerate(args)), **kwargs)
         if not isinstance(value, Tensor) or value.numel() != 1:
             raise GradientError("grad: the function must return a tensor with one element")
-        found = dict(zip(distinct, unflatten(structure, _gradients(value, chosen)), strict=True))
+        found = dict(zip(distinct, unflatten(structure, _gradients(value, symbols)), strict=True))
         gradients = tuple(found[p] for p in places)
         return value, (gradients[0] if isinstance(argnums, int) else gradients)
 
@@ -74,9 +75,8 @@ def _place(args: tuple[object, ...], number: int) -> int:
     return number % len(args)
 
 
-def _gradients(value: Tensor, chosen: list[object]) -> list[Tensor]:
+def _gradients(value: Tensor, symbols: list[Symbol]) -> list[Tensor]:
     recorder = active_trace.get()
-    symbols = [recorder.lift(x) for x in chosen]
     for symbol in symbols:
         if not is_float(symbol.type.dtype):
             raise GradientError(f"grad: {symbol.type} has no gradient, only floating-point tensors have")

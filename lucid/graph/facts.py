@@ -158,6 +158,6 @@ def gives_gradients(dag: Dag, name: str) -> bool:
     return any(
         node.op.source in ("input", "parameter")
         and is_float(node.outputs[0].dtype)
-        and getattr(node.attrs, "requires_grad", True)
+        and getattr(node.attrs, "trainable", True)
         for node in nodes
     )

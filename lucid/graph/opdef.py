@@ -80,8 +80,13 @@ class AbstractTensor:
         """Itself, or a copy where it is one of the others, or has the memory of a tensor that somebody else has."""
         return self  # values of a graph have no memory
 
-    def part_of(self, whole: object) -> None:
-        """It has the memory of another in PyTorch: what is written to it has to be there too, or is refused."""
+    def part_of(
+        self, whole: object, take: Callable[..., AbstractTensor], see: Callable[[Array], Array], several: bool = False
+    ) -> None:
+        """It has the memory of ``whole`` in PyTorch: ``take`` makes this of that, and ``see`` a view of its array.
+
+        ``several`` says that several elements are one place in memory.
+        """
 
     def record(
         self, types: Sequence[TensorType], *functions: Callable[..., Sequence[object]]
@@ -268,6 +273,8 @@ class OpDef(Generic[A]):
         It computes on images, and is fastest if channels are innermost in memory.
     view
         The output may share memory with the first input.
+    put_back
+        Of such: ``rule(attrs, x, part)`` is the first input as another value, of which the output is ``part``.
     centred
         It subtracts a mean, so its rounding error follows its largest input, however small the result is.
     conventional
@@ -311,6 +318,7 @@ class OpDef(Generic[A]):
     windowed: bool = False
     channels_last: bool = False
     view: bool = False
+    put_back: Callable[..., AbstractTensor] | None = None
     centred: bool = False
     conventional: bool | Callable[..., bool] = False
     kept: int = 0

@@ -20,7 +20,6 @@ from ..tensor.traced import TracedTensor
 from .hooks import Handle as Handle
 from .hooks import register_hook
 from .parameter import Parameter as Parameter
-from .parameter import StateTensor
 from .state import LoadedKeys, load_state
 from .tables import ATTRIBUTES, OWN
 
@@ -353,7 +352,7 @@ class Module:
         the state as it is now.
         """
         checks.text("state_dict", "prefix", prefix)
-        return {prefix + name: StateTensor.of(tensor) for name, tensor in self._state().items()}
+        return {prefix + name: tensor.detach() for name, tensor in self._state().items()}
 
     def _paths(self) -> Iterator[tuple[str, Module]]:
         """All modules with all their paths; a shared one comes once for each."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Self
 
 import numpy as np
@@ -65,28 +64,3 @@ class UninitializedBuffer(Unsettled):
 
     def __init__(self, dtype: object = None) -> None:
         super().__init__(np.zeros(0, np.float32 if dtype is None else as_dtype(dtype)))
-
-
-def _written(name: str) -> Callable[[StateTensor, object], Tensor]:
-    def changed(self: StateTensor, other: object) -> Tensor:
-        written: Tensor = getattr(self, name)(other)
-        return written
-
-    return changed
-
-
-class StateTensor(Tensor):
-    """A value of a state dict: detached, with the memory of a parameter or buffer, into which ``v *= 0.9`` writes too.
-
-    For other tensors that is ``v = v * 0.9``; an average of weights that is kept so would stay as it was, unseen.
-    """
-
-    __slots__ = ()
-
-    @classmethod
-    def of(cls, tensor: Tensor) -> StateTensor:
-        """The tensor's memory, outside the history."""
-        return tensor.detached_as(cls.wrap)
-
-    __iadd__, __isub__, __imul__ = map(_written, ("add_", "sub_", "mul_"))
-    __itruediv__, __ipow__ = map(_written, ("div_", "pow_"))

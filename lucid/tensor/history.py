@@ -34,7 +34,6 @@ class _Held(Protocol):
     _record: Record | None
     _output: int
     _requires_grad: bool
-    _viewed: int
 
     @property
     def type(self) -> TensorType: ...
@@ -109,26 +108,6 @@ _BASE_ALONE = (lambda array: getrefcount(array.base))(np.empty((2, 2)).T)
 """What this number is where only the one array refers to the other."""
 
 
-def go_on(x: _Held, result: _Held) -> None:
-    """Give a tensor the history of a result that has been written into its memory."""
-    assert result._record is not None
-    result._record.made = changes.of_contents.now
-    if x._record is None:
-        changes.writes.begin(x._array)
-    x._record, x._output, x._requires_grad = result._record, result._output, True
-
-
-def check_views(name: str, inputs: Sequence[_Held]) -> None:
-    """Raise where an op would read a view as without history whose memory has got one since it was made."""
-    for x in inputs:
-        if x._viewed and not x._requires_grad and changes.writes.begins(x._array) >= x._viewed:
-            raise GradientError(
-                f"{name}: reads a view of type {x.type} of what had no history when the view was made, and has one "
-                f"since it was changed in place{changes.writes.where(x._array)}; make the view after the change, or "
-                f"read it under 'with lucid.no_grad():'"
-            )
-
-
 class _Gather(Generic[T]):
     """The remembered nodes behind one tensor, as a graph under construction whose values are known."""
 
@@ -174,33 +153,24 @@ class _Gather(Generic[T]):
     def _input(self, reader: Record, x: T, source: Record | None, output: int, version: int) -> Value:
         if source is None:
             return self._leaf(x, version)
-        if version > source.made:
-            raise GradientError(
-                f"backward: {reader.op.name} read a tensor of type {x.type} whose memory had been changed in place"
-                f"{changes.writes.where(x._array)} under another "
-                f"name since {source.op.name} made it; compute on a clone(), or in another order"
-            )
-        return self._as_copied(x, self.value(source, output), version)
+        return self._as_read(x, self.value(source, output), version, source.made)
 
-    def _as_copied(self, x: T, value: Value, version: int) -> Value:
-        """The value that was read: where the tensor was changed in place since, a copy from before."""
-        if value not in self.stale or self.known[value] is x._array or x.version > version:
+    def _as_read(self, x: T, value: Value, version: int, made: int) -> Value:
+        """The value that was read: what was made, or what stood there since it was written past the history."""
+        past = version > made
+        if not past and (value not in self.stale or self.known[value] is x._array or x.version > version):
             return value
-        (copied,) = self.builder.add(Node(RESHAPE, ShapeAttrs(x.type.shape), (x.type,)), (value,), "before")
-        self.known[copied], self.read[copied] = x._array, x
-        return copied
+        (read,) = self.builder.add(Node(RESHAPE, ShapeAttrs(x.type.shape), (x.type,)), (value,), "before")
+        self.known[read], self.read[read] = x._array, x
+        if x.version > version:
+            self.stale.add(read)
+        return read
 
     def end(self, output: T) -> Value:
         """Where a tensor stands whose gradients are asked for, after everything behind it has been added."""
         record = output._record
         if record is None:
             return self._leaf(output, output.version)
-        if output.version > record.made:
-            raise GradientError(
-                f"backward: the tensor of type {output.type} has been changed in place"
-                f"{changes.writes.where(output._array)}, under another name or by copy_(), since {record.op.name} "
-                f"made it"
-            )
         self.add(record)
         return self.value(record, output._output)
 

@@ -8,15 +8,15 @@ every run performs.
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
 
 from ..base.arrays import Array
 from ..errors import DTypeError, GradientError, LucidError, OptionError, ShapeError
-from ..graph.opdef import AbstractTensor, Attrs, OpDef, apply
+from ..graph.opdef import AbstractTensor
+from ..graph.operators import Operators
 from ..graph.ops.data_dependent import known
 from ..graph.ops.elementwise import where
 from ..graph.ops.indexing import index_with
@@ -46,9 +46,9 @@ def _method(name: str) -> Callable[..., Any]:
 
 
 def _wants(x: object) -> bool:
-    return bool(
-        getattr(x, "_requires_grad", False)
-    )  # a traced tensor's property raises, for code that would branch on it
+    if active_trace.get() is not None:  # where the property raises, for code that would branch on it
+        return bool(getattr(x, "_requires_grad", False))
+    return isinstance(x, InPlace) and bool(getattr(x, "requires_grad", False))
 
 
 def positions(shape: tuple[int, ...], key: object) -> Array:
@@ -69,14 +69,13 @@ def _plain(item: object) -> Any:
     return item
 
 
-def _augmented(name: str, binary: Callable[[Any, Any], Any]) -> Callable[..., Any]:
-    """The operator ``name=``: a new tensor, as for numbers, but for a leaf that requires a gradient, where that would
-    leave the parameter behind as it was: it is changed in place as PyTorch does, or refused as by the method."""
+def _operator(symbol: str, binary: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    """The operator ``+=`` and its like: a change in place, as in PyTorch and NumPy."""
 
-    def changed(self: Any, other: object) -> Any:
-        if _wants(self) and active_trace.get() is None and self.is_leaf:
-            return getattr(self, f"{name}_")(other)
-        return binary(self, other)
+    def changed(self: InPlace, other: object) -> Any:
+        tracked = is_grad_enabled() and (_wants(self) or _wants(other))
+        result = binary(self._before_change(tracked, symbol), other)
+        return result if result is NotImplemented else self._become(symbol, result)
 
     return changed
 
@@ -96,14 +95,6 @@ class InPlace:
         """Take on what a change has computed, and its history."""
         raise NotImplementedError  # a tensor has its own
 
-    def part_of(self, whole: object) -> None:
-        """See :meth:`lucid.graph.opdef.AbstractTensor.part_of`."""
-        trace = active_trace.get()
-        if trace is not None:
-            trace.share(whole, (self,))
-        elif isinstance(whole, InPlace) and self._array.size and not np.may_share_memory(self._array, whole._array):
-            self._array.flags.writeable = False
-
     add_, sub_, mul_, div_, pow_ = map(_method, ("add", "sub", "mul", "div", "pow"))
     floor_divide_, remainder_ = map(_method, ("floor_divide", "remainder"))
     clamp_, clip_, masked_fill_ = map(_method, ("clamp", "clip", "masked_fill"))
@@ -119,9 +110,11 @@ class InPlace:
     lgamma_, digamma_ = map(_method, ("lgamma", "digamma"))
     round_, sign_, erf_, logical_not_ = map(_method, ("round", "sign", "erf", "logical_not"))
 
-    __iadd__, __isub__ = _augmented("add", operator.add), _augmented("sub", operator.sub)
-    __imul__, __itruediv__ = _augmented("mul", operator.mul), _augmented("div", operator.truediv)
-    __ipow__ = _augmented("pow", operator.pow)
+    __iadd__, __isub__ = _operator("+=", Operators.__add__), _operator("-=", Operators.__sub__)
+    __imul__, __itruediv__ = _operator("*=", Operators.__mul__), _operator("/=", Operators.__truediv__)
+    __ifloordiv__, __imod__ = _operator("//=", Operators.__floordiv__), _operator("%=", Operators.__mod__)
+    __ipow__, __iand__ = _operator("**=", Operators.__pow__), _operator("&=", Operators.__and__)
+    __ior__, __ixor__ = _operator("|=", Operators.__or__), _operator("^=", Operators.__xor__)
 
     def fill_(self: I, value: object) -> I:
         """``value`` everywhere."""
@@ -155,7 +148,13 @@ class InPlace:
         x.touch()
         return self
 
+    def _is_at(self, key: object, value: object) -> bool:
+        """Whether ``value`` is the view ``x[key]`` of this, as it is where ``x[key] += 1`` sets what it has changed."""
+        raise NotImplementedError  # a tensor has its own
+
     def __setitem__(self, key: object, value: object) -> None:
+        if isinstance(value, InPlace) and self._is_at(key, value):
+            return
         tracked = is_grad_enabled() and (_wants(self) or _wants(value))
         x: Any = self
         value = operand("x[...] = ...", "the value", value, x)
@@ -168,6 +167,8 @@ class InPlace:
         _check_cast(np.asarray(value).dtype if isinstance(value, AbstractTensor) else _dtype_of(value), x.dtype)
         found = positions(x.shape, key)
         given = np.asarray(value)
+        while given.ndim > found.ndim and given.shape[0] == 1:
+            given = given[0]
         flat = x._array.reshape(-1) if x._array.flags.c_contiguous else None
         try:
             if flat is not None:
@@ -263,13 +264,6 @@ def _put_where(x: AbstractTensor, mask: AbstractTensor, value: Any) -> AbstractT
     _check_cast(value.type.dtype, x.type.dtype)
     spread = reshape(mask, (*mask.type.shape, *(1,) * (x.type.rank - rank)))
     return where(spread, value.to(x.type.dtype), x)
-
-
-def with_part(x: AbstractTensor, op: OpDef, attrs: Attrs, others: Sequence[object], part: AbstractTensor) -> Any:
-    """``x``, of which a view by ``op`` is to be ``part``."""
-    shape = x.type.shape
-    numbers = apply(op, attrs, reshape(counted(x, product(shape)), shape), *others)
-    return reshape(put(flatten(x), (0,), [flatten(numbers)], flatten(part)), shape)
 
 
 def check_result(name: str, x: Any, result: Any) -> Any:

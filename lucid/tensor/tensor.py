@@ -8,7 +8,7 @@ gradient rule for an op in the whole system.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -29,23 +29,22 @@ from .grad_mode import enable_grad
 from .grad_mode import is_grad_enabled as is_grad_enabled
 from .grad_mode import no_grad as no_grad
 from .history import Record as Record
-from .history import check_views, go_on, gradients_of, gradients_with_history, lies_in_anothers
-from .inplace import InPlace, check_result, check_writable, refuse_leaf, with_part
+from .history import gradients_of, gradients_with_history, lies_in_anothers
+from .inplace import InPlace, check_result
+from .laid import copied_as_it_lies, laid
 from .numpy_protocol import NumPyProtocol
 from .printing import format_array
 from .python_protocol import PythonProtocol
+from .views import Take, Taken, View, become, before_change, catch_up, check_change, is_at
 
 eager = LazyModule("lucid.runtime.eager")
 _new = object.__new__
 
-D = TypeVar("D", bound="Tensor")
-
-
 _ABSENT = {**TOP, **TENSOR}
 _INTERNAL = frozenset(
     [
-        "apart", "apply", "as_size", "clear_grad", "constant", "detached_as", "is_found", "made", "made_in", "part_of",
-        "piece", "record", "set_dtype_", "sum_to", "wrap",
+        "apart", "apply", "as_size", "become", "check_change", "clear_grad", "constant", "is_found",
+        "made", "made_in", "part_of", "piece", "record", "set_dtype_", "sum_to", "wrap",
     ]
 )  # fmt: skip
 """For the package itself."""
@@ -64,7 +63,7 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
         Element type. When omitted: that of an array; float32 for Python floats, int64 for ints.
     """
 
-    __slots__ = ("__weakref__", "_array", "_born", "_grad", "_output", "_record", "_requires_grad", "_type", "_viewed")
+    __slots__ = ("__weakref__", "_array", "_born", "_grad", "_output", "_record", "_requires_grad", "_type", "_view")
 
     def __init__(self, data: npt.ArrayLike | Tensor, requires_grad: bool = False, dtype: object = None) -> None:
         given = data.numpy() if isinstance(data, Tensor) else data
@@ -76,7 +75,8 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
         self._array = array
         self._type: TensorType | None = None
         self._record: Record | None = None
-        self._output = self._viewed = 0
+        self._output = 0
+        self._view: View | None = None
         trace = active_trace.get()
         self._born = 0 if trace is None else trace.serial
         self._grad: Tensor | None = None
@@ -100,8 +100,8 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
         tensor._record = record
         tensor._output = output
         tensor._requires_grad = record is not None
-        tensor._born = tensor._viewed = 0
-        tensor._grad = None
+        tensor._born = 0
+        tensor._grad = tensor._view = None
         return tensor
 
     # ------------------------------------------------------------ what it is
@@ -115,6 +115,8 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
     @property
     def requires_grad(self) -> bool:
         """Whether ``backward`` leaves a gradient in ``.grad``, or passes one on."""
+        if self._view is not None and changes.writes.begun:
+            catch_up(self)
         return self._requires_grad
 
     @requires_grad.setter
@@ -140,6 +142,8 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
     @property
     def is_leaf(self) -> bool:
         """Whether the user made it, rather than an operation that is remembered."""
+        if self._view is not None and changes.writes.begun:
+            catch_up(self)
         return self._record is None
 
     @property
@@ -198,11 +202,7 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
 
     def detach(self) -> Tensor:
         """The same data, outside the history."""
-        return self.detached_as(Tensor.wrap)
-
-    def detached_as(self, wrap: Callable[..., D]) -> D:
-        """As :meth:`detach`, with the tensor that ``wrap`` makes."""
-        tensor = wrap(self._array)
+        tensor = Tensor.wrap(self._array)
         tensor._born = self._born
         trace = active_trace.get()
         if trace is not None:
@@ -214,18 +214,30 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
         trace = active_trace.get()
         if trace is not None:
             return trace.read(self)
-        return self * 1 if self._requires_grad else Tensor.wrap(self._array.copy())
+        return self * 1 if self.requires_grad else Tensor.wrap(copied_as_it_lies(self._array))
 
     def contiguous(self) -> Self:
         """The same row by row in memory: itself where it lies so, else a copy."""
         if active_trace.get() is not None or self._array.flags.c_contiguous:
             return self
-        copied: Self = self.clone()
-        return copied
+        rows = self.clone()
+        if not rows._array.flags.c_contiguous:
+            rows._array = np.ascontiguousarray(rows._array)
+        return rows  # type: ignore[no-any-return]
 
     def apart(self, others: Sequence[object]) -> Any:
         same = any(self is one for one in others)
         return self.clone() if same or (active_trace.get() is None and lies_in_anothers(self._array)) else self
+
+    def part_of(self, whole: object, take: Take, see: Callable[[Array], Array], several: bool = False) -> None:
+        trace = active_trace.get()
+        if trace is not None:
+            trace.part(self, whole, Taken(take), see, several)
+        elif isinstance(whole, Tensor):
+            self._array = see(whole._array)
+            if several:
+                self._array.flags.writeable = False
+            self._view = View.by(Taken(take), whole)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Set whether a gradient is wanted, and return the tensor."""
@@ -233,51 +245,30 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
         return self
 
     def _before_change(self, tracked: bool, name: str) -> Tensor:
-        if active_trace.get() is not None:
-            return self
-        check_writable(name, self._array)
-        if not tracked:
-            return self
-        if self._requires_grad and self.is_leaf:
-            raise refuse_leaf(name)
-        if self._record is None and lies_in_anothers(self._array):
-            raise GradientError(
-                f"{name}: a gradient would go into a part or view of a tensor without history, which would not know of "
-                f"it; change that tensor itself, as in x[i] = v, or a clone() of the part"
-            )
-        before = Tensor.wrap(self._array.copy())
-        if self._record is not None and self.version > self._record.made:
-            before.touch()  # its record made the content of before: whoever needs that is told that it is gone
-        before._record, before._output, before._requires_grad = self._record, self._output, self._requires_grad
-        return before
+        return self if active_trace.get() is not None else before_change(self, tracked, name)
 
     def _become(self, name: str, result: Tensor) -> Tensor:
-        result = check_result(name, self, result)
         trace = active_trace.get()
-        if trace is not None:
-            trace.update(self, result)
-            return self
-        seen = self._seen_as() if result._requires_grad else None
-        if seen is not None:  # the whole is what changes, and this what is seen of it then
-            whole, others = seen.inputs[0], seen.inputs[1:]
-            whole._become(name, with_part(whole._before_change(True, name), seen.op, seen.attrs, others, result))
-            again = run_op(seen.op, seen.attrs, seen.inputs)[self._output]
-            self._record, self._requires_grad = again._record, True
-            return self
-        np.copyto(self._array, result._array)
-        self.touch()
-        if result._requires_grad:
-            go_on(self, result)
+        if trace is None:
+            changed: Tensor = become(self, name, result)
+            return changed
+        trace.update(self, check_result(name, self, result))
         return self
 
-    def _seen_as(self) -> Record | None:
-        """How this is a view of another tensor, if it is, and that one has not gone on as another value since."""
-        record = self._record
-        if record is None or not record.op.view or self.version > record.made:
-            return None
-        whole, (source, output, _) = record.inputs[0], record.sources[0]
-        same = whole._requires_grad and whole._record is source and whole._output == output
-        return record if same and np.may_share_memory(self._array, whole._array) else None
+    def _is_at(self, key: object, value: object) -> bool:
+        trace = active_trace.get()
+        if trace is None:
+            return isinstance(value, Tensor) and is_at(self, key, value)
+        return bool(trace.is_at(self, key, value))
+
+    def check_change(self, tracked: bool, name: str) -> None:
+        """Raise where a change in place is refused."""
+        check_change(self, tracked, name)
+
+    def become(self, name: str, result: Tensor) -> None:
+        """Go on as a result of this one's type, with its history, as by a change in place of that name."""
+        check_change(self, result.requires_grad, name)
+        self._become(name, result)
 
     def set_dtype_(self, dtype: DType) -> Tensor:
         """Convert this leaf to another element type in place; its gradient is dropped."""
@@ -338,7 +329,7 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
             The leaves whose ``.grad`` alone is added to; None for all.
         """
         flag("backward", "retain_graph", bool(retain_graph) if retain_graph is None else retain_graph)
-        if not self._requires_grad:
+        if not self.requires_grad:
             raise GradientError("backward: this tensor does not depend on any tensor that requires a gradient")
         wanted = None if inputs is None else _leaves(inputs)
         if flag("backward", "create_graph", create_graph):
@@ -411,7 +402,7 @@ def run_op(op: OpDef, attrs: Attrs, inputs: tuple[Tensor, ...]) -> tuple[Tensor,
     except Exception as error:
         note_where(error, f"in the kernel of {op.name}, whose type rule gives {', '.join(map(str, types))}")
         raise
-    return remember(op, attrs, inputs, arrays, types)
+    return remember(op, attrs, inputs, laid(op, inputs, arrays), types)
 
 
 def remember(
@@ -423,16 +414,18 @@ def remember(
 ) -> tuple[Tensor, ...]:
     """Wrap the arrays an op has computed, with their history where it is wanted."""
     outputs = tuple(map(Tensor.made, arrays, types))
-    if changes.writes.begun and is_grad_enabled() and not isinstance(op.gradient, NoGradient):
-        check_views(op.name, inputs)
+    if changes.writes.begun and is_grad_enabled():
+        for x in inputs:
+            if x._view is not None:
+                catch_up(x)
     wanted = True in [x._requires_grad for x in inputs] and is_grad_enabled()
     if wanted and not isinstance(op.gradient, NoGradient):
         record = Record.of(op, attrs, inputs, arrays, types)
         for index, tensor in enumerate(outputs):
             if is_float(types[index].dtype):
                 tensor._record, tensor._output, tensor._requires_grad = record, index, True
-    elif op.view and is_grad_enabled():
-        outputs[0]._viewed = changes.of_contents.now + 1
+    if op.view:
+        outputs[0]._view = View.of(arrays[0], op, attrs, inputs)
     return outputs
 
 

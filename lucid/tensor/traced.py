@@ -6,59 +6,38 @@ from collections.abc import Sequence
 from typing import Any, NoReturn, Self
 
 from ..errors import GradientError, ShapeError, TraceError
-from ..graph.facts import gives_gradients
 from ..graph.opdef import Attrs, OpDef
 from ..graph.ops.shape import STOP_GRADIENT
-from ..graph.ops.source import INPUT
 from ..graph.trace import Symbol, active_trace, user_location
 from ..graph.traced_dims import TracedDim
 from ..graph.types import TensorType, is_float
-from .grad_mode import is_grad_enabled
 from .inplace import check_result
+from .memory import Memory
+from .strides import Lie
 from .tensor import Tensor
-
-
-class Memory:
-    """Memory that tensors of a trace would share if the model ran eagerly.
-
-    A graph has no memory, so whoever reads a tensor must be told of writes to it under another name.
-    """
-
-    __slots__ = ("where", "writes")
-
-    def __init__(self) -> None:
-        self.where, self.writes = "", 0
-
-    def write(self) -> int:
-        """Note a write at the user's line; the number of writes by now."""
-        self.where, self.writes = user_location(), self.writes + 1
-        return self.writes
-
-    def check(self, seen: int, type_: TensorType) -> None:
-        """Refuse a reader that has seen fewer writes than there were."""
-        if seen != self.writes:
-            raise TraceError(
-                f"a tensor of type {type_} is read ({user_location()}) whose memory was changed in place under another "
-                f"name ({self.where}), which a graph cannot follow: take the view after the change, or compute on a "
-                f"clone() of it"
-            )
+from .views import Steps
 
 
 class TracedTensor(Tensor):
     """A tensor that stands for a value of the graph being recorded; it has a type and no data."""
 
-    __slots__ = ("memory", "seen", "shared", "symbol")
+    __slots__ = ("lie", "memory", "seen", "several", "shared", "steps", "symbol")
 
     def __init__(self, symbol: Symbol) -> None:
         self.symbol = symbol
         self.shared = ""
-        """What outside the trace would share its memory if the model ran eagerly, in words; may be empty."""
+        """Why it must not be changed, for a message; may be empty."""
+        self.several = False
+        """Whether it, or what it is a view of, has one place of memory for several elements."""
         self.memory: Memory | None = None
-        """The memory that it shares with its views, and how many writes to it this tensor has seen (``seen``)."""
+        """What it shares with its views, and of which value of that it was taken (``seen``), by what ``steps``."""
         self.seen = 0
+        self.steps: Steps = ()
+        self.lie: Lie | None = None
+        """How it would lie in memory; row by row where there is none."""
         self._type = symbol.type
         self._record = None
-        self._born, self._viewed = -1, 0
+        self._born, self._view = -1, None
         self._requires_grad = is_float(symbol.type.dtype)
         self.grad = None
 
@@ -90,7 +69,7 @@ class TracedTensor(Tensor):
     def requires_grad(self, value: bool) -> None:
         if not self.live():
             raise self.left()
-        given = self.shared and self.symbol.tracer.builder.dag.nodes[self.symbol.value.node]["node"].op is INPUT
+        given = active_trace.get().gave(self)
         if value is not True or given:
             raise TraceError(
                 f"whether an argument requires a gradient is changed while the model is traced ({user_location()}), "
@@ -125,14 +104,18 @@ class TracedTensor(Tensor):
     def clone(self) -> Any:
         if not self.live():
             raise self.left()
-        return active_trace.get().read(self) if is_grad_enabled() else self.detach()
+        return active_trace.get().read(self)
 
     def contiguous(self) -> Self:
-        if self.memory is None or not self.live():
+        if self.lie is None or not self.live():
             return self
-        found: Self = active_trace.get().read(self)  # a copy, or the same, as memory would have it: a graph cannot tell
-        active_trace.get().share(self, (found,))
+        found: Self = active_trace.get().in_rows(self)
         return found
+
+    def apart(self, others: Sequence[object]) -> Tensor:
+        if any(self is one for one in others):
+            return active_trace.get().read(self)  # type: ignore[no-any-return]
+        return self if self.memory is None else TracedTensor(active_trace.get().lift(self))
 
     def __copy__(self) -> Any:
         return self.clone()
@@ -160,33 +143,15 @@ class TracedTensor(Tensor):
     numpy = item = tolist = __array__ = __bool__ = __float__ = __int__ = __index__ = _refuse
     touch = _refuse
 
-    def _gives_gradients(self) -> bool:
-        return is_float(self.type.dtype) and gives_gradients(self.symbol.tracer.builder.dag, self.symbol.value.node)
-
     def _before_change(self, tracked: bool, name: str) -> Tensor:
         if not self.live():
             raise self.left()
-        if not is_grad_enabled() and self._gives_gradients():
-            raise TraceError(
-                f"{name} within no_grad changes a tensor that gradients flow through ({user_location()}), which a "
-                f"graph cannot follow: take a detach() of it before, or compute a new tensor"
-            )
-        return super()._before_change(tracked, name)
+        return self
 
     def _become(self, name: str, result: Tensor) -> Any:
-        """A new value under the same name; refused where others would see the change, in the eager model only."""
         if not self.live():
             raise self.left()
-        if self.shared:
-            raise TraceError(
-                f"{name} changes a tensor in place that {self.shared} ({user_location()}), which a graph cannot "
-                f"follow: compute a new tensor, or change a clone() of it"
-            )
-        new: object = check_result(name, self, result)
-        active_trace.get().refuse_within(self.symbol, name)
-        self.symbol = active_trace.get().lift(new)
-        if self.memory is not None:
-            self.seen = self.memory.write()
+        active_trace.get().change(self, name, check_result(name, self, result))
         return self
 
     def backward(self, *args: object, **kwargs: object) -> None:

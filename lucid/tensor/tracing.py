@@ -9,27 +9,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from typing import Any, Protocol
+from weakref import ref
 
 import numpy as np
 
 from ..base.arrays import Array
 from ..base.garbage import collection_paused
-from ..errors import TraceError
+from ..errors import OptionError, TraceError
 from ..graph.assume import Assumption, assuming
 from ..graph.builder import Builder
 from ..graph.dims import Dim
 from ..graph.ir import Graph
-from ..graph.opdef import Attrs, ConstArray, OpDef
+from ..graph.opdef import Attrs, ConstArray, NoGradient, OpDef
 from ..graph.ops.shape import OVERWRITTEN, RESHAPE, STOP_GRADIENT, ShapeAttrs
 from ..graph.ops.source import CONSTANT, PARAMETER, ConstantAttrs, ParameterAttrs
 from ..graph.region import Recorded
 from ..graph.trace import Symbol, Tracer, active_trace, united, user_location
 from ..graph.types import TensorType, is_float
 from .grad_mode import enable_grad, is_grad_enabled, no_grad
+from .lies import computed_lie, copied_lie, is_in_rows, lie_of, overlaps, part_lie, seen_lie, stays, stays_surely
+from .memory import Memory, past_history
 from .tensor import Tensor
-from .traced import Memory, TracedTensor
+from .traced import TracedTensor
+from .views import Step, Steps, seen, with_part
 
 _serials = count(1)
 
@@ -55,6 +60,8 @@ class Recorder:
         Module paths by the id of the module, for the nodes' origin.
     watch
         Told of the modules that are entered; not needed while an op is recorded.
+    hands_back
+        Whether arguments may be changed in place: what they are then is handed back.
 
     Attributes
     ----------
@@ -64,6 +71,9 @@ class Recorder:
         The modules that were called, by id.
     assumptions
         What has been taken for granted of symbolic sizes.
+    changed
+        Once it is finished, the numbers of the arguments that were changed in place, each with whether that was
+        outside ``no_grad``.
     """
 
     def __init__(
@@ -72,7 +82,9 @@ class Recorder:
         paths: Mapping[int, str] | None = None,
         watch: Observer | None = None,
         tracer: Tracer | None = None,
+        hands_back: bool = False,
     ) -> None:
+        self.hands_back = hands_back
         self.watch = watch
         self.serial = next(_serials)
         self.tracer = self._root = tracer or Tracer(Builder(), locate=True)
@@ -85,8 +97,11 @@ class Recorder:
         self._lifted: dict[int, tuple[Tensor, Symbol]] = {}
         self._bases: dict[int, tuple[Tensor, Tensor]] = {}
         self._updates: dict[str, Symbol] = {}
-        self._memories: dict[int, tuple[Memory, int]] = {}
+        self._memories: dict[int, Memory] = {}
         """The memory that views share of tensors that are no values of the graph."""
+        self._given: list[tuple[TracedTensor, Symbol]] = []
+        self._relied: set[str] = set()
+        self.changed: list[tuple[int, bool]] = []
 
     @contextmanager
     def active(self, grad: bool = True) -> Iterator[Recorder]:
@@ -127,7 +142,10 @@ class Recorder:
     def input(self, type_: TensorType, name: str) -> TracedTensor:
         """A new input of the graph."""
         made = TracedTensor(self.tracer.input(type_, name))
-        made.shared = f"the caller handed over as {name!r}"
+        if not self.hands_back:
+            made.shared = f"the caller handed over as {name!r}, and would see changed"
+        self._memory(made)
+        self._given.append((made, made.symbol))
         return made
 
     def apply(self, op: OpDef, attrs: Attrs, inputs: Sequence[object]) -> tuple[Tensor, ...]:
@@ -152,23 +170,114 @@ class Recorder:
             )
         made = tuple(map(TracedTensor, outputs))
         if op.view:
-            for x in inputs:
-                self.share(x, made)
+            self._share(made[0], op, attrs, inputs)
+        elif any(lie_of(x) is not None for x in inputs):
+            for y in made:
+                y.lie = computed_lie(op, y.type.shape, inputs)
         return made
 
-    def share(self, x: object, views: Sequence[TracedTensor]) -> None:
-        """Note that ``views`` have the memory of ``x``."""
-        if isinstance(x, TracedTensor):
-            x.memory = memory = x.memory or Memory()
-            seen, shared = x.seen, x.shared
-        elif isinstance(x, Tensor):
-            x = self._bases.get(id(x), (x, x))[1]
-            memory, seen = self._memories.setdefault(id(x), (Memory(), 0))
-            shared = "" if self._made_here(x) else "shares its memory with a parameter, buffer or tensor from outside"
-        else:
+    def _share(self, view: TracedTensor, op: OpDef, attrs: Attrs, inputs: Sequence[object]) -> None:
+        """Note of what an op gives that it has the memory of its first input, as far as PyTorch would have it so."""
+        x, step = inputs[0], Step(op, attrs, [self.lift(other) for other in inputs[1:]])
+        memory, steps = self._memory(x)
+        if memory is None:
             return
-        for view in views:
-            view.memory, view.seen, view.shared = memory, seen, shared
+        view.lie, view.several = seen_lie(op, attrs, x), isinstance(x, TracedTensor) and x.several
+        apart = isinstance(op.gradient, NoGradient) or not is_grad_enabled()
+        if apart and is_float(view.type.dtype):
+            view.memory = memory.part((*steps, step), view.symbol)
+        elif op is RESHAPE and not stays_surely(x, view.type.shape):
+            view.memory = memory.part(
+                (*steps, step), view.symbol, partial(_relying, self._relied, stays, x, view.type.shape)
+            )
+        else:
+            view.memory, view.steps = memory, (*steps, step)
+        view.seen = view.memory.writes
+
+    @property
+    def rows(self) -> bool:
+        """Whether it relies on that the arguments lie row by row."""
+        return bool(self._relied)
+
+    def _memory(self, x: object) -> tuple[Memory | None, Steps]:
+        """What a tensor shares with its views, and how it is seen there."""
+        if isinstance(x, TracedTensor):
+            self.lift(x)
+            if x.memory is None:
+                x.memory = Memory(x.symbol, x.shared)
+            return x.memory, x.steps
+        if not isinstance(x, Tensor):
+            return None, ()
+        if id(x) not in self._memories:
+            base = self._bases.get(id(x), (x, None))[1]
+            above = None if base is None else self._memory(base)[0]
+            made = StateMemory(self, x) if above is None else above.part((), self.lift(x))
+            self._memories[id(x)] = made
+        return self._memories[id(x)], ()
+
+    def part(self, view: TracedTensor, x: object, step: Step, see: Callable[[Array], Array], several: bool) -> None:
+        """Note that ``view`` has the memory of ``x``; ``several`` of its elements may be one place there."""
+        memory, steps = self._memory(x)
+        if memory is None:
+            return
+        view.lie = part_lie(x, see)
+        view.memory, view.steps, view.seen = memory, (*steps, step), memory.writes
+        view.several = several
+
+    def is_at(self, x: Tensor, key: object, value: object) -> bool:
+        """Whether ``value`` is the view ``x[key]`` itself."""
+        if not isinstance(value, TracedTensor) or value.memory is None or value.memory is not self._memory(x)[0]:
+            return False
+        part: object = x[key]
+        if not isinstance(part, TracedTensor) or part.memory is not value.memory:
+            return False
+        return [one.key for one in part.steps] == [one.key for one in value.steps]
+
+    def in_rows(self, x: TracedTensor) -> TracedTensor:
+        """The same row by row: itself, or a copy, as its memory would have it."""
+        memory, steps = self._memory(x)
+        found = self.read(x)
+        found.lie = None
+        assert memory is not None
+        same = Step(RESHAPE, ShapeAttrs(x.type.shape), ())
+        found.memory = memory.part((*steps, same), found.symbol, partial(_relying, self._relied, is_in_rows, x))
+        return found
+
+    def change(self, x: TracedTensor, name: str, result: Tensor) -> None:
+        """A change in place: ``x``, and with it all that has its memory, goes on as another value."""
+        old, new = self.lift(x), self.lift(result)
+        if not is_grad_enabled():
+            new = past_history(new, old)
+        self._refuse(x.shared, name)
+        if x.memory is None:
+            self.refuse_within(old, name)
+            x.symbol = new
+            return
+        if x.several or overlaps(x):
+            raise OptionError(
+                f"{name}: several elements of this tensor are one place of memory ({user_location()}); change a "
+                f"clone() of it"
+            )
+        memory = x.memory
+
+        def check(memory: Memory) -> None:
+            self._refuse(memory.refusal, name)
+            self.refuse_within(memory.value, name)
+
+        memory.writable(check)
+        memory.write(with_part(memory.value, x.steps, new), is_grad_enabled())
+        x.symbol, x.seen = new, memory.writes
+
+    def gave(self, x: TracedTensor) -> bool:
+        """Whether a tensor is an argument."""
+        return any(x is one for one, _ in self._given)
+
+    def _refuse(self, why: str, name: str) -> None:
+        if why:
+            raise TraceError(
+                f"{name} changes a tensor in place that {why} ({user_location()}), which this graph does not hand "
+                f"back: compute a new tensor (x = x + 1 in place of x += 1), or change a clone() of it"
+            )
 
     def _made_here(self, x: Tensor) -> bool:
         return x.made_in(self.serial) and id(x) not in self.names
@@ -236,16 +345,18 @@ class Recorder:
             if not self.traces(x.symbol):
                 raise x.left()
             if x.memory is not None:
-                x.memory.check(x.seen, x.type)
+                x.memory.catch_up()
+                if x.seen != x.memory.writes:
+                    x.symbol, x.seen = seen(x.memory.value, x.steps), x.memory.writes
             return self.tracer.own(x.symbol)
         if not isinstance(x, Tensor):
             (constant,) = self.tracer.emit(CONSTANT, ConstantAttrs(ConstArray(np.asarray(x))))
             return constant
         if id(x) in self._bases:  # the content as it is by now, without history
+            if id(x) in self._memories:
+                self._memories[id(x)].catch_up()
+                return self.tracer.own(self._memories[id(x)].value)
             return self.tracer.emit(STOP_GRADIENT, STOP_GRADIENT.attrs(), (self.lift(self._bases[id(x)][1]),))[0]
-        if id(x) in self._memories:
-            memory, seen = self._memories[id(x)]
-            memory.check(seen, x.type)
         if id(x) not in self._lifted:
             self._lifted[id(x)] = (x, self._source(x))
         return self.tracer.own(self._lifted[id(x)][1])
@@ -253,7 +364,10 @@ class Recorder:
     def read(self, x: Tensor) -> TracedTensor:
         """What a tensor holds at this point of the run, as a value of its own: gradients of the two may differ."""
         y = self.lift(x)
-        return TracedTensor(self.tracer.emit(RESHAPE, ShapeAttrs(y.type.shape), (y,))[0])
+        same = (RESHAPE, ShapeAttrs(y.type.shape)) if is_grad_enabled() else (STOP_GRADIENT, STOP_GRADIENT.attrs())
+        made = TracedTensor(self.tracer.emit(*same, (y,))[0])
+        made.lie = copied_lie(x)
+        return made
 
     def alias(self, x: Tensor, base: Tensor) -> None:
         """Note that ``x``, made while tracing, shares the memory of ``base``, from before."""
@@ -278,22 +392,23 @@ class Recorder:
 
     def update(self, target: Tensor, value: Tensor) -> None:
         """Record that every run writes ``value``, of the same type, into ``target``."""
-        target = self._bases.get(id(target), (target, target))[1]
         self.refuse_within(None, "a change in place")
+        memory, _ = self._memory(target)
+        assert memory is not None
+        new, old = self.lift(value), self.lift(target)
+        memory.writable(lambda _: None)
+        memory.write(new if is_grad_enabled() or target.requires_grad else past_history(new, old), is_grad_enabled())
+
+    def write(self, target: Tensor, value: Symbol) -> None:
+        """As :meth:`update`, without regard to views."""
         symbol = self.lift(target)
-        name = next((n for n, tensor in self.state.items() if tensor is target), None)
-        if id(target) in self._memories:
-            memory = self._memories[id(target)][0]
-            self._memories[id(target)] = memory, memory.write()
-        if name is None and self._made_here(target):
-            self._lifted[id(target)] = (
-                target,
-                self.lift(value),
-            )  # made in this trace: the new value is what it stands for now
+        if self._made_here(target):
+            self._lifted[id(target)] = target, value  # made in this trace: the new value is what it stands for now
             return
+        name = next((n for n, tensor in self.state.items() if tensor is target), None)
         if name is None:
             raise TraceError(f"only parameters, buffers and captured tensors can be updated ({user_location()})")
-        new = kept = self.lift(value)
+        new = kept = value
         if is_float(new.type.dtype):  # the next call knows nothing of this one's history
             (kept,) = self.tracer.emit(STOP_GRADIENT, STOP_GRADIENT.attrs(), (new,))
         if target.requires_grad:
@@ -302,6 +417,39 @@ class Recorder:
         self._updates[name] = kept
 
     def finish(self, outputs: Sequence[object]) -> Graph:
-        """The graph of what was recorded, returning ``outputs``."""
+        """The graph of what was recorded, returning ``outputs``, and then the arguments that were changed in place."""
         values = [self.lift(y).value for y in outputs]
+        for i, (x, before) in enumerate(self._given):
+            now = self.lift(x).value
+            if now != before.value:
+                assert x.memory is not None
+                values.append(now)
+                self.changed.append((i, x.memory.tracked))
         return self.tracer.builder.finish(values, [(name, y.value) for name, y in self._updates.items()])
+
+
+def _relying(relied: set[str], ask: Callable[..., bool | None], *args: object) -> bool | None:
+    """What a question about memory is answered with, which relies on how the arguments lie."""
+    relied.add("rows")
+    return ask(*args)
+
+
+class StateMemory(Memory):
+    """The memory of a tensor that is no value of the graph: part of the model's state, or made while tracing."""
+
+    def __init__(self, recorder: Recorder, target: Tensor) -> None:
+        self._recorder, self._target = ref(recorder), target
+        super().__init__(recorder.lift(target))
+
+    @property
+    def value(self) -> Symbol:
+        return self._of().lift(self._target)
+
+    @value.setter
+    def value(self, value: Symbol) -> None:
+        self._of().write(self._target, value)
+
+    def _of(self) -> Recorder:
+        recorder = self._recorder()
+        assert recorder is not None
+        return recorder

@@ -13,7 +13,7 @@ from .test_architecture import NAMES
 #: models stale. These rooms read it at each op or call.
 SHARED = {
     "_array": ("lucid.tensor", "lucid.compiler"),
-    "_requires_grad": ("lucid.tensor", "lucid.compiler"),
+    "_requires_grad": ("lucid.tensor",),
     "_record": ("lucid.tensor",),
     "_output": ("lucid.tensor",),
     "_is_protocol": ("lucid.graph",),  # typing's, which has no public question for it before Python 3.13

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
+from ...base.arrays import Array
 from ...errors import ShapeError
 from ..assume import is_at_least
 from ..dims import Dim
@@ -27,7 +30,7 @@ def _least(a: Dim, b: Dim) -> Dim:
 def diagonal(x: AbstractTensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> AbstractTensor:
     """The diagonal over two axes, ``offset`` places to the right of the main one, as a last axis in their stead.
 
-    What is written to it is in ``x``; it is refused where the axes do not lie one after the other in memory.
+    It is a view of ``x``.
     """
     axes = [normal_axis("diagonal", dim, x.type.rank) for dim in (dim1, dim2)]
     if axes[0] == axes[1]:
@@ -40,7 +43,14 @@ def diagonal(x: AbstractTensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -
         found = movedim(_where_it_lies(x, axes[0], (rows, columns), offset), axes[0], -1)
     else:
         found = _of_matrices(movedim(x, axes, (-2, -1)), offset)
-    found.part_of(x)
+    down, right = max(0, -offset), max(0, offset)
+
+    def see(array: Array) -> Array:
+        matrices = np.moveaxis(array, axes, (-2, -1))[..., down:, right:]
+        count = min(matrices.shape[-2:])
+        return np.asarray(np.einsum("...ii->...i", matrices[..., :count, :count]))
+
+    found.part_of(x, lambda whole: diagonal(whole, offset, *axes), see)
     return found
 
 

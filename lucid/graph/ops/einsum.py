@@ -5,6 +5,8 @@ from __future__ import annotations
 import string
 from typing import Any
 
+import numpy as np
+
 from ...errors import DTypeError, OptionError, ShapeError
 from ..dims import Dim
 from ..opdef import AbstractTensor, Attrs, GradContext, Gradients, OpDef, apply, attributes, register
@@ -135,7 +137,9 @@ def _apply(attrs: EinsumAttrs, operands: tuple[AbstractTensor, ...]) -> Abstract
         return permute(operands[0], tuple(attrs.operands[0].index(label) for label in attrs.result))
     made: AbstractTensor = apply(EINSUM, attrs, *operands)
     if len(operands) == 1 and set(attrs.operands[0]) == set(attrs.result):  # a diagonal
-        made.part_of(operands[0])
+        places = {label: number for number, label in enumerate(sorted(set(attrs.operands[0])))}
+        seen, wanted = ([places[label] for label in term] for term in (attrs.operands[0], attrs.result))
+        made.part_of(operands[0], lambda whole: _apply(attrs, (whole,)), lambda array: np.einsum(array, seen, wanted))
     return made
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 
+import numpy as np
+
+from ...base.arrays import Array
 from ...base.checks import integer, shown
 from ...errors import OptionError, ShapeError
 from ..assume import is_at_least
@@ -24,7 +27,7 @@ from .subscript import getitem
 def unfold(x: AbstractTensor, dimension: int, size: int, step: int) -> AbstractTensor:
     """Windows of ``size`` along an axis, ``step`` apart; their elements are a new last axis (``Tensor.unfold``).
 
-    They are copies, and so not written to: that would have to be in ``x``.
+    They are views of ``x``, and not written to where they overlap.
     """
     axis = sh.normal_axis("unfold", dimension, x.type.rank, scalar=True)
     size, step = integer("unfold", "size", size, 0), integer("unfold", "step", step, 1)
@@ -38,7 +41,14 @@ def unfold(x: AbstractTensor, dimension: int, size: int, step: int) -> AbstractT
     order = [*range(axis + 1), *range(axis + 2, lane.type.rank + 1), axis + 1]
     windows = sh.permute(windows, order)
     found: AbstractTensor = windows if x.type.rank else sh.squeeze(windows, 0)
-    found.part_of(x)
+
+    def see(array: Array) -> Array:
+        flat = array if array.ndim else array.reshape(1)
+        every = np.lib.stride_tricks.sliding_window_view(flat, size, axis, writeable=True)
+        seen: Array = every[(*[slice(None)] * axis, slice(None, None, step))]
+        return seen if array.ndim else seen[0]
+
+    found.part_of(x, lambda whole: unfold(whole, dimension, size, step), see, several=step < size)
     return found
 
 

@@ -155,8 +155,11 @@ def _concat_gradient(c: GradContext[AxisAttrs]) -> Gradients:
 
 
 RESHAPE = register(
-    OpDef("Reshape", _reshape_infer, lambda c: [reshape(c.dy, c.inputs[0].type.shape)], attrs=ShapeAttrs, view=True)
-)
+    OpDef(
+        "Reshape", _reshape_infer, lambda c: [reshape(c.dy, c.inputs[0].type.shape)], attrs=ShapeAttrs, view=True,
+        put_back=lambda attrs, x, part: reshape(part, x.type.shape),
+    )
+)  # fmt: skip
 TRANSPOSE = register(
     OpDef(
         "Transpose",
@@ -164,6 +167,7 @@ TRANSPOSE = register(
         lambda c: [permute(c.dy, inverse_permutation(c.attrs.perm))],
         attrs=TransposeAttrs,
         view=True,
+        put_back=lambda attrs, x, part: permute(part, inverse_permutation(attrs.perm)),
     )
 )
 EXPAND = register(

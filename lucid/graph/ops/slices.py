@@ -9,8 +9,10 @@ from ...errors import OptionError, ShapeError, TraceError
 from ..assume import is_at_least, is_equal
 from ..dims import Dim, as_dim, exact_quotient
 from ..opdef import AbstractTensor, Attrs, GradContext, Gradients, OpDef, T, apply, attributes, register
-from ..types import Axes, Shape, TensorType, format_shape
+from ..types import Axes, Shape, TensorType, format_shape, int64
+from .elementwise import where
 from .shape import concat, flatten, normal_axes, normal_axis, reshape, squeeze
+from .source import full
 
 _ZERO: Dim = 0
 
@@ -67,7 +69,34 @@ def _slice_grad_gradient(c: GradContext[SliceGradAttrs]) -> Gradients:
     return [apply(SLICE, SliceAttrs(c.attrs.starts, c.attrs.sizes, c.attrs.steps), c.dy)]
 
 
-SLICE = register(OpDef("Slice", _slice_infer, _slice_gradient, attrs=SliceAttrs, view=True))
+def _put_back(attrs: SliceAttrs, x: AbstractTensor, part: AbstractTensor) -> AbstractTensor:
+    """``x`` with ``part`` where the slice is; of neighbours as pieces, one after another."""
+    if 0 in attrs.sizes:  # the part has a gradient all the same, which is 0
+        return reshape(concat([flatten(x), flatten(part)]), x.type.shape)
+    if any(abs(step) != 1 for step in attrs.steps):
+        there = SliceGradAttrs(attrs.starts, attrs.sizes, attrs.steps, x.type.shape)
+        chosen = apply(SLICE_GRAD, there, full(part, 1, attrs.sizes, int64))
+        return where(chosen == 1, apply(SLICE_GRAD, there, part), x)
+    turned = [axis for axis, step in enumerate(attrs.steps) if step < 0]
+    ends = zip(attrs.starts, attrs.sizes, attrs.steps, strict=True)
+    starts = [start + (size - 1) * step if step < 0 else start for start, size, step in ends]
+    return _pieced(x, starts, flip(part, turned) if turned else part, 0)
+
+
+def _pieced(x: AbstractTensor, starts: Sequence[Dim], part: AbstractTensor, first: int) -> AbstractTensor:
+    """``x`` with ``part`` from ``starts`` on, which differs in size from the axis ``first`` on."""
+    sizes = part.type.shape
+    axis = next((i for i in range(first, len(sizes)) if sizes[i] != x.type.shape[i]), None)
+    if axis is None:
+        return part
+    start, size, whole = starts[axis], sizes[axis], x.type.shape[axis]
+    inner = _pieced(piece(x, axis, start, size), starts, part, axis + 1)
+    before = [] if start == 0 else [piece(x, axis, 0, start)]
+    after = [] if whole - start == size else [piece(x, axis, start + size, whole - start - size)]
+    return concat([*before, inner, *after], axis)
+
+
+SLICE = register(OpDef("Slice", _slice_infer, _slice_gradient, attrs=SliceAttrs, view=True, put_back=_put_back))
 
 
 SLICE_GRAD = register(

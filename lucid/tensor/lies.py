@@ -1,0 +1,120 @@
+"""How tensors of a trace would lie in memory, from how what they are made of does (:mod:`.strides`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ..base.arrays import Array
+from ..graph.opdef import Attrs, OpDef
+from ..graph.ops.shape import ShapeAttrs, TransposeAttrs
+from ..graph.ops.slices import SliceAttrs
+from ..graph.types import Shape
+from .strides import Lie, Strides, elementwise, in_rows, lies_in_rows, repeats, reshaped
+from .tensor import Tensor
+from .traced import TracedTensor
+
+
+def lie_of(x: object) -> Lie | None:
+    """How an operand lies; None for row by row."""
+    if isinstance(x, TracedTensor):
+        return x.lie
+    if isinstance(x, Tensor) and not x._array.flags.c_contiguous:
+        array = x._array
+        return Lie(lambda: tuple(step // array.itemsize for step in array.strides))
+    return None
+
+
+def _strides(x: Tensor) -> Strides | None:
+    lie = lie_of(x)
+    return in_rows(x.type.shape) if lie is None else lie.strides
+
+
+def seen_lie(op: OpDef, attrs: Attrs, x: object) -> Lie | None:
+    """How a view by an op of ``x`` lies."""
+    if not isinstance(x, Tensor) or (isinstance(attrs, ShapeAttrs) and op.put_back and lie_of(x) is None):
+        return None  # a reshape of what lies row by row
+    return Lie(lambda: _seen(op, attrs, x))
+
+
+def _seen(op: OpDef, attrs: Attrs, x: Tensor) -> Strides | None:
+    strides, shape = _strides(x), x.type.shape
+    if strides is None:
+        return None
+    if isinstance(attrs, TransposeAttrs):
+        return tuple(strides[axis] for axis in attrs.perm)
+    if isinstance(attrs, SliceAttrs):
+        return tuple(own * step for own, step in zip(strides, attrs.steps, strict=True))
+    if isinstance(attrs, ShapeAttrs):
+        if op.put_back is not None:
+            found = reshaped(shape, strides, attrs.shape)
+            return in_rows(attrs.shape) if found is None else found
+        lead = len(attrs.shape) - len(shape)
+        pairs = zip(shape, strides, attrs.shape[lead:], strict=True)
+        return (*[0] * lead, *(own if size == new else 0 for size, own, new in pairs))
+    return strides
+
+
+def part_lie(x: object, see: Callable[[Array], Array]) -> Lie:
+    """How a view of ``x`` lies that ``see`` takes of an array; not known of symbolic sizes."""
+
+    def find() -> Strides | None:
+        assert isinstance(x, Tensor)
+        shape, strides = x.type.shape, _strides(x)
+        sizes = [size for size in shape if isinstance(size, int)]
+        steps = [step for step in strides or () if isinstance(step, int)]
+        if len(sizes) < len(shape) or len(steps) < len(shape):
+            return None
+        return see(
+            np.lib.stride_tricks.as_strided(np.zeros(1, np.int8), sizes, steps)
+        ).strides  # of no numbers: one byte
+
+    return Lie(find)
+
+
+def computed_lie(op: OpDef, shape: Shape, inputs: Sequence[object]) -> Lie | None:
+    """How what an op computes lies, where an input does not lie row by row."""
+    if op.elementwise:
+        return Lie(lambda: _elementwise(shape, inputs))
+    if op.family == "reduce" or op.channels_last or op.windowed:
+        return Lie(lambda: None)
+    return None
+
+
+def copied_lie(x: Tensor) -> Lie | None:
+    """How a copy of ``x`` lies."""
+    return None if lie_of(x) is None else Lie(lambda: _elementwise(x.type.shape, [x]))
+
+
+def _elementwise(shape: Shape, inputs: Sequence[object]) -> Strides | None:
+    operands = [(x.type.shape, _strides(x)) for x in inputs if isinstance(x, Tensor)]
+    known = [(own, strides) for own, strides in operands if strides is not None]
+    return elementwise(shape, known) if len(known) == len(operands) else None
+
+
+def stays_surely(x: object, shape: Shape) -> bool:
+    """Whether a reshape of ``x`` is a view however it lies, or as it lies row by row."""
+    assert isinstance(x, Tensor)
+    several = [[size for size in one if size != 1] for one in (x.type.shape, shape)]
+    return lie_of(x) is None or several[0] == several[1]
+
+
+def stays(x: object, shape: Shape) -> bool | None:
+    """Whether a reshape of ``x`` is a view of it; None where that is not known."""
+    assert isinstance(x, Tensor)
+    strides = _strides(x)
+    return None if strides is None else reshaped(x.type.shape, strides, shape) is not None
+
+
+def is_in_rows(x: object) -> bool | None:
+    """Whether ``x`` lies row by row; None where that is not known."""
+    assert isinstance(x, Tensor)
+    strides = _strides(x)
+    return None if strides is None else lies_in_rows(x.type.shape, strides)
+
+
+def overlaps(x: Tensor) -> bool:
+    """Whether several elements are one place of memory, as far as that is known."""
+    strides = None if lie_of(x) is None else _strides(x)
+    return strides is not None and repeats(x.type.shape, strides)
