@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import groupby
+
 from ...graph.ops import shape
 from ...graph.ops.shape import parted_order
 from ...graph.types import TensorType
+from ..planning.machine import this_machine
 from ..planning.phase import Phase
 from ..planning.registry import kernel
+from ..planning.work import Work, shared_by
 from ..program.emitter import Emitter, Operand, inverse
 
 COLUMNS = 16
@@ -35,8 +40,7 @@ def reshape(k: Emitter) -> None:
     else:
         # the copy runs in x's logical order, so y is seen in x's shape
         target = y if y.type.order is None else k.scratch(y.shape, y.dtype)
-        seen = k.target(target, x.shape)
-        k.line(f"{seen}[...] = {x}")
+        _copy(k, [(k.target(target, x.shape), x)])
         if target is not y:
             k.line(f"{y}[...] = {target}")
 
@@ -90,6 +94,22 @@ def _order_within(x: Operand, y: Operand) -> tuple[int, ...] | None:
     return order if few and _stays(x.type.with_order(order), y.type) else None
 
 
+def _copy(k: Emitter, pairs: Sequence[tuple[Operand, Operand]]) -> None:
+    """Copy to each of the first what stands beside it; workers share the first axis where that is worth handing out."""
+    size, nbytes = min(x.shape[0] if x.shape else 1 for _, x in pairs), sum(x.type.nbytes for _, x in pairs)
+    alone = k.last or any(x.phase is not Phase.ARENA for pair in pairs for x in pair) or size < k.threads
+    workers = 1 if alone else shared_by(Work(far=2 * nbytes), k.threads, this_machine())[1]
+    if workers == 1:
+        for to, x in pairs:
+            k.line(f"{to}[...] = {x}")
+        return
+    part, body = k.names.fresh("part"), list[str]()
+    for length, alike in groupby(pairs, lambda pair: pair[1].shape[0]):
+        body.append(f"{part} = slice(worker * {length} // {workers}, (worker + 1) * {length} // {workers})")
+        body += [f"{to}[{part}] = {x}[{part}]" for to, x in alike]
+    k.shared(k.names.fresh(f"{k.name}_parts"), workers, body)
+
+
 def _copy_by_columns(k: Emitter, x: Operand, y: Operand, order: tuple[int, ...]) -> None:
     """Copy column by column of short rows: NumPy would begin a loop for each of these."""
     source, flat = k.permuted(x, order), k.permuted(y, y.type.order or tuple(range(y.type.rank)))
@@ -134,7 +154,8 @@ def concat(k: Emitter) -> None:
     if len(k.ins) > LINES:
         k.line(f"np.concatenate(({', '.join(map(str, k.ins))},), axis={axis}, out={y})")
         return
+    pairs = []
     for x in k.ins:
         start, end = end, end + x.shape[axis]
-        part = k.view(y, f"{y}[{':, ' * axis}{start}:{end}]", x.shape, label="part")
-        k.line(f"{part}[...] = {x}")
+        pairs.append((k.view(y, f"{y}[{':, ' * axis}{start}:{end}]", x.shape, label="part"), x))
+    _copy(k, pairs)
