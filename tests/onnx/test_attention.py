@@ -151,10 +151,10 @@ def test_lengths_and_the_past_may_be_of_any_size() -> None:
         (attention([Q, K, V, floats(3, 6)]), "is for more than the 5 keys"),
         (attention([Q, K, V, None, *PAST, LENGTHS]), "without nonpad_kv_seqlen"),
         (attention([Q, K, V, None, PAST[0]]), "past_key and past_value come together"),
-        (attention([Q, K, V], 4, qk_matmul_output_mode=4), "no qk_matmul_output_mode 4"),
+        (attention([Q, K, V], 4, qk_matmul_output_mode=4), "unknown qk_matmul_output_mode 4"),
         (attention([Q, K, V], opset=25, left_window_size=-2), "a window of -2 keys"),
         (one("LinearAttention", [FLAT[0]] * 3, 2, opset=27, q_num_heads=4, kv_num_heads=4), "goes with decay and beta"),
-        (one("LinearAttention", [FLAT[0]] * 3, 2, opset=27, update_rule="none"), "no update_rule 'none'"),
+        (one("LinearAttention", [FLAT[0]] * 3, 2, opset=27, update_rule="none"), "unknown update_rule 'none'"),
         (rotary([Q, floats(2, 3, 3), floats(2, 3, 3)]), "not for 8 features"),
     ],
 )

@@ -189,5 +189,5 @@ def packed(numbers: Array, bits: int) -> Array:
 
 def test_what_is_not_supported_is_refused() -> None:
     odd = own("FusedConv", "x w", activation="Strange")
-    with pytest.raises(GraphError, match="no activation 'Strange'"):
+    with pytest.raises(GraphError, match="unknown activation 'Strange'"):
         lucid.onnx.load(model([odd], {"x": IMAGE}, ["y"], CONV, domains={OWN: 1}))(IMAGE)

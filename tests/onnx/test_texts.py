@@ -246,7 +246,7 @@ def test_a_file_does_not_call_other_numbers_texts(tmp_path: Path) -> None:
 
 def test_a_number_that_is_no_letter() -> None:
     for number in (-1, 0x110000):
-        with pytest.raises(LucidError, match="no letter"):
+        with pytest.raises(LucidError, match="not a code point"):
             lucid.Text(np.array([[97, number]], np.int32)).numpy()
 
 
@@ -329,7 +329,7 @@ def test_n_grams_are_counted(mode: str, want: list[list[int]]) -> None:
 @pytest.mark.parametrize(
     ("attributes", "words"),
     [
-        ({"mode": "BM25"}, "no mode"), ({"ngram_counts": [0, 1]}, "no 2-grams"), ({"ngram_indexes": [0]}, "1 columns"),
+        ({"mode": "BM25"}, "mode"), ({"ngram_counts": [0, 1]}, "no 2-grams"), ({"ngram_indexes": [0]}, "1 columns"),
         ({"ngram_indexes": [0, 0, 1, 2]}, "two for one"), ({"ngram_indexes": [0, 1, 2, 2**40]}, "is not made"),
         ({"ngram_counts": [5, 2]}, "no 1-grams"),
     ],

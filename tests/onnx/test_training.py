@@ -51,7 +51,7 @@ def test_a_step_is_what_the_format_says(name: str) -> None:
 @pytest.mark.parametrize(
     ("case", "words"),
     [
-        (step("Momentum", 0, X[:3], 2, **MOMENTUM, mode="other"), "no mode 'other'"),
+        (step("Momentum", 0, X[:3], 2, **MOMENTUM, mode="other"), "unknown mode 'other'"),
         (step("Adagrad", 0, X[:4], 2), "takes a tensor, its gradient and 1 states for each, and got 4"),
     ],
 )

@@ -120,7 +120,7 @@ def test_what_is_refused() -> None:
         grad(y, x)
     with pytest.raises(ShapeError, match="grad: the gradient has shape"):
         grad(y, x, np.ones(3))
-    with pytest.raises(OptionError, match="1 outputs, and 2 grad_outputs"):
+    with pytest.raises(OptionError, match="1 outputs, but 2 grad_outputs"):
         grad(y, x, [1.0, 2.0])
     with pytest.raises(GradientError, match=r"inputs\[1\].*requires no gradient"):
         grad(y.sum(), [x, lucid.ones(2)])

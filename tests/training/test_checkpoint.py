@@ -328,9 +328,9 @@ def test_what_has_been_added_up_goes_on(tmp_path: Path) -> None:
     ("change", "words"),
     [
         ({"accumulate": 4}, "accumulate=4, here it is 3"), ({"calls": 3}, "calls"), ({"calls": -1}, "calls"),
-        ({"calls": True}, "calls"), ({"calls": 0}, "have none"), ({"gradients": {9: np.zeros(3)}}, "have none"),
+        ({"calls": True}, "calls"), ({"calls": 0}, "take none"), ({"gradients": {9: np.zeros(3)}}, "take none"),
         ({"gradients": {0: 1.0}}, "parameter 0 is"), ({"gradients": {0: np.zeros((8, 4))}}, "parameter 0 is"),
-        ({"gradients": 3}, "gradients"), ({"more": 1}, "what state_dict"),
+        ({"gradients": 3}, "gradients"), ({"more": 1}, "a state from state_dict"),
     ],
 )  # fmt: skip
 def test_sums_that_are_none_of_the_step_s(change: dict[str, Any], words: str) -> None:
