@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import dataclasses
 import inspect
@@ -9,11 +10,13 @@ import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from dataclasses import InitVar, dataclass, field
+from pathlib import Path
 from types import FunctionType
 from typing import Any, ClassVar
 
 import pytest
 
+import lucid
 from lucid.base.structs import struct
 
 Decorate = Callable[..., Any]
@@ -241,3 +244,14 @@ def test_hidden_fields_do_not_count_as_ours() -> None:
 
     assert [f.name for f in dataclasses.fields(Counted)] == ["a"]
     assert Counted(2).shared is Counted.shared
+
+
+def test_the_package_makes_dataclasses_only_where_structs_are_none() -> None:
+    """Each would compile its methods whenever its module is imported."""
+    package = Path(lucid.__file__).parent
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                made = [ast.unparse(one) for one in node.decorator_list]
+                plain = [one for one in made if one.startswith("dataclass") and "slots=True" not in one]
+                assert not plain or "InitVar[" in ast.unparse(node), f"{path.name}: {node.name} can be a struct"
