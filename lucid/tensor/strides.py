@@ -16,7 +16,7 @@ from ..graph.types import Shape
 Strides: TypeAlias = "tuple[Dim, ...]"
 
 
-class Lie:
+class Layout:
     """How a value lies, which is found when it is first asked for.
 
     Parameters

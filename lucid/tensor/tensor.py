@@ -25,13 +25,13 @@ from ..graph.public import as_array, set_eager_world
 from ..graph.region import Recorded
 from ..graph.trace import active_trace, user_location
 from ..graph.types import DType, TensorType, as_dtype, format_shape, is_float, order_of
+from .eager_layout import copy_keeping_layout, with_operand_layout
 from .grad_mode import enable_grad
 from .grad_mode import is_grad_enabled as is_grad_enabled
 from .grad_mode import no_grad as no_grad
 from .history import Record as Record
 from .history import gradients_of, gradients_with_history, lies_in_anothers
 from .inplace import InPlace, check_result
-from .laid import copied_as_it_lies, laid
 from .numpy_protocol import NumPyProtocol
 from .printing import format_array
 from .python_protocol import PythonProtocol
@@ -214,7 +214,7 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
         trace = active_trace.get()
         if trace is not None:
             return trace.read(self)
-        return self * 1 if self.requires_grad else Tensor.wrap(copied_as_it_lies(self._array))
+        return self * 1 if self.requires_grad else Tensor.wrap(copy_keeping_layout(self._array))
 
     def contiguous(self) -> Self:
         """The same row by row in memory: itself where it lies so, else a copy."""
@@ -402,7 +402,7 @@ def run_op(op: OpDef, attrs: Attrs, inputs: tuple[Tensor, ...]) -> tuple[Tensor,
     except Exception as error:
         note_where(error, f"in the kernel of {op.name}, whose type rule gives {', '.join(map(str, types))}")
         raise
-    return remember(op, attrs, inputs, laid(op, inputs, arrays), types)
+    return remember(op, attrs, inputs, with_operand_layout(op, inputs, arrays), types)
 
 
 def remember(

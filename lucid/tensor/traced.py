@@ -13,7 +13,7 @@ from ..graph.traced_dims import TracedDim
 from ..graph.types import TensorType, is_float
 from .inplace import check_result
 from .memory import Memory
-from .strides import Lie
+from .strides import Layout
 from .tensor import Tensor
 from .views import Steps
 
@@ -21,7 +21,7 @@ from .views import Steps
 class TracedTensor(Tensor):
     """A tensor that stands for a value of the graph being recorded; it has a type and no data."""
 
-    __slots__ = ("lie", "memory", "seen", "several", "shared", "steps", "symbol")
+    __slots__ = ("layout", "memory", "seen", "several", "shared", "steps", "symbol")
 
     def __init__(self, symbol: Symbol) -> None:
         self.symbol = symbol
@@ -33,7 +33,7 @@ class TracedTensor(Tensor):
         """What it shares with its views, and of which value of that it was taken (``seen``), by what ``steps``."""
         self.seen = 0
         self.steps: Steps = ()
-        self.lie: Lie | None = None
+        self.layout: Layout | None = None
         """How it would lie in memory; row by row where there is none."""
         self._type = symbol.type
         self._record = None
@@ -107,7 +107,7 @@ class TracedTensor(Tensor):
         return active_trace.get().read(self)
 
     def contiguous(self) -> Self:
-        if self.lie is None or not self.live():
+        if self.layout is None or not self.live():
             return self
         found: Self = active_trace.get().in_rows(self)
         return found

@@ -30,10 +30,20 @@ from ..graph.region import Recorded
 from ..graph.trace import Symbol, Tracer, active_trace, united, user_location
 from ..graph.types import TensorType, is_float
 from .grad_mode import enable_grad, is_grad_enabled, no_grad
-from .lies import computed_lie, copied_lie, is_in_rows, lie_of, overlaps, part_lie, seen_lie, stays, stays_surely
 from .memory import Memory, past_history
 from .tensor import Tensor
 from .traced import TracedTensor
+from .traced_layout import (
+    computed_layout,
+    copied_layout,
+    is_in_rows,
+    is_surely_view,
+    is_view,
+    layout_of,
+    overlaps,
+    part_layout,
+    view_layout,
+)
 from .views import Step, Steps, seen, with_part
 
 _serials = count(1)
@@ -171,9 +181,9 @@ class Recorder:
         made = tuple(map(TracedTensor, outputs))
         if op.view:
             self._share(made[0], op, attrs, inputs)
-        elif any(lie_of(x) is not None for x in inputs):
+        elif any(layout_of(x) is not None for x in inputs):
             for y in made:
-                y.lie = computed_lie(op, y.type.shape, inputs)
+                y.layout = computed_layout(op, y.type.shape, inputs)
         return made
 
     def _share(self, view: TracedTensor, op: OpDef, attrs: Attrs, inputs: Sequence[object]) -> None:
@@ -182,13 +192,13 @@ class Recorder:
         memory, steps = self._memory(x)
         if memory is None:
             return
-        view.lie, view.several = seen_lie(op, attrs, x), isinstance(x, TracedTensor) and x.several
+        view.layout, view.several = view_layout(op, attrs, x), isinstance(x, TracedTensor) and x.several
         apart = isinstance(op.gradient, NoGradient) or not is_grad_enabled()
         if apart and is_float(view.type.dtype):
             view.memory = memory.part((*steps, step), view.symbol)
-        elif op is RESHAPE and not stays_surely(x, view.type.shape):
+        elif op is RESHAPE and not is_surely_view(x, view.type.shape):
             view.memory = memory.part(
-                (*steps, step), view.symbol, partial(_relying, self._relied, stays, x, view.type.shape)
+                (*steps, step), view.symbol, partial(_relying, self._relied, is_view, x, view.type.shape)
             )
         else:
             view.memory, view.steps = memory, (*steps, step)
@@ -220,7 +230,7 @@ class Recorder:
         memory, steps = self._memory(x)
         if memory is None:
             return
-        view.lie = part_lie(x, see)
+        view.layout = part_layout(x, see)
         view.memory, view.steps, view.seen = memory, (*steps, step), memory.writes
         view.several = several
 
@@ -237,7 +247,7 @@ class Recorder:
         """The same row by row: itself, or a copy, as its memory would have it."""
         memory, steps = self._memory(x)
         found = self.read(x)
-        found.lie = None
+        found.layout = None
         assert memory is not None
         same = Step(RESHAPE, ShapeAttrs(x.type.shape), ())
         found.memory = memory.part((*steps, same), found.symbol, partial(_relying, self._relied, is_in_rows, x))
@@ -366,7 +376,7 @@ class Recorder:
         y = self.lift(x)
         same = (RESHAPE, ShapeAttrs(y.type.shape)) if is_grad_enabled() else (STOP_GRADIENT, STOP_GRADIENT.attrs())
         made = TracedTensor(self.tracer.emit(*same, (y,))[0])
-        made.lie = copied_lie(x)
+        made.layout = copied_layout(x)
         return made
 
     def alias(self, x: Tensor, base: Tensor) -> None:

@@ -11,31 +11,31 @@ from ..graph.opdef import Attrs, OpDef
 from ..graph.ops.shape import ShapeAttrs, TransposeAttrs
 from ..graph.ops.slices import SliceAttrs
 from ..graph.types import Shape
-from .strides import Lie, Strides, elementwise, in_rows, lies_in_rows, repeats, reshaped
+from .strides import Layout, Strides, elementwise, in_rows, lies_in_rows, repeats, reshaped
 from .tensor import Tensor
 from .traced import TracedTensor
 
 
-def lie_of(x: object) -> Lie | None:
+def layout_of(x: object) -> Layout | None:
     """How an operand lies; None for row by row."""
     if isinstance(x, TracedTensor):
-        return x.lie
+        return x.layout
     if isinstance(x, Tensor) and not x._array.flags.c_contiguous:
         array = x._array
-        return Lie(lambda: tuple(step // array.itemsize for step in array.strides))
+        return Layout(lambda: tuple(step // array.itemsize for step in array.strides))
     return None
 
 
 def _strides(x: Tensor) -> Strides | None:
-    lie = lie_of(x)
-    return in_rows(x.type.shape) if lie is None else lie.strides
+    layout = layout_of(x)
+    return in_rows(x.type.shape) if layout is None else layout.strides
 
 
-def seen_lie(op: OpDef, attrs: Attrs, x: object) -> Lie | None:
+def view_layout(op: OpDef, attrs: Attrs, x: object) -> Layout | None:
     """How a view by an op of ``x`` lies."""
-    if not isinstance(x, Tensor) or (isinstance(attrs, ShapeAttrs) and op.put_back and lie_of(x) is None):
+    if not isinstance(x, Tensor) or (isinstance(attrs, ShapeAttrs) and op.put_back and layout_of(x) is None):
         return None  # a reshape of what lies row by row
-    return Lie(lambda: _seen(op, attrs, x))
+    return Layout(lambda: _seen(op, attrs, x))
 
 
 def _seen(op: OpDef, attrs: Attrs, x: Tensor) -> Strides | None:
@@ -56,7 +56,7 @@ def _seen(op: OpDef, attrs: Attrs, x: Tensor) -> Strides | None:
     return strides
 
 
-def part_lie(x: object, see: Callable[[Array], Array]) -> Lie:
+def part_layout(x: object, see: Callable[[Array], Array]) -> Layout:
     """How a view of ``x`` lies that ``see`` takes of an array; not known of symbolic sizes."""
 
     def find() -> Strides | None:
@@ -70,21 +70,21 @@ def part_lie(x: object, see: Callable[[Array], Array]) -> Lie:
             np.lib.stride_tricks.as_strided(np.zeros(1, np.int8), sizes, steps)
         ).strides  # of no numbers: one byte
 
-    return Lie(find)
+    return Layout(find)
 
 
-def computed_lie(op: OpDef, shape: Shape, inputs: Sequence[object]) -> Lie | None:
+def computed_layout(op: OpDef, shape: Shape, inputs: Sequence[object]) -> Layout | None:
     """How what an op computes lies, where an input does not lie row by row."""
     if op.elementwise:
-        return Lie(lambda: _elementwise(shape, inputs))
+        return Layout(lambda: _elementwise(shape, inputs))
     if op.family == "reduce" or op.channels_last or op.windowed:
-        return Lie(lambda: None)
+        return Layout(lambda: None)
     return None
 
 
-def copied_lie(x: Tensor) -> Lie | None:
+def copied_layout(x: Tensor) -> Layout | None:
     """How a copy of ``x`` lies."""
-    return None if lie_of(x) is None else Lie(lambda: _elementwise(x.type.shape, [x]))
+    return None if layout_of(x) is None else Layout(lambda: _elementwise(x.type.shape, [x]))
 
 
 def _elementwise(shape: Shape, inputs: Sequence[object]) -> Strides | None:
@@ -93,14 +93,14 @@ def _elementwise(shape: Shape, inputs: Sequence[object]) -> Strides | None:
     return elementwise(shape, known) if len(known) == len(operands) else None
 
 
-def stays_surely(x: object, shape: Shape) -> bool:
+def is_surely_view(x: object, shape: Shape) -> bool:
     """Whether a reshape of ``x`` is a view however it lies, or as it lies row by row."""
     assert isinstance(x, Tensor)
     several = [[size for size in one if size != 1] for one in (x.type.shape, shape)]
-    return lie_of(x) is None or several[0] == several[1]
+    return layout_of(x) is None or several[0] == several[1]
 
 
-def stays(x: object, shape: Shape) -> bool | None:
+def is_view(x: object, shape: Shape) -> bool | None:
     """Whether a reshape of ``x`` is a view of it; None where that is not known."""
     assert isinstance(x, Tensor)
     strides = _strides(x)
@@ -116,5 +116,5 @@ def is_in_rows(x: object) -> bool | None:
 
 def overlaps(x: Tensor) -> bool:
     """Whether several elements are one place of memory, as far as that is known."""
-    strides = None if lie_of(x) is None else _strides(x)
+    strides = None if layout_of(x) is None else _strides(x)
     return strides is not None and repeats(x.type.shape, strides)

@@ -17,7 +17,7 @@ from .views import Held
 _Seen: TypeAlias = "tuple[tuple[int, ...], tuple[int, ...]]"
 
 
-def laid(op: OpDef, inputs: Sequence[Held], arrays: tuple[Array, ...]) -> tuple[Array, ...]:
+def with_operand_layout(op: OpDef, inputs: Sequence[Held], arrays: tuple[Array, ...]) -> tuple[Array, ...]:
     """The results of an op, copied where an operand that does not lie row by row has them lie otherwise."""
     if not op.elementwise or all(x._array.flags.c_contiguous for x in inputs):
         return arrays
@@ -25,7 +25,7 @@ def laid(op: OpDef, inputs: Sequence[Held], arrays: tuple[Array, ...]) -> tuple[
     return tuple([_as(y, _order(y.shape, operands)) for y in arrays])
 
 
-def copied_as_it_lies(array: Array) -> Array:
+def copy_keeping_layout(array: Array) -> Array:
     """A copy whose axes follow each other in memory as those of the array do."""
     return array.copy() if array.flags.c_contiguous else _as(array.copy(), _order(array.shape, (_seen(array),)))
 
