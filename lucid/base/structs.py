@@ -44,7 +44,9 @@ class _Later:
         return method.__get__(instance, owner)
 
     def _written(self) -> FunctionType:
-        space: dict[str, object] = {"_set": object.__setattr__, "_MADE_ANEW": _MADE_ANEW}
+        # whose code a function is, is told by its globals: a trace looks closely at what is not the library's
+        space: dict[str, object] = {"__name__": self.owner.__module__}
+        space |= {"_set": object.__setattr__, "_MADE_ANEW": _MADE_ANEW}
         for field in dataclasses.fields(self.owner):
             space |= {f"_default_{field.name}": field.default, f"_make_{field.name}": field.default_factory}
         exec("\n    ".join(self.lines(self.owner)), space)  # noqa: S102 - of identifiers, which the class declares

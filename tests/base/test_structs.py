@@ -18,6 +18,8 @@ import pytest
 
 import lucid
 from lucid.base.structs import struct
+from lucid.compiler.guards.code import is_library_code
+from lucid.graph.dims import SymDim, symbol
 
 Decorate = Callable[..., Any]
 
@@ -255,3 +257,11 @@ def test_the_package_makes_dataclasses_only_where_structs_are_none() -> None:
                 made = [ast.unparse(one) for one in node.decorator_list]
                 plain = [one for one in made if one.startswith("dataclass") and "slots=True" not in one]
                 assert not plain or "InitVar[" in ast.unparse(node), f"{path.name}: {node.name} can be a struct"
+
+
+def test_its_methods_belong_to_the_module_of_the_class() -> None:
+    """A trace searches all that the program holds for closures of functions that are not the library's."""
+    one, other = symbol("a") + 1, symbol("a") + 1
+    assert one == other and hash(one) == hash(other) and isinstance(one, SymDim)
+    for method in (SymDim.__init__, SymDim.__eq__, SymDim.__hash__):
+        assert is_library_code(method.__code__, method.__globals__), method
