@@ -29,10 +29,11 @@ from ..reference.evaluator import reference
 from ..runtime.backends import Backend
 from ..runtime.eager import run_node
 from ..runtime.planning.machine import Machine
-from ..runtime.planning.registry import Way, kernel
+from ..runtime.planning.registry import Way
 from ..runtime.planning.work import Product, Work
 from ..runtime.program.emitter import Emitter
 from .installed import installed, load
+from .kernels import kernel
 from .ops import register_op
 
 __all__ = [

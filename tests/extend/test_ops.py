@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -160,6 +162,26 @@ def test_a_second_lowering_of_the_same_name() -> None:
     op = entered("TestTwice")
     with pytest.raises(GraphError, match="TestTwice has a lowering named 'numpy' already"):
         extend.kernel(op)(lambda k: None)
+
+
+TAKEN = """
+import lucid
+from lucid import extend, nn
+try:
+    extend.kernel(extend.find_op({op!r}), lowering={name!r})(lambda k: None)
+except lucid.errors.GraphError as error:
+    print(error)
+print(tuple(nn.Sequential(nn.Conv2d(2, 3, 1), nn.ReLU())(lucid.ones(1, 2, 4, 4)).shape))
+"""
+
+
+@pytest.mark.parametrize(("op", "name"), [("Relu", "numpy"), ("Conv2d", "im2col")])
+def test_the_names_of_kernels_that_are_not_imported_yet_are_taken(op: str, name: str) -> None:
+    """Where it is told in a fresh process, and the op runs as before."""
+    done = subprocess.run(
+        [sys.executable, "-c", TAKEN.format(op=op, name=name)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == [f"{op} has a lowering named {name!r} already", "(1, 3, 4, 4)"]
 
 
 def test_of_two_lowerings_the_quicker_runs() -> None:
