@@ -63,3 +63,32 @@ def test_kernels_are_found_by_the_attributes_of_their_ops() -> None:
             found = package if package in homes.values() else None
             assert found == home, f"{op.name} is run by {package}"
     assert {op.attrs.__module__ for op in all_ops() if lowerings(op)} >= set(homes)
+
+
+BROKEN_OFF = """
+import sys
+import lucid
+from lucid import nn
+from lucid.runtime.planning import registry
+whole, left = registry.kernel, [int(sys.argv[1])]
+def broken_off(*ops, **traits):
+    left[0] -= 1
+    if not left[0]:
+        raise KeyboardInterrupt
+    return whole(*ops, **traits)
+registry.kernel = broken_off
+x, model = lucid.ones(1, 2, 4, 4), nn.Sequential(nn.Conv2d(2, 3, 1), nn.ReLU())
+try:
+    model(x)
+except KeyboardInterrupt:
+    print("interrupted")
+registry.kernel = whole
+print(tuple(model(x).shape), lucid.ones(3).exp().shape, lucid.compile(lambda x: x.reshape(-1).abs())(x).shape)
+"""
+
+
+@pytest.mark.parametrize("kernels", [2, 30, 60, 90])
+def test_ctrl_c_while_kernels_are_imported_leaves_them_usable(kernels: int) -> None:
+    """What the module had registered in which it came is registered once more."""
+    run = subprocess.run([sys.executable, "-c", BROKEN_OFF, str(kernels)], capture_output=True, text=True, timeout=120)
+    assert (run.stdout.splitlines(), run.stderr) == (["interrupted", "(1, 3, 4, 4) (3,) (32,)"], "")

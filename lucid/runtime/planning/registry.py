@@ -185,7 +185,7 @@ def kernel(
     Raises
     ------
     GraphError
-        If an op already has a lowering of that name.
+        If an op already has a lowering of that name, unless it is of the same module, which is imported again.
     """
 
     def only(node: Node[A], inputs: tuple[TensorType, ...], threads: int) -> Sequence[Way]:
@@ -198,12 +198,21 @@ def kernel(
             if not isinstance(op, OpDef):
                 raise OptionError(f"kernel: takes ops, got {shown(op)}")
             there = _KERNELS.setdefault(op, [])
-            if any(one.name == lowering for one in there):
-                raise GraphError(f"{op.name} has a lowering named {lowering!r} already")
+            before = next((one for one in there if one.name == lowering), None)
+            if before is not None:
+                if not _imported_again(before.emit, function):
+                    raise GraphError(f"{op.name} has a lowering named {lowering!r} already")
+                there.remove(before)
             there.append(made)
         return function
 
     return decorate
+
+
+def _imported_again(before: Kernel, function: Kernel) -> bool:
+    """Whether both are of a module whose import was broken off, as by Ctrl-C, and has begun anew."""
+    old, new = ((getattr(one, "__module__", None), getattr(one, "__globals__", None)) for one in (before, function))
+    return old[0] == new[0] and old[1] is not new[1]
 
 
 def lowerings(op: OpDef) -> tuple[Lowering, ...]:
