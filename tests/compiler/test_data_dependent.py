@@ -147,7 +147,7 @@ def test_what_data_decides_otherwise_is_traced_for_that_too(tmp_path: Path) -> N
             np.testing.assert_array_equal(loaded(x).numpy(), net(x).numpy())
         else:
             with pytest.raises(
-                ShapeError, match=f"the data decides that found_1 is {count}, and .* found_1 >= 3"
+                ShapeError, match=f"the data decides that found_1 is {count}, but .* found_1 >= 3"
             ) as told:
                 loaded(x)
             assert "what was saved is one trace" in told.value.__notes__[0]

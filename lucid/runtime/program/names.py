@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import keyword
-import re
 from functools import lru_cache
 from typing import Any
 
@@ -23,16 +22,13 @@ RESERVED = (
 LONGEST_NAME = 60
 
 
-_OTHER = re.compile(r"[^A-Za-z0-9]")
-
-
 @lru_cache(maxsize=4096)
 def identifier(text: str) -> str:
     """A Python identifier that reads like ``text``: ASCII letters, digits and underscores, no keyword or builtin.
 
     Python takes many other letters for one another (it normalises identifiers), so none of them are used.
     """
-    name = _OTHER.sub("_", text)
+    name = "".join([sign if sign.isascii() and sign.isalnum() else "_" for sign in text])
     if len(name) > LONGEST_NAME:
         name = f"{name[: LONGEST_NAME - 21]}_{name[-20:]}"
     name = name.lstrip("_") if name.startswith("__") else name
