@@ -15,6 +15,7 @@ from ..base.checks import flag, integer, shown
 from ..base.lazy import LazyModule
 from ..errors import OptionError
 from ..graph.ir import Graph, Value
+from ..graph.rng import Keys, current_keys, keys_from
 from ..nn.module import Module
 from ..runtime.program.executable import Executable, watched
 from ..runtime.program.plan import Plan
@@ -188,11 +189,12 @@ class Inspectable(Module):
         self, found: Specialization, executable: Executable, arrays: list[Array], repeat: int
     ) -> profiling.Profile:
         parameters, plan = [found.state[name]._array for name in executable.parameters], executable.plan
-        if executable.whole is None:
-            found.run(executable, arrays)  # which loads it
-        else:  # to look at a step is not to train
-            executable = watched(plan, parameters)
-        return profiling.profile(plan, executable, parameters, arrays, repeat)
+        with keys_from(Keys(current_keys().state)):  # to look is neither to draw nor, at a step, to train
+            if executable.whole is None:
+                found.run(executable, arrays)  # which loads it
+            else:
+                executable = watched(plan, parameters)
+            return profiling.profile(plan, executable, parameters, arrays, repeat)
 
     def report(self, path: str | Path, *args: object, repeat: int = 10, **kwargs: object) -> None:
         """Write an HTML page: the graph, what each pass did, times, memory, the program and the weights.

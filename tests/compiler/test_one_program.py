@@ -100,7 +100,7 @@ def test_a_step_is_profiled_as_it_runs_and_trains_nothing() -> None:
     """Weights that a step changes are packed at each run: a profile of one that changes none would leave that out."""
     lucid.manual_seed(0)
     model = lucid.nn.Sequential(
-        lucid.nn.Conv2d(3, 16, 3), lucid.nn.ReLU(), lucid.nn.Conv2d(16, 16, 3), lucid.nn.Flatten(),
+        lucid.nn.Conv2d(3, 16, 3), lucid.nn.Dropout(), lucid.nn.Conv2d(16, 16, 3), lucid.nn.Flatten(),
         lucid.nn.Linear(16 * 20 * 20, 4),
     )  # fmt: skip
     optimizer = lucid.optim.SGD(model.parameters(), 0.1, momentum=0.9)
@@ -109,7 +109,9 @@ def test_a_step_is_profiled_as_it_runs_and_trains_nothing() -> None:
     step(x, y)
     assert text(watched(step.plan, marks=Marks())) == step.source
     before = {name: value.numpy().copy() for name, value in step.state_dict().items()}
+    drawn = lucid.get_rng_state().numpy()
     found = step.profile(x, y, repeat=2)
+    np.testing.assert_array_equal(lucid.get_rng_state().numpy(), drawn)
     assert {name for name, _, seconds in found.steps if seconds} >= {one.name for one in step.plan.final}
     for name, value in step.state_dict().items():
         np.testing.assert_array_equal(value.numpy(), before[name], name)

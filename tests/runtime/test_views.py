@@ -152,7 +152,7 @@ COMPUTE = {
     ("recurrent/functions.py", "rounded"): "called at each run",
     ("recurrent/layer.py", "valid"): "constants",
     ("activation_calls.py", "_parts"): "called at each run",
-    ("shared/turned.py", "apart"): "called where weights are packed",
+    ("shared/cache_lines.py", "apart"): "called where weights are packed",
     ("tree_calls.py", "leaves_of_trees"): "called at each run",
     ("resize.py", "along"): "constants",
     ("resize.py", "_gather"): "constants",

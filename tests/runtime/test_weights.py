@@ -16,7 +16,7 @@ from lucid.graph.ops.conv import CONV, CONV_GRAD_WEIGHT, ConvAttrs
 from lucid.graph.types import CHANNELS_LAST, TensorType, as_dtype
 from lucid.runtime.kernels.conv import weights_views, winograd_streamed
 from lucid.runtime.kernels.conv.filtering import Filter, transforms
-from lucid.runtime.kernels.shared.turned import LINE, apart
+from lucid.runtime.kernels.shared.cache_lines import LINE, apart
 from lucid.runtime.planning.machine import described
 from lucid.runtime.planning.registry import choices, lowerings
 from lucid.runtime.program.plan import make_plan

@@ -13,8 +13,8 @@ import numpy as np
 
 from ....base.arrays import Array
 from ...program.views import as_view
+from ..shared.cache_lines import apart
 from ..shared.cut import evenly, pieces
-from ..shared.turned import apart
 
 PART = 1 << 15
 """Numbers that are made at a time."""
