@@ -34,7 +34,7 @@ from .grad_weight_views import (
     groups_of,
     joined_groups,
 )
-from .im2col import by_channel, gather, gathering, in_planes, most_pixels, pixel_blocks, plain_blocks, turning
+from .im2col import gather, gathering, in_planes, most_pixels, pixel_blocks, plain_blocks, reorder_by_channel, turning
 from .im2col_views import Turned, matrices_of
 from .numbers import conv_of
 
@@ -93,11 +93,11 @@ def ranges_of(conv: Conv) -> list[int]:
     return found
 
 
-def _work(conv: Conv, x: TensorType, work: Sequence[Sequence[Block]], turned: bool) -> Work:
+def _work(conv: Conv, x: TensorType, work: Sequence[Sequence[Block]], by_channel: bool) -> Work:
     """What the busiest worker does, and what is done when all have ended."""
     numbers, rows, itemsize = conv.group_out * conv.taps, conv.images * conv.rows.count, x.dtype.itemsize
     gathered = NOTHING if _is_direct(conv, x) else _gathering(conv, x) * (1 / (conv.groups * rows))
-    if turned:
+    if by_channel:
         gathered += turning(conv) * (1 / (conv.groups * rows))
 
     def one(block_rows: int) -> Work:
@@ -106,12 +106,12 @@ def _work(conv: Conv, x: TensorType, work: Sequence[Sequence[Block]], turned: bo
 
     done = Work.of_busiest([[b.image_rows for b in mine] for mine in work], one, lambda block_rows: block_rows)
     joined = len(joined_groups(conv, work))
-    placed = 0 if turned or conv.single else joined + max(len(groups_of(conv, mine)) for mine in work)
+    placed = 0 if by_channel or conv.single else joined + max(len(groups_of(conv, mine)) for mine in work)
     return done + Work(straight=placed * numbers, far=3 * joined * (len(work) - 1) * numbers * itemsize)
 
 
-def _turnable(conv: Conv, x: TensorType, dw: TensorType) -> bool:
-    """Whether windows may be turned to lie as weights do: they are neither that already, nor gathered tap by tap."""
+def _reorderable(conv: Conv, x: TensorType, dw: TensorType) -> bool:
+    """Whether windows may be reordered to lie as weights do: they are neither that already, nor gathered tap by tap."""
     return not conv.single and not _in_planes(conv, x) and dw.order is None
 
 
@@ -134,8 +134,8 @@ def _ways(node: Node[ConvWeightAttrs], inputs: tuple[TensorType, ...], threads: 
         work = _deal(conv, x, threads)
         pixels = max((b.image_rows for mine in work for b in mine), default=0) * conv.cols.count
         found += [
-            Way(_work(conv, x, work, turned) if work else NOTHING, WeightCut(ranges, pixels, turned))
-            for turned in ([False, True] if _turnable(conv, x, node.outputs[0]) else [False])
+            Way(_work(conv, x, work, by_channel) if work else NOTHING, WeightCut(ranges, pixels, by_channel))
+            for by_channel in ([False, True] if _reorderable(conv, x, node.outputs[0]) else [False])
         ]
     return found
 
@@ -147,7 +147,7 @@ def _ways(node: Node[ConvWeightAttrs], inputs: tuple[TensorType, ...], threads: 
 def grad_weight(k: Emitter) -> None:
     """Blocks of windows, gathered unless they lie side by side, and their products."""
     recheck(k)
-    (x, dy), (dw,), ranges, turned = k.ins, k.outs, k.way.ranges, k.way.by_channel
+    (x, dy), (dw,), ranges, by_channel = k.ins, k.outs, k.way.ranges, k.way.by_channel
     conv = ranged(conv_of(k.attrs.conv, x.shape, dw.shape, dy.shape), ranges)
     work = _deal(conv, x.type, k.threads)
     if not work:
@@ -159,18 +159,23 @@ def grad_weight(k: Emitter) -> None:
         windows = loop.bind("pixels", bind_pixels, conv, loop.blocks, laid_out(k, x, True, "pixels"))
     else:
         gathered, _ = gather(loop, unpooled(conv), x, turned=_in_planes(conv, x.type))
-        windows = by_channel(loop, unpooled(conv), gathered) if turned else loop.bind("matrices", matrices_of, gathered)
+        if by_channel:
+            windows = reorder_by_channel(loop, unpooled(conv), gathered)
+        else:
+            windows = loop.bind("matrices", matrices_of, gathered)
     held, again = sums_of(conv, work)
-    lies = turned or conv.single
-    size = 0 if lies and not joined_groups(conv, work) else held
+    in_place = by_channel or conv.single
+    size = 0 if in_place and not joined_groups(conv, work) else held
     totals = loop.scratch((size, conv.group_out, conv.taps), x.dtype, "total")
     spare = loop.scratch((conv.group_out * again, conv.taps), x.dtype, "spare")
-    shares = loop.bind("shares", bind_shares, conv, ranges, lies, loop.blocks, gradients, windows, totals, spare, dw)
+    shares = loop.bind(
+        "shares", bind_shares, conv, ranges, in_place, loop.blocks, gradients, windows, totals, spare, dw
+    )
     v = loop.parts(shares, Share)
     loop.line(multiply_lines(k, v.products), *add_and_place(k, v.sums, v.places))
     loop.emit()
     if joined_groups(conv, work):
-        join(k, bind(k, "joins", bind_joins, conv, ranges, lies, loop.blocks, totals, dw))
+        join(k, bind(k, "joins", bind_joins, conv, ranges, in_place, loop.blocks, totals, dw))
 
 
 def _gradients(loop: BlockLoop[Block], conv: Conv, ranges: int, dy: Operand) -> Bound:

@@ -127,40 +127,42 @@ def joins_of(conv: Conv, work: Deal[Block], total: Callable[[int, int], Array], 
 # ---------------------------------------------------------------- by windows
 
 
-def _place(conv: Conv, ranges: int, lies: bool, group: int, dw: Array) -> Array:
+def _place(conv: Conv, ranges: int, in_place: bool, group: int, dw: Array) -> Array:
     """The gradient of a group's weights as (outputs, taps), or as (outputs, kernel rows, kernel columns, channels)."""
     outputs, channels = parts_of(conv, ranges, group)
     own = dw[outputs, channels]
-    return as_view(own, conv.group_out, conv.taps) if lies else own.transpose(0, 2, 3, 1)
+    return as_view(own, conv.group_out, conv.taps) if in_place else own.transpose(0, 2, 3, 1)
 
 
-def _total(conv: Conv, work: Deal[Block], totals: Sequence[Array], lies: bool, worker: int, group: int) -> Array:
+def _total(conv: Conv, work: Deal[Block], totals: Sequence[Array], in_place: bool, worker: int, group: int) -> Array:
     """A worker's sum of a group in the same shape."""
     own = totals[worker][groups_of(conv, work[worker]).index(group)]
-    return own if lies else as_view(own, conv.group_out, conv.rows.kernel, conv.cols.kernel, conv.group_in)
+    return own if in_place else as_view(own, conv.group_out, conv.rows.kernel, conv.cols.kernel, conv.group_in)
 
 
 def bind_shares(
-    conv: Conv, ranges: int, lies: bool, work: Deal[Block], gradients: Deal[Array], windows: Deal[Array],
+    conv: Conv, ranges: int, in_place: bool, work: Deal[Block], gradients: Deal[Array], windows: Deal[Array],
     totals: Sequence[Array], spare: Sequence[Array], dw: Array,
 ) -> list[list[Share]]:  # fmt: skip
-    """The share of each block; sums are made in the place of weights that ``lies`` says to lie as they do."""
+    """The share of each block; sums are made in the place of weights that ``in_place`` says to lie as they do."""
     joined = set(joined_groups(conv, work))
 
     def total(worker: int, group: int) -> Array:
-        if lies and group not in joined:
-            return _place(conv, ranges, lies, group, dw)
-        return as_view(_total(conv, work, totals, lies, worker, group), conv.group_out, conv.taps)
+        if in_place and group not in joined:
+            return _place(conv, ranges, in_place, group, dw)
+        return as_view(_total(conv, work, totals, in_place, worker, group), conv.group_out, conv.taps)
 
     def places(worker: int, group: int) -> Steps:
-        if lies or group in joined:
+        if in_place or group in joined:
             return []
-        return [(_place(conv, ranges, lies, group, dw), _total(conv, work, totals, lies, worker, group))]
+        return [(_place(conv, ranges, in_place, group, dw), _total(conv, work, totals, in_place, worker, group))]
 
     factors = [[(dy.T, x) for dy, x in zip(*mine, strict=True)] for mine in zip(gradients, windows, strict=True)]
     return shares_of(conv, work, factors, spare, total, places)
 
 
-def bind_joins(conv: Conv, ranges: int, lies: bool, work: Deal[Block], totals: Sequence[Array], dw: Array) -> Joins:
+def bind_joins(conv: Conv, ranges: int, in_place: bool, work: Deal[Block], totals: Sequence[Array], dw: Array) -> Joins:
     """What is left to do when all workers have ended."""
-    return joins_of(conv, work, partial(_total, conv, work, totals, lies), partial(_place, conv, ranges, lies, dw=dw))
+    return joins_of(
+        conv, work, partial(_total, conv, work, totals, in_place), partial(_place, conv, ranges, in_place, dw=dw)
+    )

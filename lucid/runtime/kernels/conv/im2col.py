@@ -275,7 +275,7 @@ def gather(loop: BlockLoop[Block], layer: Layer, x: Operand, *, turned: bool = F
     return gathered, g
 
 
-def by_channel(loop: BlockLoop[Block], layer: Layer, gathered: Bound) -> Bound:
+def reorder_by_channel(loop: BlockLoop[Block], layer: Layer, gathered: Bound) -> Bound:
     """Let the loop copy each block's windows to where the taps of a channel lie side by side; bound as matrices."""
     memory = loop.scratch((most_pixels(loop, layer) * layer.conv.taps,), loop.k.ins[0].dtype, "by_channel")
     turned = loop.bind("turned", bind_by_channel, layer.conv, gathered, memory)
@@ -327,7 +327,7 @@ def _lying(loop: BlockLoop[Block], layer: Layer, gathered: Bound, last: bool) ->
     """The same, of a weight as it lies."""
     k, w, conv = loop.k, loop.k.ins[1], layer.conv
     matrix = k.reshaped(w, (conv.groups, conv.group_out, conv.taps), "matrix")
-    return by_channel(loop, layer, gathered), matrix, Blocking(most_pixels(loop, layer), conv.group_out)
+    return reorder_by_channel(loop, layer, gathered), matrix, Blocking(most_pixels(loop, layer), conv.group_out)
 
 
 def multiply(
