@@ -32,8 +32,6 @@ from .winograd_views import Winograd, bind_ranges, bind_streamed, buffer_sizes
 
 WIDTHS = (128, 64, 32)
 """Outputs of a range that are considered: many at a time are copied in long runs."""
-
-
 NEAR = 2
 """Of the second-level cache's size: what lies a little beyond it comes from the next one."""
 
