@@ -15,24 +15,24 @@ from ..tensor.tensor import Tensor
 
 
 class Accumulated:
-    """Sums of gradients by parameter, and of how many calls they are; a checkpoint keeps them as a part of its own.
+    """Sums of gradients by parameter, and the number of calls that they cover; a separate part of checkpoints.
 
     Parameters
     ----------
     optimizer
-        Whose parameters they are of.
+        The optimizer of the parameters.
     share
-        How many calls an update is for.
+        The number of calls per update.
 
     Attributes
     ----------
     optimizer, share
         As given.
     now
-        How many calls have gone through, and which parameters then had gradients that are still to be used. Both are
-        one object, which is replaced at once, whatever a signal's handler raises.
+        The number of completed calls, and the parameters (by ``id``) that have gradients since the last update. One
+        tuple, so that an exception raised by a signal handler cannot separate the two.
     sums
-        Where gradients are added up; what a parameter that is not among those of ``now`` has there is of the past.
+        The tensors in which gradients are summed; stale for parameters that are not in ``now``.
     """
 
     def __init__(self, optimizer: Optimizer, share: int) -> None:
@@ -43,11 +43,11 @@ class Accumulated:
 
     @property
     def position(self) -> int:
-        """How many calls there were since the last update."""
+        """The number of calls since the last update."""
         return self.now[0] % checks.integer("compile_step", "accumulate", self.share)
 
     def hold(self, p: Tensor) -> Tensor:
-        """Where gradients of a parameter are added up."""
+        """The tensor in which the gradients of a parameter are summed."""
         held = self.sums.get(p)
         if held is None or held.type != p.type:
             held = self.sums[p] = Tensor(np.zeros(p.shape, p.dtype))
@@ -58,13 +58,13 @@ class Accumulated:
         return [p for group in self.optimizer.param_groups for p in group["params"]]
 
     def give(self) -> None:
-        """Let parameters have the sums so far as their gradients, or none, before a call that runs op by op."""
+        """Set the parameters' ``grad`` to the sums so far, or None, before a call that runs op by op."""
         gathered = self.now[1] if self.position else frozenset()
         for p in self._params:
             p.grad = Tensor(np.array(self.sums[p].numpy())) if id(p) in gathered else None
 
     def take(self) -> bool:
-        """Count such a call, and keep the gradients that parameters have then; or say that an update is due."""
+        """Count such a call and keep the parameters' gradients; returns whether an update is due instead."""
         calls = self.now[0] + 1
         if calls % self.share == 0:
             self.now = calls, frozenset()
@@ -76,7 +76,7 @@ class Accumulated:
         return False
 
     def even_out(self, group: Group) -> None:
-        """Give all ranks of a group the means of what each has added up, by which the next update is the same."""
+        """Replace the sums in all ranks of a group by their means, which leaves the next update the same."""
         if not self.position:
             return
         gathered, params = self.now[1], self._params
@@ -89,7 +89,7 @@ class Accumulated:
         self.now = self.now[0], frozenset(map(id, held))
 
     def state_dict(self) -> dict[str, object]:
-        """Copies of the sums, parameters numbered as in the state of the optimizer, and of how many calls they are."""
+        """Copies of the sums, with parameters numbered as in the optimizer's state, and the number of calls."""
         position = self.position
         gathered = self.now[1] if position else frozenset()
         numbered = enumerate(self._params)
@@ -97,7 +97,7 @@ class Accumulated:
         return {"calls": position, "accumulate": self.share, "gradients": sums}
 
     def load_state_dict(self, state_dict: Mapping[str, object]) -> None:
-        """Take over what :meth:`state_dict` gave; everything is checked before anything is changed."""
+        """Restore what :meth:`state_dict` returned; everything is checked before anything is changed."""
         owner = "the sums of a step"
         if not isinstance(state_dict, Mapping) or set(state_dict) != {"calls", "accumulate", "gradients"}:
             raise OptionError(f"{owner}: expected a state from state_dict(), got {shown(state_dict)}")

@@ -16,16 +16,16 @@ from ..runtime.program.printer import Values
 
 
 def where_not_finite(plan: Plan, parameters: Sequence[Array], inputs: Sequence[Array], drawn: int) -> str:
-    """Words for what is the first in a program to be NaN or infinite.
+    """A description of the first value in a program that is NaN or infinite.
 
     Parameters
     ----------
     plan
-        Of the program.
+        The plan of the program.
     parameters, inputs
-        What it ran on.
+        The arrays that it ran on.
     drawn
-        State of the random keys when it began.
+        The state of the random keys when it began.
     """
     given = {"input": zip(plan.graph.inputs, inputs, strict=True), "parameter": zip(plan.parameters, parameters, strict=True)}  # fmt: skip # noqa: E501
     for kind, named in given.items():

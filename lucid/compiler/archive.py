@@ -20,7 +20,7 @@ from ..graph.ir import Graph
 from ..graph.stages import found_sizes
 from ..runtime.tuning import Tuned
 from ..tensor.tensor import Tensor
-from .arguments import MAPS, TEXT, Structure, from_json, leaf_names, of_leaves, to_json
+from .arguments import MAPS, TEXT, Structure, from_json, leaf_names, leaf_structures, to_json
 from .options import Options
 from .programs import TunedKey
 from .results import Results
@@ -28,7 +28,7 @@ from .specialization import Specialization
 
 
 def write_archive(path: str | Path, specialization: Specialization) -> None:
-    """Save a specialization; the file appears whole or not at all."""
+    """Save a specialization, atomically."""
     serialize.save(path, *_content(specialization))
 
 
@@ -38,7 +38,7 @@ def archive_bytes(specialization: Specialization) -> bytes:
 
 
 def _content(specialization: Specialization) -> tuple[dict[str, Graph], dict[str, Any], dict[str, object]]:
-    """Graphs, arrays and the rest."""
+    """The graphs, the arrays and the remaining content of an archive."""
     if specialization.options.backend is not None:  # it would be loaded as our own program, of a graph not made for one
         raise specialization.options.refusal("saved file")
     if specialization.results.changed:
@@ -75,7 +75,7 @@ def _content(specialization: Specialization) -> tuple[dict[str, Graph], dict[str
 
 
 def read_archive(path: str | Path, options: Options) -> Specialization:
-    """Load what :func:`write_archive` wrote, and check that its parts fit each other."""
+    """Load what :func:`write_archive` wrote, and check that its parts are consistent."""
     return _specialization(serialize.load(path), str(path), options)
 
 
@@ -91,7 +91,7 @@ def _specialization(archive: Archive, path: str, options: Options) -> Specializa
         state = _state(traced, optimised, archive)
     except TraceError as error:
         raise FileError(f"{named(path)}: not a compiled model: {error}") from error
-    known = None if options.exact and not found.exact else optimised  # an exact model does not go through all passes
+    known = None if options.exact and not found.exact else optimised  # exact models skip some passes: run them again
     return Specialization(
         traced, found.inputs, Results(found.outputs), state, training=found.training,
         options=replace(options, exact=options.exact or found.exact, memory_budget=found.budget),
@@ -101,7 +101,7 @@ def _specialization(archive: Archive, path: str, options: Options) -> Specializa
 
 @struct(frozen=True)
 class _Extra:
-    """What a file says besides its graphs."""
+    """The content of a file besides graphs and arrays."""
 
     inputs: Structure
     outputs: Structure
@@ -140,14 +140,14 @@ def _parts(archive: Archive) -> tuple[Graph, Graph, _Extra]:
 
 
 def _names(found: object) -> list[str]:
-    """What the inputs are called."""
+    """The names of the inputs."""
     if not isinstance(found, list) or not all(isinstance(one, str) for one in found) or len(set(found)) < len(found):
         raise TraceError(f"its names of inputs are not readable: {str(found)[:60]}")
     return found
 
 
 def _assumptions(found: object) -> list[Assumption]:
-    """What the trace took for granted about symbolic sizes."""
+    """The assumptions of the trace about symbolic sizes."""
     if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
         raise TraceError(f"its assumptions about sizes are not readable: {str(found)[:60]}")
     try:
@@ -158,11 +158,11 @@ def _assumptions(found: object) -> list[Assumption]:
 
 
 _ASSUMING = 100_000
-"""How many steps of arithmetic it may take to read the assumptions, of which a file could hold any number."""
+"""The most steps of arithmetic for reading the assumptions, of which a file may hold any number."""
 
 
 def _tuned(found: object) -> dict[TunedKey, dict[str, Tuned]]:
-    """What tuning had found; a choice that does not exist here is left out when a plan is made."""
+    """The results of tuning; choices that do not exist here are ignored when a plan is made."""
     tuned: dict[TunedKey, dict[str, Tuned]] = {}
     for one in found if isinstance(found, list) else [found]:
         match one:
@@ -187,7 +187,7 @@ def _is_choice(value: object) -> bool:
 
 
 def _state(traced: Graph, optimised: Graph, archive: Archive) -> dict[str, Tensor]:
-    """The tensors behind the parameters; the file has one for each, and no other."""
+    """The tensors behind the parameters, checked to be exactly those in the file."""
     state: dict[str, Tensor] = {}
     for graph in (traced, optimised):
         for name, key in graph.parameters.items():
@@ -214,14 +214,14 @@ def _kind(array: Any) -> str:
 
 
 def _check(traced: Graph, optimised: Graph, found: _Extra) -> None:
-    """The two graphs against each other and against the structures of arguments and result."""
+    """Check the two graphs against each other and against the structures of arguments and results."""
     leaves = [len(list(leaf_names(structure, ""))) for structure in (found.inputs, found.outputs)]
     if leaves != [len(traced.inputs), len(traced.outputs)] or not _are_arguments(found.inputs):
         raise TraceError("the structure of arguments or results does not fit the graph")
     if found.names and (len(found.inputs[2]) - 2, len(found.inputs[3]) - 1) != (len(found.names), 0):
         raise TraceError("the names of the inputs do not fit their structure")
     for structure, types in ((found.inputs, traced.input_types), (found.outputs, traced.output_types)):
-        for (kind, *parts), type_ in zip(of_leaves(structure), types, strict=True):
+        for (kind, *parts), type_ in zip(leaf_structures(structure), types, strict=True):
             if kind == TEXT and (type_.dtype != np.int32 or not type_.shape):
                 raise TraceError(f"it says that {type_} holds strings")
             if kind == MAPS and (type_.rank not in (1, 2) or type_.shape[-1] != len(parts[0])):
@@ -241,7 +241,7 @@ def _check(traced: Graph, optimised: Graph, found: _Extra) -> None:
 
 
 def _are_arguments(structure: Structure) -> bool:
-    """Whether it is a tuple of positional arguments and a dict of those by keyword."""
+    """Whether it is a tuple of positional arguments and a dict of keyword arguments."""
     match structure:
         case ("tuple", _, ("tuple", *_), ("dict", *items)):
             return all(isinstance(key, str) for key, _ in items)

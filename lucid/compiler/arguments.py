@@ -1,8 +1,8 @@
 """Arguments and results of a compiled function: tensors as a flat list, everything else as a hashable structure.
 
-Two calls may share a trace only if their structures are equal, so a structure holds every scalar with
-its type, and nothing that could change unnoticed. Containers come back as what they were: subclasses of
-list, tuple and dict with their attributes, and dataclasses.
+Calls with equal structures may share a trace, so a structure holds every scalar with its type, and nothing that could
+change unnoticed. Containers are restored as they were: subclasses of list, tuple and dict with their attributes, and
+dataclasses.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _TENSORS = (Tensor, np.ndarray)
 def flatten(value: object, kinds: tuple[type, ...] = _TENSORS, *, results: bool = False) -> tuple[list[Any], Structure]:
     """The tensors and arrays in nested lists, tuples, dicts and dataclasses, and the structure around them.
 
-    ``results`` says that errors shall speak of what a function returns, not of what it is given.
+    With ``results``, errors are worded for what a function returns rather than for its arguments.
     """
     leaves: list[object] = []
     try:
@@ -56,8 +56,8 @@ def flatten(value: object, kinds: tuple[type, ...] = _TENSORS, *, results: bool 
         raise TraceError(error.about_results if results else str(error)) from None
 
 
-def _read(array: Array) -> Array:
-    """An array of the type that is computed with; a copy is not to be written to, as nobody would see that."""
+def _computable(array: Array) -> Array:
+    """The array in a type that is computed with; a copy is read-only, as changes of it would be lost."""
     found = widened(array)
     if found is not array:
         found.flags.writeable = False
@@ -68,7 +68,7 @@ def _flatten(value: Any, leaves: list[object], kinds: tuple[type, ...]) -> Struc
     if is_array_of_texts(value):
         value = Text(encoded(value, roomy=True))
     if isinstance(value, kinds):
-        leaves.append(_read(value) if isinstance(value, np.ndarray) else value)
+        leaves.append(_computable(value) if isinstance(value, np.ndarray) else value)
         return LEAF
     if isinstance(value, Text):
         return (TEXT, _flatten(value.codes, leaves, kinds))
@@ -100,13 +100,13 @@ def _pairs(
 
 @struct(frozen=True)
 class Kind:
-    """A class of containers, and what it takes to make one besides its items and attributes."""
+    """A class of containers, and what is needed besides items and attributes to make an instance."""
 
     cls: type
     default_factory: Callable[[], object] | None = None
 
     def make(self, items: Sequence[Any], attributes: Sequence[tuple[str, object]]) -> object:
-        """A new container, made without ``__init__``: which arguments that takes is not known."""
+        """A new container, made without ``__init__``, whose arguments are unknown."""
         make: Any = self.cls.__new__
         new: object = make(self.cls)
         if isinstance(new, list):
@@ -136,9 +136,9 @@ def _flatten_object(value: object, leaves: list[object], kinds: tuple[type, ...]
 
 
 class _UnknownError(TraceError):
-    """A value that is no tensor, no constant and no known container.
+    """A value that is neither a tensor nor a constant nor a known container.
 
-    It is met in arguments and in results; there is a message for either.
+    There is one message for arguments and one for results.
     """
 
     def __init__(self, about_arguments: str, about_results: str) -> None:
@@ -147,7 +147,7 @@ class _UnknownError(TraceError):
 
 
 class Static:
-    """A value within a structure. All are equal: the key that stands beside each tells them apart."""
+    """A value within a structure. All compare equal: the key beside each tells them apart."""
 
     __slots__ = ("value",)
 
@@ -184,45 +184,45 @@ def static_key(value: object) -> tuple[object, ...]:
     )
 
 
-Making: TypeAlias = "Callable[[Iterator[object]], Any]"
-"""Makes what a structure stands for of tensors that come one after another."""
+Unflatten: TypeAlias = "Callable[[Iterator[object]], Any]"
+"""Rebuilds a nested value from an iterator over its tensors."""
 
 
 def unflatten(structure: Structure, leaves: Sequence[object]) -> Any:
     """The inverse of :func:`flatten`."""
-    return making(structure)(iter(leaves))
+    return unflattener(structure)(iter(leaves))
 
 
-def making(structure: Structure) -> Making:
-    """What :func:`unflatten` does for this structure, found once for all calls."""
+def unflattener(structure: Structure) -> Unflatten:
+    """:func:`unflatten` for one structure, prepared once for many calls."""
     kind, *parts = structure
     if kind == "leaf":
         return next
     if kind == TEXT:
-        text = making(parts[0])
+        text = unflattener(parts[0])
         return lambda rest: Text(text(rest))
     if kind == MAPS:
-        labels, scores = parts[0], making(parts[1])
+        labels, scores = parts[0], unflattener(parts[1])
         return lambda rest: Maps(scores(rest), labels)
     if kind == "tuple":
-        cls, each = parts[0], list(map(making, parts[1:]))
+        cls, each = parts[0], list(map(unflattener, parts[1:]))
         if cls is tuple:
             return lambda rest: tuple([make(rest) for make in each])
         return lambda rest: tuple.__new__(cls, [make(rest) for make in each])
     if kind == "list":
-        items = list(map(making, parts))
+        items = list(map(unflattener, parts))
         return lambda rest: [make(rest) for make in items]
     if kind == "dict":
-        entries = [(key, making(part)) for key, part in parts]
+        entries = [(key, unflattener(part)) for key, part in parts]
         return lambda rest: {key: make(rest) for key, make in entries}
     if kind == "object":
-        return _making_object(*parts)
+        return _object_unflattener(*parts)
     value = parts[-1].value
     return lambda rest: value
 
 
-def _making_object(kind: Kind, items: Structure, attributes: Structure) -> Making:
-    held, named = None if items[0] == "none" else making(items), making(attributes)
+def _object_unflattener(kind: Kind, items: Structure, attributes: Structure) -> Unflatten:
+    held, named = None if items[0] == "none" else unflattener(items), unflattener(attributes)
 
     def make(rest: Iterator[object]) -> object:
         found = [] if held is None else held(rest)
@@ -232,7 +232,7 @@ def _making_object(kind: Kind, items: Structure, attributes: Structure) -> Makin
 
 
 def _within(structure: Structure) -> Iterator[Structure]:
-    """The structures that one holds."""
+    """The structures directly within another."""
     kind, *parts = structure
     for part in parts if kind in ("tuple", "list", "object") else [part for _, part in parts] if kind == "dict" else ():
         if isinstance(part, tuple) and part[0] != "none":
@@ -240,7 +240,7 @@ def _within(structure: Structure) -> Iterator[Structure]:
 
 
 def structures(structure: Structure) -> Iterator[Structure]:
-    """A structure and all in it."""
+    """A structure and all structures in it."""
     yield structure
     for part in _within(structure):
         yield from structures(part)
@@ -251,13 +251,13 @@ def statics(structure: Structure) -> Iterator[object]:
     return (part[-1].value for part in structures(structure) if part[0] == "static")
 
 
-def of_leaves(structure: Structure) -> Iterator[Structure]:
-    """Of each tensor, in order, what is made of it: texts of their letters, maps of scores."""
+def leaf_structures(structure: Structure) -> Iterator[Structure]:
+    """The structure at each tensor, in order: the tensor itself, a text made of codes, or a map made of scores."""
     if structure[0] in LEAVES:
         yield structure
     else:
         for part in _within(structure):
-            yield from of_leaves(part)
+            yield from leaf_structures(part)
 
 
 def _counts(name: str, wanted: int, got: int) -> str:
@@ -271,7 +271,7 @@ def arranged(structure: Structure, value: Any, name: str = "") -> list[object]:
     kind, *parts = structure
     if kind == "leaf":
         if isinstance(value, _TENSORS):
-            return [_read(value) if isinstance(value, np.ndarray) else value]
+            return [_computable(value) if isinstance(value, np.ndarray) else value]
         raise TraceError(f"{name or 'an input'} is a tensor, got a {type(value).__name__}")
     if kind == "dict" and type(value) is dict and set(value) == {key for key, _ in parts}:
         items = [(part, value[key], f"{name}.{key}" if name else str(key)) for key, part in parts]
@@ -308,11 +308,11 @@ def leaf_names(structure: Structure, prefix: str, unnamed: str = "input") -> Ite
 
 
 DEEPEST = 100
-"""How deep a file nests what is in arguments and results."""
+"""How deep a file may nest arguments and results."""
 
 
 def to_json(structure: Structure, depth: int = 0) -> object:
-    """A structure for a file; raises TraceError for values a file cannot hold."""
+    """A structure as JSON; raises TraceError for values that a file cannot hold."""
     if depth > DEEPEST:
         raise TraceError(f"arguments or results nested more than {DEEPEST} deep cannot be saved")
     kind, *parts = structure
@@ -363,8 +363,8 @@ def _is_item(part: object) -> bool:
     return isinstance(part, list) and len(part) == 2 and type(part[0]) in (str, int)
 
 
-def likeness(args: tuple[object, ...]) -> tuple[object, ...] | None:
-    """What calls of arrays, and tensors without gradients, have in common that go the same way; None for others."""
+def array_signature(args: tuple[object, ...]) -> tuple[object, ...] | None:
+    """A key for calls with arrays and tensors without gradients: calls with equal keys run alike; None for others."""
     found: list[object] = [is_grad_enabled()]
     for x in args:
         if type(x) is np.ndarray:

@@ -1,4 +1,4 @@
-"""Calls of a specialisation: choosing the program, and wrapping it as an op that eager code can differentiate."""
+"""Calls of a specialization: choosing the program, and wrapping it as an op that eager code can differentiate."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ OfTensors: TypeAlias = "Callable[..., object]"
 
 
 class Calls:
-    """Calls a specialization, and remembers which run goes with which kind of arguments.
+    """Calls a specialization, and remembers the run for each kind of arguments.
 
-    The specialization does not refer back, so that both are freed as soon as nobody needs them.
+    The specialization holds no reference back, so both are freed as soon as they are unused.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Calls:
         self._known: Recent[Any, Forward] = Recent(PLANS)
 
     def prepare(self, leaves: Sequence[Any]) -> tuple[Forward, list[Tensor], list[Array]]:
-        """The run for such tensors or arrays, and these as tensors and as arrays."""
+        """The run for these tensors or arrays; and they themselves, as tensors and as arrays."""
         results = self.specialization.results
         if results.changed or results.rows:
             check_arguments(results, leaves, self.specialization.state.values())
@@ -59,7 +59,7 @@ class Calls:
             call = self._forward(arrays, wanted, orders)
             self._known.keep(key, call)
         if call.tracked:
-            # backward reads the arguments again. A tensor notices when it is written to meanwhile; an array is copied
+            # backward reads the arguments again: a tensor detects that it was changed meanwhile, an array is copied
             pairs = zip(leaves, tensors, strict=True)
             tensors = [t if leaf is t else Tensor.wrap(np.array(leaf)) for leaf, t in pairs]
             for i, _ in results.changed:
@@ -71,14 +71,14 @@ class Calls:
         return is_grad_enabled() or self.specialization.of_mode
 
     def result(self, outputs: Sequence[Tensor], leaves: Sequence[object]) -> Any:
-        """What a run on ``leaves`` gave, in the traced structure."""
+        """The outputs of a run on ``leaves``, in the structure that the model returns."""
         results = self.specialization.results
         return outputs[0] if results.alone else results.of(outputs, leaves)
 
     def of_tensors(self, call: Forward) -> OfTensors | None:
-        """A short way for further calls of tensors; None where a call does more than to give results.
+        """A shortcut for further calls with tensors; None if a call has effects besides its results.
 
-        Where its results have gradients, there is one only for a call of one tensor with one result.
+        If the results have gradients, there is a shortcut only for one tensor with one result.
         """
         made = self.specialization
         if made.traced.updates or made.found or any(call.wanted) or made.results.changed or made.results.rows:
@@ -88,7 +88,7 @@ class Calls:
             return call.run_one if alone else partial(call.run_all, made.results)
         if not alone:
             return None
-        # attributes that refer to the call are kept here: if the call kept them, that would be a cycle
+        # attributes that refer to the call are kept here: kept by the call, they would be a cycle
         return partial(call.run_recorded, CallAttrs(call), made.traced.input_types[0].bind(dict(call.sizes)))
 
     def _forward(self, arrays: Sequence[Array], wanted: Wanted, orders: Orders) -> Forward:
@@ -102,7 +102,7 @@ class Calls:
 
 
 class Forward:
-    """A run for given sizes; as a ``Call`` node it knows its backward (see :class:`lucid.graph.ops.call.Callee`)."""
+    """A run for given sizes: the callee of a ``Call`` node, with a backward run (:class:`~.graph.ops.call.Callee`)."""
 
     def __init__(
         self, owner: Specialization, sizes: Sizes, wanted: Wanted, orders: Orders, tracked: bool, keeping: bool
@@ -117,7 +117,7 @@ class Forward:
         self.differentiable = owner.halves.differentiable(wanted)
         self._sources: tuple[int, tuple[tuple[None, int, int], ...]] = (-1, ())
         self.before: dict[str, Array] = {}
-        """What the state held that a run has written over and its backward run reads, by name."""
+        """State that a run has overwritten and its backward run reads, by name."""
 
     def _program(self, orders: Orders) -> Program:
         kind, wanted = ("forward", self.wanted) if self.keeping else ("inference", ())
@@ -127,7 +127,7 @@ class Forward:
         return self.all_types
 
     def __call__(self, *arrays: Array) -> tuple[Array, ...]:
-        """Run on the arrays of the inputs. Those of the state follow, and are not used: the state is read itself."""
+        """Run on the arrays of the inputs. Those of the state follow and are ignored: the state itself is read."""
         inputs = arrays[: len(self.wanted)]
         return self.owner.run(self._program(orders_of(inputs)), inputs)
 
@@ -147,7 +147,7 @@ class Forward:
 
     @cached_property
     def rewritten(self) -> tuple[str, ...]:
-        """Names of what a run writes over and its backward run reads."""
+        """Names of the state that a run overwrites and its backward run reads."""
         updated = [name for name, _ in self.owner.traced.updates] if self.updates else []
         if not updated or not any(self.differentiable):
             return ()
@@ -155,7 +155,7 @@ class Forward:
         return tuple(name for name in updated if name in half.graph.parameters)
 
     def _recorded(self, tensors: Sequence[Tensor], produced: tuple[Array, ...]) -> list[Tensor]:
-        """What was produced, as results that have gradients."""
+        """The outputs of a run, as tensors that have gradients."""
         held = [
             Tensor.wrap(self.before[name]) if name in self.before and not x.requires_grad else x
             for name, x in zip(self.names, self.parameters, strict=True)
@@ -168,12 +168,12 @@ class Forward:
         return Tensor.made(array, type_, record, index) if self.differentiable[index] else Tensor.made(array, type_)
 
     def run_one(self, x: Array | Tensor) -> Tensor:
-        """As :meth:`Calls.prepare` and then :meth:`run`, for a call that differs from an earlier one in values only."""
+        """As :meth:`Calls.prepare` and :meth:`run`, for a call that differs from an earlier one in values only."""
         array = x._array if isinstance(x, Tensor) else x
         return Tensor.made(self.owner.run(self.program, (array,))[0], self.all_types[0])
 
     def run_recorded(self, attrs: CallAttrs, takes: TensorType, x: Array | Tensor) -> Tensor:
-        """The same where the result has a gradient."""
+        """As :meth:`run_one`, for a result that has a gradient."""
         version = 0
         if isinstance(x, Tensor):
             version = x.version
@@ -190,7 +190,7 @@ class Forward:
         return self._result(record, 0)
 
     def run_all(self, results: Results, *leaves: Array | Tensor) -> object:
-        """The same for several tensors or results, that have none."""
+        """As :meth:`run_one`, for several tensors or results."""
         produced = self.owner.run(self.program, [x._array if isinstance(x, Tensor) else x for x in leaves])
         made = [Tensor.made(array, type_) for array, type_ in zip(produced, self.all_types, strict=True)]
         return made[0] if results.alone else results.of(made, leaves)
@@ -202,7 +202,7 @@ class Forward:
 
 
 class _Unsized(Forward):
-    """A run where data decides sizes: results have other types each time, and backward computes all again."""
+    """A run with data-dependent sizes: its results differ in type from run to run, and backward recomputes it."""
 
     def _recorded(self, tensors: Sequence[Tensor], produced: tuple[Array, ...]) -> list[Tensor]:
         sized = copy.copy(self)
@@ -221,7 +221,7 @@ class _Unsized(Forward):
 
 
 class _Backward:
-    """The gradient of a run where some results have cotangents (see :class:`lucid.graph.ops.call.BackwardCallee`)."""
+    """The gradient of a run, for cotangents of some results (see :class:`lucid.graph.ops.call.BackwardCallee`)."""
 
     results = 0
 
@@ -259,7 +259,7 @@ class _Backward:
             feeds = [*seeds, *((inputs if source == "input" else outputs)[i] for source, i in self.kept)]
         else:
             feeds = [*inputs, *seeds]
-        if f.before:  # no program, whose parameters are what the state holds by now
+        if f.before:  # not by a program: that would read the state as it is now
             graph = f.owner.halves.backward(f.wanted, self.used, f.keeping).graph.bind(dict(f.sizes))
             held = {name: f.owner.state[name]._array for name in graph.parameters}
             return tuple(evaluate(graph, feeds, held | f.before))
@@ -267,7 +267,7 @@ class _Backward:
         return f.owner.run(run, feeds)
 
     def _seeds(self, cotangents: Sequence[Array]) -> list[Array]:
-        """One cotangent for every distinct output that is used, in the order of the outputs."""
+        """One cotangent for each distinct output that is used, in the order of the outputs."""
         outputs = self.forward.owner.traced.outputs
         given = iter(cotangents)
         found = [(value, next(given)) for value, use in zip(outputs, self.used, strict=True) if use]

@@ -26,7 +26,7 @@ from ..runtime.program.executable import Executable
 from ..runtime.program.store import Store
 from ..tensor.tensor import Tensor
 from .archive import archive_bytes, archive_from_bytes, write_archive
-from .arguments import OF_TEXTS, Structure, arranged, flatten, likeness
+from .arguments import OF_TEXTS, Structure, arranged, array_signature, flatten
 from .calls import Calls, Forward, OfTensors
 from .guards.checks import Guards
 from .introspection import Inspectable
@@ -35,10 +35,10 @@ from .specialization import Specialization
 from .staged import UntrueError
 
 if TYPE_CHECKING:
-    from . import exported
+    from . import onnx_file
     from . import record as recording
 else:
-    exported = LazyModule("lucid.compiler.exported")
+    onnx_file = LazyModule("lucid.compiler.onnx_file")
     recording = LazyModule("lucid.compiler.record")
 
 Specs: TypeAlias = "tuple[tuple[Any, ...], dict[str, Any]]"
@@ -51,16 +51,16 @@ TRIES = 16
 
 
 class TraceKey(NamedTuple):
-    """What a trace is for.
+    """Which calls a trace serves.
 
     Attributes
     ----------
     structure
-        Of the arguments.
+        The structure of the arguments.
     fixed
-        Their types; or, where specs say these, the sizes that had to be fixed.
+        Their types; or, where specs give these, the sizes that had to be fixed.
     taken
-        What is so of sizes that data decides.
+        Assumptions about data-dependent sizes.
     """
 
     structure: Structure
@@ -70,7 +70,7 @@ class TraceKey(NamedTuple):
 
 @struct(frozen=True)
 class Trace:
-    """One trace: the key of the arguments it is for, what was made of it, and what else it depends on."""
+    """One trace: the calls it serves, how they run, and what else it depends on."""
 
     key: TraceKey
     calls: Calls
@@ -78,12 +78,31 @@ class Trace:
 
     @property
     def specialization(self) -> Specialization:
-        """The graphs and programs that were made of it."""
+        """The graphs and programs compiled from it."""
         return self.calls.specialization
 
 
-_Known: TypeAlias = "tuple[int, OfTensors, Callable[[], bool] | None, tuple[Trace, Forward]]"
-"""How calls like an earlier one go: with what count of changes, by what, while what holds, and what ran."""
+class _Shortcut(NamedTuple):
+    """How a call with the signature of an earlier one runs, without looking for its trace and program again.
+
+    Attributes
+    ----------
+    changes
+        The count of changes of models for which this holds.
+    run
+        Computes the result from the arguments.
+    unchanged
+        Whether everything whose changes are not counted is unchanged; None if there is nothing to compare.
+    trace, call
+        The trace, and the run of its program.
+    """
+
+    changes: int
+    run: OfTensors
+    unchanged: Callable[[], bool] | None
+    trace: Trace
+    call: Forward
+
 
 _LOADED = Guards((), (), -1)
 """The guards of a model from a file, which depends on nothing."""
@@ -112,12 +131,12 @@ class CompiledModel(Inspectable):
     hands_back = True
     """Whether arguments that the model changes in place are changed for its caller too."""
 
-    __setattr__: Any = object.__setattr__  # what is set here at each call is nothing that a trace depends on
+    __setattr__: Any = object.__setattr__  # no trace depends on what is set here at each call
     __delattr__: Any = object.__delattr__
 
     def __init__(self, model: Callable[..., object] | None, specs: Specs, options: Options) -> None:
         self.model = model
-        for name, make in OWN.items():  # shared with the module: what is registered in one is in both
+        for name, make in OWN.items():  # shared with the module: registering in one registers in both
             setattr(self, name, getattr(model, name) if isinstance(model, Module) else make())
         self.options = options
         self.input_names = () if model is None else recording.input_names(model)
@@ -128,10 +147,10 @@ class CompiledModel(Inspectable):
         self._by_key: dict[object, list[Trace]] = {}
         self._latest: Trace | None = None
         self._ran: Forward | None = None
-        """What ran last, in whichever thread."""
+        """The latest run, in any thread."""
         self._found: Recent[tuple[object, ...], tuple[Assumption, ...]] = Recent(SPECIALIZATIONS)
-        """By what else a trace is for what was so, the last time, of sizes that data decides."""
-        self._known: Recent[Any, _Known] = Recent(SPECIALIZATIONS)
+        """For a structure and types, the latest assumptions about data-dependent sizes."""
+        self._shortcuts: Recent[Any, _Shortcut] = Recent(SPECIALIZATIONS)
         self._types, structure = flatten(specs, (TensorType,))
         self._fixed: Structure | None = structure if self._types else None
         if self._fixed is not None:
@@ -173,26 +192,26 @@ class CompiledModel(Inspectable):
             return self._within_trace(args, kwargs)
         if kwargs:
             args, kwargs = self._placed(args, kwargs)
-        key = None if kwargs else likeness(args)
+        key = None if kwargs else array_signature(args)
         if key is None:
             return self._run(args, kwargs)[0]
         now = changes.of_models.now
-        known = self._known.get(key)
-        if known is not None and known[0] == now and (known[2] is None or known[2]()):
-            self._latest, self._ran = known[3]
-            return known[1](*args)
+        shortcut = self._shortcuts.get(key)
+        if shortcut is not None and shortcut.changes == now and (shortcut.unchanged is None or shortcut.unchanged()):
+            self._latest, self._ran = shortcut.trace, shortcut.call
+            return shortcut.run(*args)
         result, trace, call = self._run(args, kwargs)
         self._remember(now, key, trace, call)
         return result
 
     def _placed(self, args: tuple[object, ...], kwargs: dict[str, object]) -> Specs:
-        """Where the inputs have names, all of them by position."""
+        """The arguments, all by position if the inputs have names."""
         if not kwargs or not self.input_names:
             return args, kwargs
         return tuple(placed("the compiled model", self.input_names, args, kwargs)), {}
 
     def forward(self, /, *args: object, **kwargs: object) -> Any:
-        """The compiled model's result, as by a call of it."""
+        """Same as calling the compiled model."""
         return self(*args, **kwargs)
 
     def __getitem__(self, index: object) -> Any:
@@ -205,7 +224,7 @@ class CompiledModel(Inspectable):
         return True
 
     def _entries(self, what: str) -> Any:
-        """The model, if it is a container of modules; else an error."""
+        """The model, if it is a container of modules; otherwise raises."""
         if not hasattr(type(self.model), "__getitem__"):
             kind = "a model from a file" if self.model is None else f"a compiled {shown(type(self.model).__name__)}"
             raise OptionError(f"{what}: {kind} holds no numbered modules; net.named_children() names what it has")
@@ -227,7 +246,7 @@ class CompiledModel(Inspectable):
         return trace.calls.result(outputs, leaves), trace, call
 
     def _otherwise(self, key: TraceKey, error: UntrueError, leaves: Sequence[Any]) -> Trace:
-        """The trace for other sizes that data decides; calls like this one begin with it from now on."""
+        """The trace for other data-dependent sizes; later calls like this one start with it."""
         if self.model is None:
             error.add_note("what was saved is one trace: the model that it was compiled from is traced for that too")
             raise error
@@ -235,7 +254,7 @@ class CompiledModel(Inspectable):
         return self._at(key._replace(taken=error.instead), leaves)
 
     def _within_trace(self, args: tuple[object, ...], kwargs: dict[str, object]) -> Any:
-        """The model as a part of a larger trace."""
+        """Call the model as part of a larger trace."""
         if self.model is None:
             raise TraceError(
                 f"a model loaded from a file cannot be part of another compiled function ({user_location()}): "
@@ -244,19 +263,19 @@ class CompiledModel(Inspectable):
         return self.model(*args, **kwargs)
 
     def _remember(self, now: int, key: object, trace: Trace, call: Forward) -> None:
-        """Let the next call like this one, of tensors one after another, go straight to its program.
+        """Let the next call with this signature go straight to its program.
 
-        ``now`` is the count of changes of models before the call; if there was one since, nothing is remembered.
+        ``now`` is the count of changes of models before the call; if it has changed since, nothing is remembered.
         """
         guards = trace.guards
         if changes.of_models.now != now or (self.model is not None and not (guards.seen == now and guards.hold())):
             return
         straight = trace.calls.of_tensors(call)
         if straight is not None and OF_TEXTS not in trace.specialization.inputs[2]:
-            self._known.keep(key, (now, straight, guards.unchanged, (trace, call)))
+            self._shortcuts.keep(key, _Shortcut(now, straight, guards.unchanged, trace, call))
 
     def _flat(self, args: tuple[object, ...], kwargs: dict[str, object]) -> tuple[list[Any], Structure]:
-        """The arguments as tensors and a structure; where specs fix that, keywords and keys may come in any order."""
+        """The arguments as tensors and a structure; if specs fix that, keywords and keys may come in any order."""
         leaves, structure = flatten((args, kwargs))
         if self._fixed is None or structure == self._fixed:
             return leaves, structure
@@ -269,7 +288,7 @@ class CompiledModel(Inspectable):
             ) from error
 
     def _find(self, structure: Structure, leaves: Sequence[Any]) -> Trace:
-        """The trace for arguments of these shapes and types, if it still holds; else a new one."""
+        """The trace for arguments of these shapes and types; a new one if there is none that still holds."""
         if self.model is None:
             assert self._latest is not None
             return self._latest
@@ -286,7 +305,7 @@ class CompiledModel(Inspectable):
         return TraceKey(structure, fixed, self._found.get((structure, fixed), ()) if self._found else ())
 
     def _at(self, key: TraceKey, leaves: Sequence[object]) -> Trace:
-        """The trace for a key: the structure of the arguments, with their types or the sizes that had to be fixed."""
+        """The trace for a key."""
         found = self._holding(key)
         if found is None:
             with self._lock:
@@ -310,7 +329,7 @@ class CompiledModel(Inspectable):
     # ------------------------------------------------------------ tracing
 
     def _trace(self, key: TraceKey, leaves: Sequence[Any]) -> Trace:
-        """Trace the model for these arguments, and keep what comes of it."""
+        """Trace the model for these arguments, and keep the trace."""
         structure, fixed, taken = key
         if self._fixed is not None:
             types = [spec.substitute(dict(fixed)) for spec in self._types]
@@ -330,7 +349,7 @@ class CompiledModel(Inspectable):
         return trace
 
     def _made(self, recorded: recording.Record, structure: Structure) -> Specialization:
-        """What is to be compiled of what was recorded."""
+        """The specialization for a record of the model."""
         recorder, graph, results, _, of_mode = recorded
         trained = isinstance(self.model, Module) and self.model.training
         return Specialization(
@@ -368,17 +387,17 @@ class CompiledModel(Inspectable):
     ) -> None:  # fmt: skip
         """Write the model as an ONNX file, as it was traced; for the options see :func:`lucid.onnx.export`."""
         made = self._current()
-        how = exported.Form(opset, external_data, input_names, output_names)
+        how = onnx_file.Form(opset, external_data, input_names, output_names)
         drops = made.training and not made.repeatable
-        traced = exported.Traced(made.traced, made.state, made.inputs, made.results.structure, drops, made.assumptions)
-        exported.write_onnx(traced, path, how)
+        traced = onnx_file.Traced(made.traced, made.state, made.inputs, made.results.structure, drops, made.assumptions)
+        onnx_file.write_onnx(traced, path, how)
 
     def __guarded__(self) -> Iterable[Any]:
-        """What a larger trace depends on, when this is a part of it."""
+        """What a larger trace that this is part of depends on."""
         return (self.model,)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A copy (deep, or through pickle) is compiled anew from a copy of the model."""
+        """A copy (deep, or by pickling) is compiled from a copy of the model."""
         if self.model is None:
             return _from_bytes, (archive_bytes(self._current()), self.options)
         return CompiledModel, (self.model, self._specs, self.options)

@@ -184,12 +184,12 @@ def _condition(owner: str, pred: object) -> Tensor:
 
 
 def check_function(owner: str, name: str, function: object) -> None:
-    """Raise where an argument cannot be called."""
+    """Raise if an argument is not callable."""
     if not callable(function):
         raise OptionError(f"{owner}: {name} is a function, got {shown(function)}")
 
 
 def check_operands(owner: str, operands: object) -> None:
-    """Raise where the operands are not several."""
+    """Raise if the operands are not a tuple or list."""
     if not isinstance(operands, tuple | list):
         raise OptionError(f"{owner}: operands must be a tuple of the functions' arguments, got {shown(operands)}")

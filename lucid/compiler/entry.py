@@ -125,11 +125,11 @@ def _made(
 
 
 FIRST_CALL = ", or not at all, and then it is traced at the first call"
-"""What one may do instead of giving specs."""
+"""The end of a message that asks for specs: the alternative."""
 
 
 def _misplaced(function: Callable[..., object], keyword: str | None, instead: str) -> str:
-    """The message about an argument that is no spec."""
+    """The message about an argument that is not a spec."""
     if keyword is None:
         return f"inputs are described by lucid.spec(...){instead}"
     options = [name for name, kind in inspect.signature(function).parameters.items() if kind.kind is kind.KEYWORD_ONLY]

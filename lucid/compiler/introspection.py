@@ -1,4 +1,4 @@
-"""What can be asked of a compiled model: what it takes, its graphs, its plan, its source, and what it costs."""
+"""The methods that inspect a compiled model: its inputs, graphs, plan, source and costs."""
 
 from __future__ import annotations
 
@@ -48,23 +48,23 @@ class Inspectable(Module):
     model
         What was compiled; None for a model loaded from a file.
     options
-        How.
+        How it was compiled.
     """
 
     model: Callable[..., object] | None
     options: Options
 
     def _current(self) -> Specialization:
-        """What the model is now, for arguments like those of the latest call."""
+        """The specialization of the model as it is now, for arguments like those of the latest call."""
         raise NotImplementedError
 
     def _given(self, args: tuple[object, ...], kwargs: dict[str, object]) -> tuple[Specialization, list[Array]]:
-        """What a call with these arguments runs, and their arrays."""
+        """The specialization that a call with these arguments runs, and their arrays."""
         raise NotImplementedError
 
     @property
     def _latest_run(self) -> Executable | None:
-        """What ran last, where that was a program of our own."""
+        """The program that ran last, if that was a single NumPy program."""
         raise NotImplementedError
 
     # ------------------------------------------------------------ what it takes
@@ -122,7 +122,7 @@ class Inspectable(Module):
 
     @property
     def _shown(self) -> Graph:
-        """What is drawn and explained: where there is a budget of memory, with what is computed again."""
+        """The graph to draw and explain: with a memory budget, it includes the nodes that are recomputed."""
         if self.options.memory_budget is not None and (plan := self.plan).recomputed:
             return plan.graph
         return self.graph
@@ -181,7 +181,7 @@ class Inspectable(Module):
     def _inference(
         self, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> tuple[Specialization, Executable, list[Array]]:
-        """What runs where nothing is differentiated, and its inputs."""
+        """The program that runs for these arguments without gradients, and its inputs."""
         found, arrays = self._given(args, kwargs)
         return found, found.executable(found.sizes(arrays), orders_of(arrays)), arrays
 
@@ -189,7 +189,7 @@ class Inspectable(Module):
         self, found: Specialization, executable: Executable, arrays: list[Array], repeat: int
     ) -> profiling.Profile:
         parameters, plan = [found.state[name]._array for name in executable.parameters], executable.plan
-        with keys_from(Keys(current_keys().state)):  # to look is neither to draw nor, at a step, to train
+        with keys_from(Keys(current_keys().state)):  # profiling must not draw random numbers nor, for a step, train
             if executable.whole is None:
                 found.run(executable, arrays)  # which loads it
             else:
@@ -224,7 +224,7 @@ class Inspectable(Module):
         )  # fmt: skip
 
     def _like_latest(self) -> tuple[Array, ...]:
-        """Random inputs of the sizes of the latest call."""
+        """Random inputs with the sizes of the latest call."""
         ran = self._latest_run
         if ran is None:
             return self.example_inputs()

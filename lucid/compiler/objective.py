@@ -13,22 +13,22 @@ from ..tensor.tensor import Tensor
 from .arguments import Structure, leaf_names
 
 Model: TypeAlias = "Callable[..., object]"
-"""A model, loss or metric: what computes with tensors."""
+"""A model, loss or metric."""
 
 
 class Objective(Module):
-    """A model with its loss; it holds what the model holds, under the same names.
+    """A model with its loss; it shares the model's parameters, buffers and children under the same names.
 
     Parameters
     ----------
     model
-        Computes the outputs of all inputs but the last, which is what they should be.
+        Computes the outputs from all arguments but the last, which is the target.
     loss
-        ``loss(outputs, target)``; None where the model gives the loss itself.
+        ``loss(outputs, target)``; None if the model itself returns the loss.
     outputs
-        Whether the outputs are wanted too.
+        Whether the outputs are returned too.
     metrics
-        Functions of outputs and target that are wanted too.
+        Functions of outputs and target whose values are returned too.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Objective(Module):
 
     @property
     def named(self) -> str:
-        """What the model is called."""
+        """The name of the model."""
         model = self.called[0]
         return str(getattr(model, "__name__", type(model).__name__))
 
@@ -58,7 +58,7 @@ class Objective(Module):
 
     @training.setter
     def training(self, mode: bool) -> None:
-        """What a module begins with; the model has its own."""
+        """Ignore the mode that ``Module`` sets at first; the model has its own."""
 
     def train(self, mode: bool = True) -> Objective:
         """Set the mode of the model."""
@@ -83,14 +83,14 @@ class Objective(Module):
         return (value, *also) if also else value
 
     def metrics_in(self, structure: Structure) -> int:
-        """How many of the results of this structure, the last ones, are metrics."""
+        """How many of the last results in this structure are metrics."""
         return len(list(leaf_names(structure[-1], ""))) if self.called[3] else 0
 
     called: tuple[Model, Model | None, bool, dict[str, Model]]
 
 
 def _scalar(value: object) -> Tensor:
-    """The loss, if it is one number."""
+    """The loss, checked to be a single number."""
     if not isinstance(value, Tensor):
         raise GradientError(f"a training step: the loss is a tensor of one number, got a {type(value).__name__}")
     if any(dim != 1 for dim in value.type.shape) or not is_float(value.type.dtype):

@@ -19,7 +19,7 @@ from ..runtime.planning.registry import lowerings
 from ..runtime.workers.settings import MOST_THREADS
 
 LAID_OUT: Final[Sequence[str]] = ("fuse_elementwise", "assign_layout")
-"""The passes that are for our own programs alone."""
+"""The passes that only NumPy programs need."""
 
 
 def has_kernel(node: Node) -> bool:
@@ -36,18 +36,18 @@ class Options:
     threads
         How many threads one call may use; None for ``lucid.get_num_threads()``.
     exact
-        Take no lowering that rounds differently from a plain sum of products.
+        Use no lowering that rounds differently from a plain sum of products.
     verify
-        Check every pass and gradient rule on sampled inputs, and every step of each program on its first ones, against
-        the reference. A path is the folder for what shows a fault.
+        Check every pass and gradient rule on sampled inputs, and every step of each program on its first inputs,
+        against the reference. A path is the folder in which evidence of a fault is saved.
     passes
-        Changes of the usual passes; or those for inference instead of them.
+        The default passes with changes; or the passes for inference instead of them.
     tune
-        Measure the ways to run each node of an inference program, and take the quickest.
+        Measure the ways to run each node of an inference program, and use the fastest.
     backend
-        What runs the graphs instead of our own programs.
+        What runs the graphs instead of NumPy programs.
     memory_budget
-        Bytes that a training step may take, which it keeps within by computing values again; None for any.
+        The most bytes a training step may take; values are recomputed to stay within it. None for no limit.
     """
 
     threads: int | None = None
@@ -74,7 +74,7 @@ class Options:
             raise self.refusal("tuning")
 
     def refusal(self, what: str) -> OptionError:
-        """The error about something that there is not where a back end runs the graphs."""
+        """The error about something that does not exist if a back end runs the graphs."""
         assert self.backend is not None
         return OptionError(
             f"the model is compiled for the back end {self.backend.name!r}, of which there is no {what}: compile it "
@@ -83,27 +83,27 @@ class Options:
 
     @property
     def evidence(self) -> str | os.PathLike[str] | None:
-        """The folder for what shows a fault; None for a new one among the system's temporary ones."""
+        """The folder in which evidence of a fault is saved; None for a new temporary folder."""
         return None if isinstance(self.verify, bool) else self.verify
 
     @property
     def inference_passes(self) -> tuple[Pass, ...]:
-        """What is done to the graph of an inference program."""
+        """The passes for graphs of inference."""
         if not isinstance(self.passes, Pipeline):
             return self.passes
-        if self.backend is not None:  # how results lie in memory, and go in blocks, is for our own programs
+        if self.backend is not None:  # memory orders and blocks concern NumPy programs only
             passes = reduce(Pipeline.without, LAID_OUT, self.passes)
             return passes.applied(inference_pipeline(evaluate, self.backend.accepts, exact=self.exact))
         return self.passes.applied(inference_pipeline(evaluate, has_kernel, exact=self.exact))
 
     @property
     def step_passes(self) -> tuple[Pass, ...]:
-        """What is done to the graph of a training step."""
+        """The passes for the graph of a training step."""
         usual = step_pipeline(evaluate, has_kernel, exact=self.exact)
         return self.passes.applied(usual) if isinstance(self.passes, Pipeline) else usual
 
     @property
     def training_passes(self) -> tuple[Pass, ...]:
-        """What is done to the joint graph of training."""
+        """The passes for the forward and backward graphs of training."""
         usual = training_pipeline(evaluate, has_kernel)
         return self.passes.applied(usual) if isinstance(self.passes, Pipeline) else usual

@@ -1,4 +1,4 @@
-"""The programs of one trace: compiled on demand, and cached."""
+"""The programs of one trace, compiled on demand and cached."""
 
 from __future__ import annotations
 
@@ -39,27 +39,27 @@ TunedKey: TypeAlias = "tuple[Sizes, int]"
 Program: TypeAlias = "Executable | BackendProgram | Staged"
 
 STAGE = "stage"
-"""The kind of programs for sizes that data decides."""
+"""The kind of programs for data-dependent sizes."""
 
 PLANS = 16
-"""How many concrete sizes keep their plans."""
+"""For how many sets of concrete sizes programs are kept."""
 
 
 class Key(NamedTuple):
-    """What a program is made for.
+    """What a program is compiled for.
 
     Attributes
     ----------
     kind
         "inference", "forward", "backward" or "recompute".
     sizes
-        Of the symbolic dimensions.
+        Sizes of the symbolic dimensions.
     wanted
-        The inputs that gradients are wanted of.
+        The inputs with respect to which gradients are wanted.
     orders
-        How the inputs lie in memory; nothing where none lies channels last.
+        Memory orders of the inputs, empty if none is channels-last.
     used
-        The outputs that a backward run has cotangents of.
+        The outputs for which a backward run receives cotangents.
     """
 
     kind: str
@@ -70,7 +70,7 @@ class Key(NamedTuple):
 
 
 class Programs:
-    """Programs by what they are made for.
+    """The programs of a trace, by key.
 
     Parameters
     ----------
@@ -79,18 +79,18 @@ class Programs:
     state
         The tensors behind the graphs' parameters, by name.
     tuned
-        What tuning has found already: which lowerings run the nodes, for sizes and a number of threads.
+        Earlier results of tuning: the lowering of each node, by sizes and number of threads.
     store
-        Where they keep what they have in common with those of other traces of the model.
+        Where programs keep what they share with those of other traces of the model.
     in_place
-        Whether those for inference are training steps, which write the parameters that they update.
+        Whether the inference programs are training steps, which write the parameters that they update.
     assumptions
-        What the trace has taken for granted of the sizes that data decides.
+        What the trace assumed about data-dependent sizes.
 
     Attributes
     ----------
     made
-        Those that are kept, the one last asked for at the end.
+        The programs that are kept, the most recently used last.
     """
 
     def __init__(
@@ -103,28 +103,28 @@ class Programs:
         assumptions: Sequence[Assumption] = (),
     ) -> None:
         self.made: Recent[Key, Program] = Recent(4 * PLANS)
-        self._making = _Making(options, state, dict(tuned), store, in_place, tuple(assumptions))
+        self._compiler = _Compiler(options, state, dict(tuned), store, in_place, tuple(assumptions))
         self._lock = forkable()
 
     @property
     def tuned(self) -> dict[TunedKey, Mapping[str, Tuned]]:
-        """What tuning has found, but for arrays that lie channels last."""
-        return self._making.tuned
+        """The results of tuning, except for channels-last arrays."""
+        return self._compiler.tuned
 
     def get(self, key: Key, graph: Callable[[], Graph]) -> Program:
-        """The program for a key; it is made of the graph where there is none."""
-        if self._making.options.backend is not None:
-            key = key._replace(orders=())  # how arrays lie is for it to see
+        """The program for a key, compiled from the graph if there is none yet."""
+        if self._compiler.options.backend is not None:
+            key = key._replace(orders=())  # a back end handles memory orders itself
         with self._lock:
             program = self.made.use(key)
             if program is None:
-                program = self._making.program(key, graph())
+                program = self._compiler.program(key, graph())
                 self.made.keep(key, program)
             return program
 
 
-class _Making:
-    """How programs are made (see :class:`Programs`); it does not know which there are."""
+class _Compiler:
+    """Compiles programs (see :class:`Programs`, which keeps them)."""
 
     def __init__(
         self, options: Options, state: Mapping[str, Tensor], tuned: dict[TunedKey, Mapping[str, Tuned]], store: Store,
@@ -135,19 +135,19 @@ class _Making:
         self._state, self._store, self._in_place, self._assumptions = state, store, in_place, assumptions
 
     def program(self, key: Key, graph: Graph) -> Program:
-        """The program of a graph for these sizes: of stages, where data decides others."""
+        """The program of a graph for these sizes; staged if others depend on data."""
         if found_sizes(graph).keys() <= dict(key.sizes).keys():
             return self._whole(key, graph)
         prove = partial(check, folder=self.options.evidence) if self.options.verify else None
         return Staged(graph, key.sizes, self._assumptions, partial(self._stage, key), prove)
 
     def _stage(self, key: Key, graph: Graph, sizes: Sizes, orders: Orders) -> Executable | BackendProgram:
-        """That of a stage, whose symbols all have sizes; what comes again with other sizes is not worth tuning."""
+        """The program of a stage, whose sizes are all known. Stages that recur with other sizes are not tuned."""
         first = dict(sizes).keys() <= dict(key.sizes).keys()
         return self._whole(key._replace(kind=key.kind if first else STAGE, sizes=sizes, orders=orders), graph)
 
     def _whole(self, key: Key, graph: Graph) -> Executable | BackendProgram:
-        """The program of a graph whose sizes are known; for inference with the lowerings that tuning found."""
+        """The program of a graph whose sizes are known; for inference, with the lowerings that tuning chose."""
         if self.options.backend is not None:
             return BackendProgram(decide_branches(graph.bind(dict(key.sizes)), evaluate), self.options.backend)
         threads, exact = self.options.threads or get_num_threads(), self.options.exact
@@ -164,7 +164,7 @@ class _Making:
         )  # fmt: skip
 
     def _found(self, graph: Graph, key: Key, threads: int) -> Mapping[str, Tuned]:
-        """What tuning has found for the nodes, now or earlier; nothing where no tuning was asked for."""
+        """The results of tuning for the nodes, now or earlier; empty without ``tune``."""
         known: dict[Any, Mapping[str, Tuned]] = self._tuned_apart if key.orders else self.tuned
         case = (key.sizes, threads, key.orders) if key.orders else (key.sizes, threads)
         if self.options.tune and case not in known:
@@ -174,7 +174,7 @@ class _Making:
 
 
 def _concrete(graph: Graph, sizes: Sizes, orders: Orders, until_had: Cost, taken: Taken) -> Graph:
-    """The graph for these sizes, and inputs that lie in memory like this, with all layouts decided."""
+    """The graph for these sizes and memory orders of inputs, with the memory orders of all values decided."""
     bound = graph.bind(dict(sizes))
     decided = part_pools(decide_branches(bound, evaluate), taken)
     if orders or decided is not bound:
@@ -186,7 +186,7 @@ def check(
     program: Executable | BackendProgram, parameters: Sequence[Array], inputs: Sequence[Array], *,
     folder: str | os.PathLike[str] | None,
 ) -> None:  # fmt: skip
-    """Compare a program, which has its parameters, with the reference on these inputs."""
+    """Compare a program with loaded parameters with the reference, on these inputs."""
     if isinstance(program, BackendProgram):
         proof.check_results(program, parameters, inputs)
     else:

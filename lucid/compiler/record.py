@@ -1,4 +1,4 @@
-"""One run of a model with traced tensors, and what was recorded."""
+"""Recording a model: one run with traced tensors."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from .results import Results, traced_results
 
 
 class Record(NamedTuple):
-    """What a run of a model has shown.
+    """What a run of a model with traced tensors has recorded.
 
     Attributes
     ----------
     recorder
-        What recorded it: the state that it met, the modules it went through, the assumptions it made.
+        Holds the state that was read, the modules that were called and the assumptions that were made.
     graph
         What was computed.
     results
-        What it gave back.
+        What the model returned.
     guards
-        What it depends on besides its arguments.
+        What the run depends on besides its arguments.
     of_mode
         Whether it depends on whether gradients are recorded.
     """
@@ -49,13 +49,12 @@ def record(
     model: Callable[..., object], structure: Structure, types: Sequence[TensorType], grad: bool = True,
     taken: Sequence[Assumption] = (), hands_back: bool = False,
 ) -> Record:  # fmt: skip
-    """Run the model once with traced tensors, and ``taken`` for granted of sizes that data decides.
+    """Run the model once with traced tensors, assuming ``taken`` about data-dependent sizes.
 
-    With ``hands_back`` arguments that it changes in place are results of the graph too, at the end.
+    With ``hands_back``, arguments that the model changes in place are appended to the results of the graph.
 
-    The record is for calls with gradients and for calls without, unless the model asks which it is or decides that
-    itself. The run has a context of its own, which Python itself leaves at the end: even after an interrupt in the last
-    moment no trace goes on.
+    The record serves calls with and without gradients, unless the model reads or sets the gradient mode. The run has a
+    context of its own, which Python leaves at the end, so that no trace stays active even after a late interrupt.
     """
     return copy_context().run(_record, model, structure, types, grad, taken, hands_back)
 
@@ -79,7 +78,7 @@ def _record(
         forget_switching_on()
         with watch.active():
             result = model(*args, **kwargs)
-        if switched_on():  # within no_grad it then gives results that require a gradient
+        if switched_on():  # then its results require a gradient even within no_grad
             watch.read_mode()
         _refuse_later_code(result)
         results, nested = flatten(result, results=True)
@@ -95,7 +94,7 @@ def _record(
 
 
 def _refuse_later_code(result: object) -> None:
-    """Raise where a function has given a coroutine or generator, whose code would run later."""
+    """Raise if a function has returned a coroutine or generator, whose code would run later."""
     if inspect.isawaitable(result) or inspect.isgenerator(result) or inspect.isasyncgen(result):
         if hasattr(result, "close"):
             result.close()
@@ -106,7 +105,7 @@ def _refuse_later_code(result: object) -> None:
 
 
 def input_names(model: object) -> tuple[str, ...]:
-    """Those of a module that says them and, as they need be no identifiers, takes whatever it is given."""
+    """The input names of a module that declares them and whose ``forward`` takes any arguments, by any name."""
     names = getattr(model, "input_names", ())
     if not isinstance(model, Module) or not isinstance(names, tuple) or not names:
         return ()
@@ -116,7 +115,7 @@ def input_names(model: object) -> tuple[str, ...]:
 
 
 def _labels(model: Callable[..., object], structure: Structure) -> list[str]:
-    """Names of the inputs: those that the module says, or the function's own argument names."""
+    """Names of the inputs: those that the module declares, or the function's argument names."""
     _, _, positional, keyword = structure
     known = input_names(model) or _known_names(model, len(positional) - 2)
     labels: list[str] = []
@@ -127,7 +126,7 @@ def _labels(model: Callable[..., object], structure: Structure) -> list[str]:
 
 
 def _known_names(model: Callable[..., object], count: int) -> tuple[str, ...]:
-    """Of so many positional arguments, as far as the model has a name for them."""
+    """Names of the first ``count`` positional arguments, as far as the model has any."""
     if isinstance(model, Objective):
         names = _known_names(model.called[0], count)
         return names if model.called[1] is None or count == 1 else (*names[: count - 1], "target")

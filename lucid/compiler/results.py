@@ -1,8 +1,8 @@
-"""What a compiled model gives back: what its program has computed, or the very object that the model handed through.
+"""Results of a compiled model: computed by its program, or objects that the model passes through.
 
-An eager model that returns an argument returns that object and no copy; one tensor that it returns twice is one object;
-an array that it made itself is an array. So it is for the compiled one. Arrays among its arguments are tensors to it as
-to a module, and come back as tensors. Parameters and buffers come back as copies: results belong to the caller.
+A compiled model returns the same objects as the eager one: an argument itself rather than a copy, a tensor that is
+returned twice as one object, an array that the model created as an array. Arrays among the arguments are returned as
+tensors, as a module does. Parameters and buffers are returned as copies: results belong to the caller.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from ..tensor.grad_mode import is_grad_enabled
 from ..tensor.inplace import check_writable
 from ..tensor.tensor import Tensor
 from ..tensor.traced import TracedTensor
-from .arguments import LEAF, Making, Structure, leaf_names, making, structures
+from .arguments import LEAF, Structure, Unflatten, leaf_names, structures, unflattener
 
-COMPUTED, ARGUMENT, AGAIN, ARRAY = "computed", "argument", "again", "array"
+COMPUTED, ARGUMENT, REPEATED, ARRAY = "computed", "argument", "again", "array"
 
 Source: TypeAlias = "tuple[str, Any]"
 
@@ -36,14 +36,14 @@ class Results:
     structure
         How they are nested.
     sources
-        What each of them is; nothing where all are computed (as in a model from a file).
+        Where each comes from; empty if all are computed (as in a model from a file).
     changed
-        Arguments that are changed in place, each with whether that was outside ``no_grad``. The program gives what
-        they are then after the results.
+        Arguments that are changed in place, each with whether that was outside ``no_grad``. The program returns their
+        new values after the results.
     arrays
         Whether arrays are changed too: a module computes with copies of them.
     rows
-        Whether it was taken for granted that the arguments lie row by row.
+        Whether the trace assumed that the arguments are contiguous.
     """
 
     structure: Structure
@@ -54,12 +54,12 @@ class Results:
 
     @cached_property
     def alone(self) -> bool:
-        """Whether there is a single result, in no container, which the program computes."""
+        """Whether there is a single result, not in a container, which the program computes."""
         return self.structure == LEAF and self.sources in ((), ((COMPUTED, None),)) and not self.changed
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What they are called, where some are in dicts or dataclasses: by key and place, as ``hidden.0``."""
+        """Names of the results by key and position (``hidden.0``), if some are in dicts or dataclasses."""
         kind, *parts = self.structure
         if not any(part[0] in ("dict", "object") for part in structures(self.structure)):
             return ()
@@ -69,7 +69,7 @@ class Results:
         return tuple(name for i, part in enumerate(parts) for name in leaf_names(part, str(i)))
 
     def of(self, made: Sequence[Tensor], leaves: Sequence[object]) -> Any:
-        """What a call on ``leaves`` gives back, once its program has made these tensors."""
+        """The value that a call on ``leaves`` returns, from the tensors that its program has computed."""
         found: list[Any] = list(made)
         if self.changed:
             found, now = found[: -len(self.changed)], found[-len(self.changed) :]
@@ -79,7 +79,7 @@ class Results:
         for i, (kind, which) in self._otherwise:
             if kind == ARGUMENT:
                 found[i] = leaves[which] if isinstance(leaves[which], Tensor) else found[i]
-            elif kind == AGAIN:
+            elif kind == REPEATED:
                 found[i] = found[which]
             else:
                 found[i] = np.array(found[i]._array)
@@ -87,16 +87,16 @@ class Results:
 
     @cached_property
     def _otherwise(self) -> tuple[tuple[int, Source], ...]:
-        """The places of those that are not computed, and what they are."""
+        """The results that are not computed: their positions and sources."""
         return tuple((i, source) for i, source in enumerate(self.sources) if source[0] != COMPUTED)
 
     @cached_property
-    def _make(self) -> Making:
-        return making(self.structure)
+    def _make(self) -> Unflatten:
+        return unflattener(self.structure)
 
 
 def _hand_back(argument: Tensor | Array, value: Tensor, tracked: bool) -> None:
-    """Write into an argument what a call has made of it, with the history that it has then if it was ``tracked``."""
+    """Write the new value of an argument into it, with its history if the change was ``tracked``."""
     if isinstance(argument, Tensor):
         argument.become("the compiled model", value if tracked else value.detach())
     else:
@@ -104,7 +104,7 @@ def _hand_back(argument: Tensor | Array, value: Tensor, tracked: bool) -> None:
 
 
 def check_arguments(results: Results, leaves: Sequence[Tensor | Array], state: Iterable[Tensor]) -> None:
-    """Raise where the memory of arguments that are changed in place is not what the trace has taken it for."""
+    """Raise if the memory of arguments that are changed in place does not fit the assumptions of the trace."""
     arrays = [leaf._array if isinstance(leaf, Tensor) else leaf for leaf in leaves]
     for i, array in enumerate(arrays):
         if results.rows and not array.flags.c_contiguous:
@@ -132,10 +132,10 @@ def traced_results(
     structure: Structure, found: Sequence[object], inputs: Sequence[TracedTensor],
     changed: tuple[tuple[int, bool], ...] = (), rows: bool = False, arrays: bool = True,
 ) -> Results:  # fmt: skip
-    """What a model returned while it was traced with these inputs, of which it has ``changed`` some."""
+    """The results of a model that was traced with these inputs and ``changed`` some of them."""
     known: dict[int, Source] = {id(x): (ARGUMENT, i) for i, x in enumerate(inputs)}
     sources: list[Source] = []
     for i, one in enumerate(found):
         sources.append(known.get(id(one)) or ((ARRAY if isinstance(one, np.ndarray) else COMPUTED), None))
-        known.setdefault(id(one), (AGAIN, i))
+        known.setdefault(id(one), (REPEATED, i))
     return Results(structure, tuple(sources), changed, rows, arrays)

@@ -1,4 +1,4 @@
-"""What a program depends on in a call's arrays: symbolic sizes and memory orders."""
+"""The properties of a call's arrays that a program depends on: symbolic sizes and memory orders."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Orders: TypeAlias = "tuple[tuple[int, ...] | None, ...]"
 
 
 def orders_of(arrays: Sequence[Array]) -> Orders:
-    """How arrays lie in memory; nothing where none lies channels last."""
+    """The memory orders of arrays; empty if none is channels-last."""
     orders = tuple(map(order_of, arrays))
     return orders if any(orders) else ()
 
 
 def sizes_of(graph: Graph, arrays: Sequence[Array]) -> Sizes:
-    """The size that each symbolic dimension has in these arrays; raises where an array does not fit its input."""
+    """The size of each symbolic dimension in these arrays; raises if an array does not fit its input."""
     found: dict[str, int] = {}
     types = graph.input_types
     for name, type_, array in zip(graph.inputs, types, arrays, strict=True):

@@ -1,7 +1,7 @@
 """One trace of a function, and everything compiled from it.
 
-A specialization holds the traced graph, what the passes made of it, and for each concrete batch size
-the executables: for inference, and for training the forward and backward halves of the joint graph.
+A specialization holds the traced graph, the optimised one, and the programs for each set of concrete sizes: one for
+inference, and for training the forward and backward halves of the joint graph.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from ..runtime.program.store import Store
 from ..runtime.tuning import Tuned
 from ..tensor.tensor import Tensor
 from .arguments import LEAF, Structure
-from .gathering import gather
 from .options import Options
 from .programs import Key, Program, Programs, TunedKey, check
 from .results import Results
+from .shared_memory import move_to_shared_memory
 from .sizes import Orders, Sizes, sizes_of
 from .staged import Staged
 
@@ -51,7 +51,7 @@ else:
     sampling = LazyModule("lucid.proof.sampling")
 
 GRAPH_BYTES = 3000
-"""Bytes that a graph takes, for each of its nodes."""
+"""Estimated bytes per node of a graph."""
 
 
 class Specialization:
@@ -64,28 +64,28 @@ class Specialization:
     inputs
         Structure of the arguments.
     results
-        What it returns.
+        What the function returns.
     state
         The tensors behind the graph's parameters, by name.
     training
-        Whether calls are expected to be followed by ``backward``: then the forward run keeps what the
-        backward run needs; otherwise that is computed again.
+        Whether calls are expected to be followed by ``backward``. If so, the forward run keeps what the backward run
+        needs; otherwise the backward run computes it again.
     options
         How to compile.
     optimised
-        The result of the passes, where it is known already (from a file).
+        The result of the passes, if it is known already (from a file).
     tuned
-        What tuning has found already: which lowerings run the nodes, for sizes and a number of threads.
+        Earlier results of tuning: the lowering of each node, by sizes and number of threads.
     store
-        Where its programs keep what they have in common with those of other traces of the model.
+        Where programs keep what they share with those of other traces of the model.
     assumptions
-        What the trace has taken for granted of symbolic sizes.
+        What the trace assumed about symbolic sizes.
     of_mode
-        Whether the graph is for one mode only: the model has asked, or said, if gradients are recorded.
+        Whether the graph holds for one gradient mode only, because the model has read or set it.
     input_names
         Names by which the arguments may be given, in order.
     in_place
-        Whether it is a training step: its programs write the parameters that they update themselves.
+        Whether this is a training step, whose programs write the updated parameters themselves.
     """
 
     def __init__(
@@ -112,18 +112,18 @@ class Specialization:
         self.options = options
         self.assumptions = tuple(assumptions)
         self.found = found_sizes(traced).keys()
-        """The sizes that data decides, which no input has."""
+        """The data-dependent sizes, which no input has."""
         self.of_inputs = tuple(one for one in self.assumptions if self.found.isdisjoint(one.dim.symbols))
-        """What it has taken for granted of sizes that inputs have."""
+        """The assumptions that concern only sizes of inputs."""
         self.watch: Inside | None = None
         if options.verify:
             self.watch = partial(of_passes.observer, partial(_arrays, self.state), self.of_inputs, options.evidence)
-        """Makes, for one run of the passes on a graph that stands there, the function that is called after each."""
+        """Given the path of a nested graph, makes the function that is called after each pass on it."""
         self.of_mode = of_mode
         self.input_names = tuple(input_names)
         self._given = optimised
         self.declined: Iterable[Decline] = ()
-        """What passes left as it is, and why, once they have run."""
+        """Where passes did not apply, and why; empty until they have run."""
         store = store or Store()
         store.count(self)
         self.in_place = in_place
@@ -134,14 +134,14 @@ class Specialization:
             )
         of_found = [one for one in self.assumptions if one not in self.of_inputs]
         self.programs = Programs(options, self.state, tuned or {}, store, in_place, of_found)
-        # random keys are drawn anew at every run, so a backward run cannot repeat the forward one
+        # random keys are drawn afresh at every run, so a backward run cannot repeat the forward one
         self.repeatable = not drawn(traced)
 
     # ------------------------------------------------------------ graphs
 
     @property
     def passes(self) -> tuple[Pass, ...]:
-        """What makes :attr:`graph` of the traced one."""
+        """The passes that turn the traced graph into :attr:`graph`."""
         return self.options.step_passes if self.in_place else self.options.inference_passes
 
     @cached_property
@@ -165,7 +165,7 @@ class Specialization:
         return tuple(name for name in self._parameters if self.state[name].requires_grad)
 
     def _training(self) -> Callable[[Graph], Graph]:
-        """The passes for training, as a function that knows nothing of this object: what it holds goes with it."""
+        """The passes for training, as a function that holds no reference to this object (which would be a cycle)."""
         options, watch = self.options, self.watch
 
         def optimise(graph: Graph) -> Graph:
@@ -187,7 +187,7 @@ class Specialization:
         return sizes_of(self.traced, arrays)
 
     def broken(self, arrays: Sequence[Array]) -> dict[str, int]:
-        """The sizes, by symbol, for which an assumption of the trace is not true."""
+        """The sizes, by symbol, that violate an assumption of the trace."""
         if not self.of_inputs:
             return {}
         sizes = dict(self.sizes(arrays))
@@ -195,7 +195,7 @@ class Specialization:
         return {name: sizes[name] for name in sorted(names)}
 
     def refuse_broken(self, sizes: Sizes) -> None:
-        """Raise where an assumption is not true of the sizes: this model cannot be traced anew for them."""
+        """Raise if the sizes violate an assumption; for a model that cannot be traced again."""
         untrue = next((one for one in self.of_inputs if not one.holds(dict(sizes))), None)
         if untrue is not None:
             listed = ", ".join(f"{name}={size}" for name, size in sizes)
@@ -205,14 +205,14 @@ class Specialization:
             )
 
     def example_sizes(self) -> Sizes:
-        """Small sizes for which all assumptions are true."""
+        """Small sizes that satisfy all assumptions."""
         return tuple(sorted(example_sizes(self.traced.symbols, self.of_inputs).items()))
 
     def program(self, kind: str, sizes: Sizes, wanted: Wanted = (), orders: Orders = (), used: Used = ()) -> Program:
-        """What runs for concrete sizes: "inference", "forward", "backward" or "recompute".
+        """The program of a kind ("inference", "forward", "backward" or "recompute") for concrete sizes.
 
-        ``orders`` says how its inputs lie in memory; nothing where none lies channels last. ``used`` are the outputs
-        that a backward run has cotangents of.
+        ``orders`` are the memory orders of the inputs, empty if none is channels-last. ``used`` marks the outputs for
+        which a backward run receives cotangents.
         """
 
         def graph() -> Graph:
@@ -226,11 +226,11 @@ class Specialization:
         return self.programs.get(Key(kind, sizes, wanted, orders, used), graph)
 
     def executable(self, sizes: Sizes, orders: Orders = ()) -> Executable:
-        """Our own program of inference for concrete sizes; raises where there is another, or several."""
+        """The NumPy program for inference with concrete sizes; raises if a back end runs it, or several programs do."""
         return self.own(self.program("inference", sizes, (), orders))
 
     def own(self, program: Program) -> Executable:
-        """The program as one of our own; raises where it is a back end's."""
+        """The program, if it is a single NumPy program; otherwise raises."""
         if isinstance(program, BackendProgram):
             raise self.options.refusal("NumPy program with a plan and a source")
         if isinstance(program, Staged):
@@ -242,7 +242,7 @@ class Specialization:
 
     @property
     def held_bytes(self) -> int:
-        """About how many bytes its graphs take."""
+        """Estimated bytes of all its graphs."""
         made = vars(self)
         graphs = [self.traced, *([made["graph"]] if "graph" in made else ())]
         graphs += made["halves"].graphs() if "halves" in made else ()
@@ -261,7 +261,7 @@ class Specialization:
     def _reload(self, program: Program, inputs: Sequence[Array]) -> None:
         tensors = [self.state[name] for name in program.parameters]
         if isinstance(program, Executable):
-            gather([tensors[i] for i in program.gathered])
+            move_to_shared_memory([tensors[i] for i in program.gathered])
         now = changes.of_contents.now
         arrays = [t._array for t in tensors]
         unproven = self.options.verify and program.seen < 0
@@ -271,7 +271,7 @@ class Specialization:
         program.seen = now
 
     def values(self, arrays: Sequence[Array], orders: Orders) -> tuple[Graph, dict[Value, Array]]:
-        """The graph that an inference program runs, and what its steps give."""
+        """The graph that an inference program runs, and the values that its steps compute."""
         program = self.program("inference", self.sizes(arrays), (), orders)
         if isinstance(program, Staged) and self.options.backend is None:
             self.ready(program, arrays)
@@ -281,7 +281,7 @@ class Specialization:
         return plan.graph, of_programs.step_values(plan, [arrays_of[name] for name in plan.parameters], arrays)[0]
 
     def reference_values(self, arrays: Sequence[Array]) -> tuple[Graph, dict[Value, Array]]:
-        """The graph that was traced, and what its nodes are by definition."""
+        """The traced graph, and the values of its nodes by definition."""
         state = _arrays(self.state)
         graph = self.traced.bind(
             reference.reference_sizes(self.traced, dict(self.sizes(arrays)), arrays, state, sampling.keys(self.traced))
@@ -289,7 +289,7 @@ class Specialization:
         return graph, reference.reference_values(graph, arrays, state, sampling.keys(graph))
 
     def update_state(self, updates: Iterable[Array]) -> None:
-        """Write into the buffers what a run has computed for them."""
+        """Write the updates that a run has computed into the buffers."""
         for (name, _), array in zip(self.traced.updates, updates, strict=True):
             self.state[name].copy_(array)
 
@@ -299,7 +299,7 @@ def _arrays(state: Mapping[str, Tensor]) -> dict[str, Array]:
 
 
 def of_graph(graph: Graph, parameters: Mapping[str, Any], options: Options) -> Specialization:
-    """A specialization of a graph that did not come from a trace, with arrays or tensors for its parameters."""
+    """The specialization of a graph that was not traced, with arrays or tensors for its parameters."""
     verify_graph(graph)
     missing = sorted(set(graph.parameters) - set(parameters))
     if missing:

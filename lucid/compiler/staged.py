@@ -1,4 +1,4 @@
-"""Programs for graphs with data-dependent sizes: one for each stage, compiled for the sizes found before it."""
+"""Programs for graphs with data-dependent sizes: one per stage, compiled for the sizes found by earlier stages."""
 
 from __future__ import annotations
 
@@ -39,42 +39,42 @@ State: TypeAlias = "Mapping[str, tuple[Array, object]]"
 
 
 class UntrueError(ShapeError):
-    """The data decides that what a trace has taken for granted is not so.
+    """A data-dependent size violates an assumption of the trace.
 
     Attributes
     ----------
     instead
-        What is so.
+        The assumptions that hold instead.
     """
 
     instead: tuple[Assumption, ...] = ()
 
 
 class Staged:
-    """Runs a graph stage by stage; stands where an executable would.
+    """Runs a graph stage by stage; used like an executable.
 
-    What a stage gives that data decides the size of is padded: the next one takes the first of it, by slices of a known
-    size. So each is an ordinary program of known sizes, and is kept for the sizes that come again.
+    Results of a stage with a data-dependent size are padded; the next stage takes the valid part by slices of a size
+    that is known then. So each stage runs as an ordinary program of known sizes, which is kept in case these recur.
 
     Parameters
     ----------
     graph
-        All its symbols as they are.
+        The graph, with its symbolic sizes.
     sizes
-        Of those that the inputs have.
+        Sizes of the inputs' symbols.
     assumptions
-        What the trace has taken for granted of the sizes that data decides.
+        What the trace assumed about data-dependent sizes.
     make
-        Makes the program of a stage.
+        Compiles the program of a stage.
     prove
-        Compares such a program with the reference, given its parameters and inputs; None where none is compared.
+        Compares such a program with the reference, given its parameters and inputs; None to skip this.
 
     Attributes
     ----------
     parameters
-        Names of those it reads, in the order that :meth:`load` takes them.
+        Names of the parameters, in the order in which :meth:`load` takes them.
     output_types
-        Types of what a run gives, without updates; symbolic where data decides.
+        Types of the outputs, without updates; symbolic where data-dependent.
     seen
         The count of changed contents when the parameters were last compared; for the caller's use.
     """
@@ -91,7 +91,7 @@ class Staged:
         self._assumptions = tuple(assumptions)
 
     def load(self, arrays: Sequence[Array], version: object) -> None:
-        """Give it its parameters."""
+        """Set the parameters."""
         versions = version if isinstance(version, tuple) else (version,) * len(arrays)
         self._state = dict(zip(self.parameters, zip(arrays, versions, strict=True), strict=True))
 
@@ -103,7 +103,7 @@ class Staged:
         return tuple(np.array(values[value]) if value in given else values[value] for value in self.graph.results)
 
     def values(self, inputs: Sequence[Array]) -> tuple[Graph, dict[Value, Array]]:
-        """The graph for the sizes that are found, and what the steps of the programs give."""
+        """The graph with the sizes that are found, and the values that the steps of the programs compute."""
         state = self._state
         values, sizes = self._through(self._given(inputs, state), state, _Stage.values)
         return self.graph.bind(sizes), {value: x for value, x in values.items() if value.node in self.graph}
@@ -111,7 +111,7 @@ class Staged:
     def _through(
         self, given: Mapping[Value, Array], state: State, run: Callable[..., Iterable[tuple[Value, Array]]]
     ) -> tuple[dict[Value, Array], dict[str, int]]:
-        """What ``run`` gives for the stages, one after the other, and the sizes."""
+        """The values that ``run`` returns for the stages, one after the other, and all sizes."""
         values, sizes = dict(given), dict(self._sizes)
         for stage in self._stages:
             for symbol, count in stage.sizes.items():
@@ -132,7 +132,7 @@ class Staged:
         return found
 
     def _check(self, new: Set[str], sizes: Mapping[str, int]) -> None:
-        """Raise where sizes, some of them new, are not what the trace has taken for granted."""
+        """Raise if the sizes, some of them ``new``, violate an assumption of the trace."""
         known = [one for one in self._assumptions if one.dim.symbols <= sizes.keys()]
         untrue = next((one for one in known if not new.isdisjoint(one.dim.symbols) and not one.holds(sizes)), None)
         if untrue is not None:
@@ -154,7 +154,7 @@ class _Stage:
         self._lock = forkable()
 
     def _ready(self, sizes: Mapping[str, int], values: Mapping[Value, Array]) -> tuple[Runs, list[Array]]:
-        """The program for these sizes, and for the values that it takes as they lie in memory, and these."""
+        """The program for these sizes and the memory orders of its inputs, and the inputs."""
         feeds = [values[value] for value in self._part.inputs]
         key = tuple((name, sizes[name]) for name in self._symbols), tuple(map(order_of, feeds))
         with self._lock:
@@ -167,7 +167,7 @@ class _Stage:
     def run(
         self, sizes: Mapping[str, int], values: Mapping[Value, Array], state: State
     ) -> Iterable[tuple[Value, Array]]:
-        """What it gives for the values that it takes."""
+        """The outputs of the stage."""
         if self._empty:
             return ()
         program, feeds = self._ready(sizes, values)
@@ -182,10 +182,10 @@ class _Stage:
     def values(
         self, sizes: Mapping[str, int], values: Mapping[Value, Array], state: State
     ) -> Iterable[tuple[Value, Array]]:
-        """What each of its steps gives, under the names of the nodes."""
+        """The values that its steps compute, by node, and its outputs."""
         if self._empty:
             return ()
         program, feeds = self._ready(sizes, values)
-        assert isinstance(program, Executable)  # else there would be a back end, which says that it has no steps
+        assert isinstance(program, Executable)  # the caller has excluded back ends
         made, results = proof.step_values(program.plan, [state[name][0] for name in program.plan.parameters], feeds)
         return [*made.items(), *zip(self._part.outputs, results, strict=True)]

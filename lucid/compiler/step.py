@@ -1,4 +1,4 @@
-"""A compiled training step: which graph runs for the present call, and on which tensors."""
+"""Compiled training steps: which graph runs for a call, and on which tensors."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from .programs import Program
 from .record import Record
 from .specialization import Specialization
 from .step_average import Averages
-from .step_form import Form, Look, Members
+from .step_form import Form, Members, Snapshot
 from .step_graph import NOT_FINITE, Holders, step_graph
-from .step_ranks import Ranks, Talk
+from .step_ranks import Ranks, Summary
 from .step_settled import Settled
 
 GRAPHS = 3
-"""How many graphs add up gradients at most: of the first call, of those between, and of the last, which updates."""
+"""The most graphs per update: for the first of its calls, for those in between, and for the last, which updates."""
 
 
 class CompiledStep(CompiledModel):
@@ -52,7 +52,7 @@ class CompiledStep(CompiledModel):
     read at each call, and a loaded state is continued from.
 
     If an exception ends a call, parameters, buffers and the optimizer's state are all as before or, if it comes while
-    the new values are being written, all as after: Ctrl-C waits for that.
+    the new values are being written, all as after the call: Ctrl-C waits for the writing.
 
     Attributes
     ----------
@@ -99,14 +99,14 @@ class CompiledStep(CompiledModel):
                 self._latest, self._ran = settled.trace, settled.call
                 result = settled.run(args)
             else:
-                result = self._looked_at(args, kwargs)
+                result = self._dispatched(args, kwargs)
             assert self._ran is not None
-            if self._ran.program.seen == changes.of_contents.now:  # nothing has changed but by this step
+            if self._ran.program.seen == changes.of_contents.now:  # only this step has changed anything
                 self._members.stepped(self._form.gathered)
             return result
 
-    def _looked_at(self, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
-        """The result of a call by whatever graph is for it; later ones may go the same way, where that is simple."""
+    def _dispatched(self, args: tuple[object, ...], kwargs: dict[str, object]) -> object:
+        """Find the graph for a call and run it; in simple cases later calls may skip the search."""
         self._settled = None
         self._form = self._present_form()
         self._store.turns = min(self.accumulate, GRAPHS)
@@ -123,7 +123,7 @@ class CompiledStep(CompiledModel):
 
     @property
     def _numbers(self) -> tuple[object, ...]:
-        """What decides a call beside its arguments and the optimizer."""
+        """The step's own settings that a call depends on."""
         return self.clip_grad, self.clip_norm, self.accumulate
 
     @property
@@ -141,7 +141,7 @@ class CompiledStep(CompiledModel):
         return self.plan.recomputed
 
     def _blame(self, args: tuple[object, ...], kwargs: dict[str, object], drawn: int, error: Exception) -> NoReturn:
-        """Say of which node a loss or gradient that is not finite has come."""
+        """Raise the error that names the node from which a loss or gradient that is not finite comes."""
         leaves, structure = self._flat(args, kwargs)
         found = self._find(structure, leaves).specialization
         assert self._ran is not None
@@ -158,26 +158,28 @@ class CompiledStep(CompiledModel):
         made.follow(self.optimizer, self._own, self._members.seen)
         if self._ranks is not None and self._ranks.due:
             also = self._others(self._ranks, made)
-            if also:  # another graph, with those too
+            if also:  # then a graph with those too is needed
                 self._form = replace(self._form, also=also)
                 trace = self._find(structure, leaves)
                 more = trace.specialization
                 assert isinstance(more, StepSpecialization)
-                self._ranks.expect(more.talk)
+                self._ranks.expect(more.summary)
         return trace
 
     @property
     def _own(self) -> dict[str, float | None]:
-        """The step's numbers beside the optimizer's."""
+        """The step's own numbers, besides those of the optimizer."""
         return {"clip_grad": self.clip_grad, "clip_norm": self.clip_norm}
 
     def _others(self, ranks: Ranks, made: StepSpecialization) -> frozenset[int]:
-        """Agree with the other ranks: the parameters of which they have gradients and this one has not."""
+        """Agree with the other ranks; returns the parameters for which they have gradients and this one does not."""
         groups = self.optimizer.param_groups
         numbers = [self.optimizer.scalars(group) for group in groups], self._own
-        used = ranks.agree(made.talk, numbers)
+        used = ranks.agree(made.summary, numbers)
         params = [p for group in groups for p in group["params"]]
-        also = frozenset(id(p) for p, one, mine in zip(params, used, made.talk.used, strict=True) if one and not mine)
+        also = frozenset(
+            id(p) for p, one, mine in zip(params, used, made.summary.used, strict=True) if one and not mine
+        )
         self._warn([p for p in made.missing if id(p) not in also])
         return also
 
@@ -191,7 +193,7 @@ class CompiledStep(CompiledModel):
     # ------------------------------------------------------------ the form of the step
 
     def _present_form(self) -> Form:
-        """What decides which operations the present call consists of."""
+        """The form of the present call."""
         optimizer, position = self.optimizer, self.accumulated.position
         gathered = self.accumulated.now[1] if position else frozenset()
         for name in ("clip_grad", "clip_norm"):
@@ -217,21 +219,14 @@ class CompiledStep(CompiledModel):
         self._check_optimizer({id(p) for p in (*named.values(), *state.values())})
         names = {id(p): name for name, p in named.items()}
         metrics = objective.metrics_in(recorded.results.structure)
-        graph, holders, missing = step_graph(
-            recorded.graph,
-            state,
-            self.optimizer,
-            self._form,
-            self.accumulated,
-            names,
-            metrics,
-            self._averages,
+        graph, holders = step_graph(
+            recorded.graph, state, self.optimizer, self._form, self.accumulated, names, metrics, self._averages
         )
-        if self._ranks is None:  # else others may have them
-            self._warn(missing)
+        if self._ranks is None:  # otherwise the loss of another rank may depend on them
+            self._warn(holders.missing)
         return StepSpecialization(
-            recorded, graph, structure, state, self.options, self._store, self._form, holders,
-            self.accumulated, missing, self._ranks,
+            recorded, graph, structure, state, self.options, self._store, self._form, holders, self.accumulated,
+            self._ranks,
         )  # fmt: skip
 
     def _check_optimizer(self, known: set[int]) -> None:
@@ -243,7 +238,7 @@ class CompiledStep(CompiledModel):
             )
 
     def _warn(self, missing: Sequence[Tensor]) -> None:
-        """Name the parameters that no gradient reaches, each once."""
+        """Warn about the parameters that no gradient reaches, once for each."""
         fresh = [p for p in missing if id(p) not in self._warned]
         self._warned.update(map(id, fresh))
         if fresh:
@@ -257,7 +252,7 @@ class CompiledStep(CompiledModel):
             )
 
     def save(self, path: str | Path) -> None:
-        """Save graph, weights and state to a ``.lucid`` file, which can go on training without either class."""
+        """Save graph, weights and state to a ``.lucid`` file, which can train on without the classes of either."""
         if self.accumulate != 1:
             raise OptionError(
                 "a step that adds up gradients is several graphs, of which a file would keep one: save one without "
@@ -288,24 +283,19 @@ class StepSpecialization(Specialization):
     ----------
     recorded
         The model and its loss, as traced.
-    graph, state
-        Of the step.
+    graph, state, form, holders
+        The graph of the step, the tensors of its parameters, its form and what it reads besides the model.
     structure, options, store
-        As of any specialization.
-    form, holders
-        Of the step.
+        As for any specialization.
     accumulated
-        Where the calls are.
-    missing
-        The parameters that no gradient reaches.
+        The gradients accumulated so far.
     ranks
-        Who adds up what it does; None where it is by itself.
+        The other ranks of the group; None without a group.
     """
 
     def __init__(
         self, recorded: Record, graph: Graph, structure: Structure, state: Mapping[str, Tensor], options: Options,
-        store: Store, form: Form, holders: Holders, accumulated: Accumulated, missing: Sequence[Tensor],
-        ranks: Ranks | None,
+        store: Store, form: Form, holders: Holders, accumulated: Accumulated, ranks: Ranks | None,
     ) -> None:  # fmt: skip
         super().__init__(
             graph,
@@ -321,8 +311,8 @@ class StepSpecialization(Specialization):
         self.form = form
         self._holders, self._accumulated = holders, accumulated
         self._after = frozenset() if form.updates else form.gathered | holders.given
-        self._followed: Look | None = None
-        self.missing, self._ranks, self.talk = missing, ranks, Talk.of(form, holders)
+        self._followed: Snapshot | None = None
+        self.missing, self._ranks, self.summary = holders.missing, ranks, Summary.of(form, holders)
 
     def run(self, program: Program, arrays: Sequence[Array]) -> tuple[Array, ...]:
         whole = self.own(program).whole
@@ -336,10 +326,10 @@ class StepSpecialization(Specialization):
             if whole.times != before:
                 self._accumulated.now = self._accumulated.now[0] + whole.times - before, self._after
 
-    def follow(self, optimizer: Optimizer, own: Mapping[str, float | None], seen: Look | None) -> None:
-        """Take over the present numbers, and the optimizer's present state where that has become another.
+    def follow(self, optimizer: Optimizer, own: Mapping[str, float | None], seen: Snapshot | None) -> None:
+        """Take over the present numbers, and the tensors of the optimizer's state that have been replaced.
 
-        ``seen`` is what the optimizer was seen to hold in this call.
+        ``seen`` is a snapshot of the optimizer in this call.
         """
         groups = [optimizer.scalars(group) for group in optimizer.param_groups]
         for name, (group, what) in self._holders.scalars.items():
@@ -356,4 +346,4 @@ class StepSpecialization(Specialization):
                     raise OptionError(f"compile_step: {slot!r} in the optimizer's state is {held.type}, got {got}")
                 self.state[name] = tensor
                 changes.of_contents.note()
-        self._followed = Look(optimizer)
+        self._followed = Snapshot(optimizer)

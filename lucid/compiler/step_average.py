@@ -1,4 +1,4 @@
-"""An average of the weights as a part of a training step."""
+"""Averaging of weights as part of a training step."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from ..tensor.tracing import Recorder
 
 
 class Averages:
-    """The tensors of an averaged model, and which tensors of the model that is trained they follow.
+    """The tensors of an averaged model, with the tensors of the trained model that they average.
 
     Parameters
     ----------
     average
         As given to :func:`lucid.compile_step`.
     model
-        What is trained.
+        The model that is trained.
 
     Raises
     ------
     OptionError
-        Where one is no average of the other, or by a rule that no graph can be made of.
+        If ``average`` is not an average of ``model``, or uses a rule that cannot be traced.
     """
 
     def __init__(self, average: object, model: object) -> None:
@@ -50,7 +50,7 @@ class Averages:
 
     @property
     def present(self) -> tuple[int, ...]:
-        """Which tensors there are now; looked at again where some may have been put in the place of others."""
+        """The ids of all tensors involved, updated if some may have been replaced."""
         now = changes.of_models.now
         if now != self._seen:
             self.averaged, self.copied = self.of.pairs("compile_step", self._model)
@@ -59,7 +59,7 @@ class Averages:
         return self._present
 
     def new(self, old: Symbol, value: Symbol, count: Symbol) -> AbstractTensor:
-        """The average with one more value, which it is itself where there was none."""
+        """The average updated by one more value; the first value is its own average."""
         recorder = Recorder(tracer=old.tracer)
         with recorder.active(grad=False):
             made = self._rule(TracedTensor(old), TracedTensor(value), TracedTensor(count))

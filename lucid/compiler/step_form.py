@@ -1,4 +1,4 @@
-"""What decides which operations a compiled training step consists of, and whether that is as it was."""
+"""The form of a training step: everything that determines which operations it consists of."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Member(NamedTuple):
     Attributes
     ----------
     of
-        Which: its ``id``. What a graph was made for is kept with it, so that no other gets that.
+        Its ``id``. A graph keeps its parameters alive, so that no other object gets that id.
     trains
         Whether it requires a gradient.
     cohort
-        A number that is the same for those whose updates have gone alike so far; None for one that is not updated.
+        A number shared by the parameters that have had equally many updates; None for one that is not updated.
     """
 
     of: int
@@ -36,32 +36,32 @@ class Member(NamedTuple):
 
 @struct(frozen=True)
 class Form:
-    """What decides which operations a step consists of; of two forms there are two graphs.
+    """What determines the operations of a step; each form has a graph of its own.
 
     Attributes
     ----------
     rule
         The class of the optimizer.
     flags
-        The choices of each parameter group.
+        The boolean options of each parameter group.
     members
         The parameters of each group.
     clips
         Whether gradients are clipped by value, and by norm.
     share
-        Of how many calls the gradients are added up for one update.
+        The number of calls whose gradients are accumulated for one update.
     gathered
-        Which parameters have gradients of earlier calls, to be added to.
+        The parameters that have gradients from earlier calls.
     updates
         Whether parameters are updated.
     finite
         Whether a loss or a gradient that is not finite is an error.
     place
-        Which rank of a group it is for; None where there is no group.
+        The rank within a group; None without a group.
     also
-        Parameters on which the loss of this rank does not depend, but that of another.
+        Parameters on which the loss of another rank depends, but not that of this one.
     averages
-        The tensors that averages of weights are made in and of.
+        The tensors that hold averages of weights, and those that are averaged.
     """
 
     rule: type[Optimizer]
@@ -78,14 +78,14 @@ class Form:
 
     @property
     def described(self) -> tuple[object, ...]:
-        """What it says of the step, but for which parameters those are: the same in all ranks of a group."""
+        """The form without the identities of parameters: this must be equal in all ranks of a group."""
         members = [[(member.trains, member.cohort) for member in group] for group in self.members]
         clips, averages = self.clips, len(self.averages)
         return self.rule.__name__, self.flags, members, clips, self.share, self.updates, self.finite, averages
 
 
-class Look:
-    """What an optimizer was seen to hold: its parameters and the tensors of its state, one after another."""
+class Snapshot:
+    """The parameters and state tensors that an optimizer held at some time."""
 
     def __init__(self, optimizer: Optimizer) -> None:
         groups, state = [group["params"] for group in optimizer.param_groups], optimizer.state
@@ -93,41 +93,41 @@ class Look:
         self._held: list[Tensor] = [*chain.from_iterable(groups), *state, *slots]
         self._sizes = list(map(len, groups))
 
-    def same(self, other: Look | None) -> bool:
-        """Whether nothing has been put in the place of anything since."""
+    def same(self, other: Snapshot | None) -> bool:
+        """Whether both hold the same objects."""
         if other is None or self._sizes != other._sizes or len(self._held) != len(other._held):
             return False
         return all(map(is_, self._held, other._held))
 
 
 class Members:
-    """The members of the present form; looked at again only where something has changed but by the step itself.
+    """The members of the present form, recomputed only after changes that the step itself did not make.
 
     Attributes
     ----------
     seen
-        What the optimizer held when they were asked for last.
+        What the optimizer held when they were last asked for.
     """
 
     def __init__(self) -> None:
-        self.seen: Look | None = None
+        self.seen: Snapshot | None = None
         self._when: tuple[object, ...] = ()
         self._found: tuple[tuple[Member, ...], ...] = ()
 
     def present(self, optimizer: Optimizer, gathered: frozenset[int]) -> tuple[tuple[Member, ...], ...]:
-        """What they are, where these parameters have gradients of earlier calls."""
-        now, when = Look(optimizer), _when(gathered)
+        """The members, if the parameters ``gathered`` have gradients from earlier calls."""
+        now, when = Snapshot(optimizer), _when(gathered)
         if when != self._when or not now.same(self.seen):
             self._found = tuple(_members(optimizer, group["params"], gathered) for group in optimizer.param_groups)
             self.seen, self._when = now, when
         return self._found
 
     def are_seen(self, optimizer: Optimizer) -> bool:
-        """Whether they would be found the same, where no parameter has gradients of earlier calls."""
-        return _when(frozenset()) == self._when and Look(optimizer).same(self.seen)
+        """Whether they are unchanged, if no parameter has gradients from earlier calls."""
+        return _when(frozenset()) == self._when and Snapshot(optimizer).same(self.seen)
 
     def stepped(self, gathered: frozenset[int]) -> None:
-        """Nothing has changed since but by a step."""
+        """Note that only a step has changed anything since."""
         self._when = _when(gathered)
 
 

@@ -35,36 +35,40 @@ from .step_form import Form
 from .step_sums import Place, Sums, averaged
 
 NOT_FINITE = "the loss or a gradient is not finite"
-"""What a step that looks for it says."""
+"""The message of a step that detects this."""
 
 Gradients: TypeAlias = "dict[Tensor, AbstractTensor]"
-"""Of the loss, by parameter."""
+"""Gradients of the loss, by parameter."""
 
 
 @struct
 class Holders:
-    """The tensors, by what they are called in the graph, that a step reads besides the model's.
+    """What the graph of a step reads besides the model, and which parameters it has gradients for.
 
     Attributes
     ----------
     scalars
-        The numbers of each group and those of the step itself, which may change between calls.
+        The numbers that may change between calls, by name in the graph: the parameter group (None for the step itself)
+        and the name of the number.
     slots
-        What belongs to a parameter and its updates: the parameter, the number of its group and the name of the slot.
+        The optimizer's state by name in the graph: the parameter, the number of its group and the name of the slot.
     params
         The parameters of the optimizer.
     given
-        Which of them the loss depends on.
+        Those on which the loss depends.
+    missing
+        Those that require a gradient, but on which the loss does not depend.
     added
-        Of which of them gradients are added up over the ranks of a group.
+        Those whose gradients are summed over the ranks of a group.
     buckets, plain
-        What is added up over ranks at a time: all of it, and what is no gradient.
+        The sums over ranks: all of them, and those of anything but gradients.
     """
 
     scalars: dict[str, tuple[int | None, str]] = field(default_factory=dict)
     slots: dict[str, tuple[Tensor, int, str]] = field(default_factory=dict)
     params: list[Tensor] = field(default_factory=list)
     given: frozenset[int] = frozenset()
+    missing: Sequence[Tensor] = ()
     added: frozenset[int] = frozenset()
     buckets: Sequence[Bucket] = ()
     plain: Sequence[Bucket] = ()
@@ -74,29 +78,29 @@ class Holders:
 def step_graph(
     graph: Graph, state: dict[str, Tensor], optimizer: Optimizer, form: Form, accumulated: Accumulated,
     named: Mapping[int, str], metrics: int = 0, averages: Averages | None = None,
-) -> tuple[Graph, Holders, list[Tensor]]:  # fmt: skip
-    """The graph of a step from that of the model and its loss, which is the first output.
+) -> tuple[Graph, Holders]:  # fmt: skip
+    """The graph of a step, made from that of the model and its loss.
 
     Parameters
     ----------
     graph
-        As recorded.
+        As recorded; its first output is the loss.
     state
-        The tensors behind the graph's parameters, by name; those that the step reads besides are added.
+        The tensors behind the graph's parameters, by name; those that the step reads in addition are added.
     optimizer, form
-        What the update is.
+        How parameters are updated.
     accumulated
         The sums of gradients of earlier calls.
     named
-        By ``id``, what the parameters are called in the model.
+        The names of the parameters in the model, by ``id``.
     metrics
-        How many of the outputs, the last ones, are metrics.
+        How many of the last outputs are metrics.
     averages
-        What follows the weights.
+        The averages of the weights, which are updated too.
 
     Returns
     -------
-    The graph, what it reads besides the model, and the parameters that no gradient reaches.
+    The graph, and what it reads besides the model.
     """
     return _Writer(graph, state, optimizer, form, accumulated, named).written(metrics, averages)
 
@@ -119,14 +123,14 @@ class _Writer:
         self.prefix = prefix
         self.symbols = {p: self.known[self.names[id(p)]] for p in params if self.names.get(id(p)) in self.known}
         for p in params:
-            if id(p) in form.gathered | form.also and p not in self.symbols:  # the loss of another call depends on it
+            if id(p) in form.gathered | form.also and p not in self.symbols:  # the loss of another call uses it
                 self.names[id(p)] = named.get(id(p), f"{prefix}.parameter")
                 self.symbols[p] = self._held(self.names[id(p)], p)
 
-    def written(self, metrics: int, averages: Averages | None) -> tuple[Graph, Holders, list[Tensor]]:
+    def written(self, metrics: int, averages: Averages | None) -> tuple[Graph, Holders]:
         gradients = self._gradients()
         found = {p: g for p, g in gradients.items() if g is not None}
-        missing = [p for p, g in gradients.items() if g is None]
+        self.holders.missing = [p for p, g in gradients.items() if g is None]
         if not found:
             raise GradientError(
                 "a training step: the loss does not depend on any parameter of the optimizer that requires a gradient"
@@ -144,11 +148,10 @@ class _Writer:
             if averages is not None:
                 self._average(averages)
         outputs = [stop_gradient(self.tracer.symbol(value)).value for value in values]
-        made = self.tracer.builder.finish(outputs, self.updates, self.graph.names)
-        return made, self.holders, missing
+        return self.tracer.builder.finish(outputs, self.updates, self.graph.names), self.holders
 
     def _gradients(self) -> dict[Tensor, AbstractTensor | None]:
-        """Of the loss with respect to each parameter of the optimiser."""
+        """Gradients of the loss by parameter of the optimizer; None if the loss does not depend on it."""
         members = [member for members in self.form.members for member in members]
         wanted = [p for p, member in zip(self.holders.params, members, strict=True) if member.trains]
         read = [p for p in wanted if self.names.get(id(p)) in self.graph.parameters]
@@ -163,7 +166,7 @@ class _Writer:
         return dict.fromkeys(wanted) | dict(zip(read, found, strict=True))
 
     def _finite(self, gradients: Iterable[AbstractTensor]) -> Value:
-        """The loss, if it and all gradients are finite."""
+        """The loss, behind a check that it and all gradients are finite."""
         loss = self.tracer.symbol(self.graph.outputs[0])
         zeros = [cast((x * 0).sum(), float64) for x in (loss, *gradients)]  # NaN where x is not finite
         return _value(expect(loss, isfinite(reduce(add, zeros)), True, NOT_FINITE))
@@ -199,7 +202,7 @@ class _Writer:
     # ------------------------------------------------------------ gradients
 
     def _gathered(self, gradients: Mapping[Tensor, AbstractTensor]) -> Gradients:
-        """With those of earlier calls; kept for later ones where there is no update yet."""
+        """The gradients plus those of earlier calls; kept for later calls if there is no update yet."""
         form = self.form
         if form.share == 1:
             return dict(gradients)
@@ -219,9 +222,9 @@ class _Writer:
     def _over_ranks(
         self, place: Place, gradients: Gradients, values: Sequence[Value], metrics: int
     ) -> tuple[Gradients, Sequence[Value]]:
-        """The sums of the gradients over all ranks, and the means of the loss and the metrics.
+        """The sums of the gradients over all ranks, and the outputs with means of the loss and the metrics.
 
-        What the model writes into its buffers is that of rank 0.
+        Updates of the model's buffers become those of rank 0.
         """
         sums = Sums(place, FLAGS)
         written = {label: self.tracer.symbol(value) for label, value in self.graph.updates}  # by the model
@@ -246,7 +249,7 @@ class _Writer:
         by_value, by_norm = self.form.clips
         if by_value:
             most = self._scalar(None, "clip_grad")
-            gradients = {p: _held(g, cast(most, g.type.dtype)) for p, g in gradients.items()}
+            gradients = {p: _clamped(g, cast(most, g.type.dtype)) for p, g in gradients.items()}
         if by_norm:
             most = self._scalar(None, "clip_norm")
             norm = sqrt(reduce(add, (_squares(g) for g in gradients.values())))
@@ -257,7 +260,7 @@ class _Writer:
     # ------------------------------------------------------------ updates
 
     def _group(self, number: int, group: Group, gradients: Mapping[Tensor, AbstractTensor]) -> None:
-        """The updates of a parameter group. Coefficients are computed once for all whose updates have gone alike."""
+        """The updates of a parameter group. Coefficients are computed once per cohort."""
         optimizer, flags = self.optimizer, dict(self.form.flags[number])
         cohorts: dict[int, list[Tensor]] = {}
         for p, member in zip(group["params"], self.form.members[number], strict=True):
@@ -286,7 +289,7 @@ class _Writer:
         self._update(old, new)
 
     def _average(self, averages: Averages) -> None:
-        """What follows the weights as they are after the update."""
+        """The updates of the averages, from the weights as they are after their update."""
         now = {label: self.tracer.symbol(value) for label, value in self.updates}
         count = self._parameter("average.n_averaged", averages.of.n_averaged)
 
@@ -303,7 +306,7 @@ class _Writer:
         self._update(count, count + 1)
 
     def _slots(self, p: Tensor, group: int, slots: Sequence[str]) -> dict[str, Symbol]:
-        """The state of a parameter that has these names."""
+        """The named state of a parameter."""
         state, found = self.optimizer.state_of(p, self.optimizer.param_groups[group]), {}
         for slot in slots:
             symbol = found[slot] = self._parameter(f"{self.names[id(p)]}.{slot}", state[slot])
@@ -316,8 +319,8 @@ def _value(x: AbstractTensor) -> Value:
     return x.value
 
 
-def _held(g: AbstractTensor, most: AbstractTensor) -> AbstractTensor:
-    """Each element between ``-most`` and ``most``; NaN stays."""
+def _clamped(g: AbstractTensor, most: AbstractTensor) -> AbstractTensor:
+    """Each element clipped to between ``-most`` and ``most``; NaN stays."""
     return maximum(minimum(g, most), -most)
 
 

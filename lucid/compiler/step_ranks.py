@@ -1,4 +1,4 @@
-"""A training step in one rank of several: that all do the same, and what one tells the others where it fails."""
+"""A training step on one rank of a group: the ranks make sure that they do the same, and report failures."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ _WORDS = {
     "sums": "what there is to add up",
     "numbers": "learning rates and other numbers of the optimizer or the step",
 }
-"""What has to be the same in all ranks."""
+"""What must be equal in all ranks, in words."""
 
 _CALLS = ("step", "sums", "numbers", "held")
-"""What is compared at each call; it is no error where what is held differs."""
+"""What is compared at each call. Differences in "held" are no error."""
 
 
 @struct(frozen=True)
-class Talk:
-    """What a step of one form says to the other ranks.
+class Summary:
+    """What a rank tells the others about a step of one form.
 
     Attributes
     ----------
     buckets
-        What is added up at a time.
+        The sums over ranks.
     used
-        For each parameter of the optimizer whether this rank has a gradient of it to be added up.
+        For each parameter of the optimizer, whether this rank has a gradient of it to be summed.
     digests
-        Numbers for what has to be the same in all ranks, or to be told to them.
+        Digests of what is compared between ranks.
     """
 
     buckets: tuple[Bucket, ...]
@@ -55,24 +55,24 @@ class Talk:
     digests: Mapping[str, int]
 
     @classmethod
-    def of(cls, form: Form, holders: Holders) -> Talk:
-        """That of a step of this form."""
+    def of(cls, form: Form, holders: Holders) -> Summary:
+        """The summary of a step of this form."""
         used = tuple(id(p) in holders.added for p in holders.params)
         values = {"step": (form.described, form.place and form.place[1:]), "sums": holders.plain, "held": used}
         return cls(tuple(holders.buckets), used, {name: digest(value) for name, value in values.items()})
 
 
 class Ranks:
-    """What a step has to do with the other ranks of its group.
+    """The communication of a step with the other ranks of its group.
 
     Parameters
     ----------
     group
-        Of which this is a rank.
+        The group.
     objective, optimizer
-        What is trained, and by what.
+        What is trained, and how.
     average
-        What follows the weights.
+        The averaged model, if there is one.
     """
 
     def __init__(self, group: Group, objective: Objective, optimizer: Optimizer, average: AveragedModel | None) -> None:
@@ -84,7 +84,7 @@ class Ranks:
     # ------------------------------------------------------------ calls
 
     def __enter__(self) -> None:
-        """A call begins: from here on the others wait for this rank, as it does for them."""
+        """Begin a call: from here on the ranks wait for each other."""
         if not self._begun:
             self._begin()
         self._exchange.open(len(_CALLS))
@@ -98,11 +98,10 @@ class Ranks:
 
     @contextmanager
     def running(self, whole: AtomicWrite) -> Iterator[None]:
-        """A run of the program: its sums are over all ranks, and its random numbers those of this rank.
+        """While inside, the program sums over all ranks, and draws the random numbers of this rank.
 
-        Once the last sum has begun, interrupts wait until the parameters are written.
-
-        The process's own random numbers go on as in rank 0, so that ranks which draw the same otherwise go on to.
+        Once the last sum has begun, interrupts wait until the parameters are written. The random state of the process
+        advances as in rank 0, so that ranks that otherwise draw the same numbers continue to do so.
         """
         keys = rng.current_keys()
         before, own = keys.state, rng.Keys(0)
@@ -117,20 +116,20 @@ class Ranks:
 
     # ------------------------------------------------------------ agreement
 
-    def agree(self, talk: Talk, numbers: object) -> Sequence[bool]:
-        """Wait for the others; raise where they do something else.
+    def agree(self, summary: Summary, numbers: object) -> Sequence[bool]:
+        """Wait for the others, and raise if they do something different.
 
-        Returns which parameters of the optimizer any rank has gradients of.
+        Returns, for each parameter of the optimizer, whether any rank has a gradient of it.
         """
-        found = {**talk.digests, "numbers": zlib.crc32(repr(numbers).encode())}
+        found = {**summary.digests, "numbers": zlib.crc32(repr(numbers).encode())}
         self.due = False
-        differ, used = self._exchange.agree({name: found[name] for name in _CALLS}, talk.used, talk.buckets)
+        differ, used = self._exchange.agree({name: found[name] for name in _CALLS}, summary.used, summary.buckets)
         self._refuse([name for name in differ if name != "held"])
         return used
 
-    def expect(self, talk: Talk) -> None:
-        """It is another graph that runs than the one that was agreed on: with the gradients of all ranks."""
-        self._exchange.expect(talk.buckets)
+    def expect(self, summary: Summary) -> None:
+        """Expect the sums of another graph than the one agreed on: the one with the gradients of all ranks."""
+        self._exchange.expect(summary.buckets)
 
     def _refuse(self, differ: Sequence[str]) -> None:
         if differ:
@@ -138,7 +137,7 @@ class Ranks:
             raise OptionError(f"compile_step: the ranks of the group do not train alike, they differ in: {listed}")
 
     def _begin(self) -> None:
-        """Give model and optimizer the values that they have in rank 0."""
+        """Set model and optimizer to their values in rank 0."""
         params, buffers = dict(self._objective.named_parameters()), dict(self._objective.named_buffers())
         if self._average is not None:
             averages = *self._average.named_parameters(), *self._average.named_buffers()
@@ -175,5 +174,5 @@ def _types(tensors: Mapping[str, Tensor]) -> list[tuple[str, str, bool]]:
 
 
 def digest(what: object) -> int:
-    """A number for what a thing is, as its text says it."""
+    """A number derived from the ``repr`` of an object."""
     return int.from_bytes(hashlib.sha256(repr(what).encode()).digest()[:7], "little")

@@ -1,29 +1,29 @@
-"""What a call of a training step was decided by: while that is as it was, the next goes straight to its program."""
+"""The shortcut of a training step: while nothing that a call depends on has changed, the next reuses its program."""
 
 from __future__ import annotations
 
 from ..base.arrays import Array
 from ..optim.optimizer import Optimizer
 from ..tensor.tensor import Tensor
-from .arguments import OF_TEXTS, likeness
+from .arguments import OF_TEXTS, array_signature
 from .calls import Forward
 from .compiled import Trace
 from .step_form import Members
 
 
 class Settled:
-    """A call that others may follow: of arguments like these, where nothing has changed since but by the step itself.
+    """A call that can be repeated with similar arguments, as long as only the step itself has changed anything.
 
     Parameters
     ----------
     trace, call
-        What ran.
+        The trace, and the run of its program.
     key
-        What its arguments have in common with such.
+        The signature of the arguments.
     own
-        The step's own numbers.
+        The step's own settings.
     optimizer, members
-        What is updated by which rule, as it was looked at.
+        The optimizer, and its parameters when they were last examined.
 
     Attributes
     ----------
@@ -44,18 +44,18 @@ class Settled:
         cls, trace: Trace, call: Forward, args: tuple[object, ...], own: tuple[object, ...], optimizer: Optimizer,
         members: Members,
     ) -> Settled | None:  # fmt: skip
-        """A call that was just made; None where the next has to be looked at anew."""
-        key = likeness(args)
+        """The call that was just made; None if the next one cannot simply repeat it."""
+        key = array_signature(args)
         if key is None or call.tracked or OF_TEXTS in trace.specialization.inputs[2]:
             return None
         return cls(trace, call, key, own, optimizer, members)
 
     def decides(self, args: tuple[object, ...], own: tuple[object, ...], optimizer: Optimizer) -> bool:
-        """Whether a call with these arguments would be the same again; the optimizer's options have been checked."""
+        """Whether a call with these arguments would run alike; the optimizer's options have been checked before."""
         return (
             optimizer is self._optimizer
             and own == self._own
-            and likeness(args) == self._key
+            and array_signature(args) == self._key
             and self._members.are_seen(optimizer)  # so neither a model nor a tensor has changed
             and _options(optimizer) == self._options
             and self.trace.guards.hold()
@@ -68,5 +68,5 @@ class Settled:
 
 
 def _options(optimizer: Optimizer) -> list[object]:
-    """All that the optimizer says of its groups."""
+    """The options of all parameter groups."""
     return [(optimizer.flags(group), optimizer.scalars(group)) for group in optimizer.param_groups]

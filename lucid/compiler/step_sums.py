@@ -1,4 +1,4 @@
-"""Sums over the ranks of a group within the graph of a step, bucket after bucket."""
+"""Sums over the ranks of a group within the graph of a step, in buckets."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from ..graph.ops.source import constant, full
 from ..graph.types import float64, is_float
 
 LARGE = 16
-"""What has at least this part of the bytes of a bucket is a bucket by itself."""
+"""A value of at least one part in this many of a bucket's bytes is a bucket by itself."""
 
 
 class Place(NamedTuple):
-    """Which rank a step is made for.
+    """The rank that a step is compiled for.
 
     Attributes
     ----------
     rank, size
-        Its number, and how many there are.
+        Its number, and the number of ranks.
     bucket_bytes
-        How many bytes are added up at a time.
+        How many bytes are summed at a time.
     """
 
     rank: int
@@ -34,19 +34,19 @@ class Place(NamedTuple):
 
 
 class Sums:
-    """Sums over ranks, in the order in which they are asked for: the same in all of them.
+    """Sums over ranks, in the order in which they are requested, which is the same in all ranks.
 
     Parameters
     ----------
     place
-        Of this rank.
+        This rank.
     flags
-        How many numbers the last sum begins with, which the ranks use among themselves.
+        How many numbers at the start of the last sum are reserved for the ranks' own communication.
 
     Attributes
     ----------
     buckets
-        Of which type, and how many numbers, what is added up at a time is.
+        The element type and size of each sum.
     """
 
     def __init__(self, place: Place, flags: int) -> None:
@@ -61,11 +61,11 @@ class Sums:
         return [found[i] for i in range(len(values))]
 
     def of_first(self, values: Sequence[AbstractTensor]) -> list[AbstractTensor]:
-        """What each is in rank 0."""
+        """The values of each in rank 0."""
         return self.of(values if self.place.rank == 0 else [full(value, 0) for value in values])
 
     def last(self, values: Sequence[AbstractTensor]) -> list[AbstractTensor]:
-        """The means of numbers over all ranks, by the last sum there is: with it ranks say whether they have failed."""
+        """The means of numbers over all ranks, by the last sum; in it, ranks also report failures."""
         flags: AbstractTensor = constant(values[0], np.zeros(self.flags))
         shares = [cast(value, float64) / self.place.size for value in values]
         found = self._sum([flags, *shares])[1:]
@@ -79,7 +79,7 @@ class Sums:
         return apply_all(END, EndAttrs(number, tuple(value.type.shape for value in values)), flat)
 
     def _buckets(self, values: Sequence[AbstractTensor]) -> Iterator[list[int]]:
-        """Which of the values are added up together: one that is large by itself, as it then need not be copied."""
+        """Indices of the values that are summed together; a large one alone, as it then need not be copied."""
         bucket: list[int] = []
         room = self.place.bucket_bytes
         for i, value in enumerate(values):
@@ -96,5 +96,5 @@ class Sums:
 
 
 def averaged(value: AbstractTensor) -> bool:
-    """Whether there is a mean over ranks of such a value: floats, as many in all."""
+    """Whether a value has a mean over ranks: it is of floats, and has the same shape in all."""
     return is_float(value.type.dtype) and all(isinstance(dim, int) for dim in value.type.shape)

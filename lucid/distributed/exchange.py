@@ -1,8 +1,8 @@
-"""Communication between the ranks of a step: first whether all will do the same, then sums, bucket by bucket.
+"""Communication between the ranks of a step: first an agreement that all do the same, then sums, bucket by bucket.
 
-An interrupt may come at any moment of a call but one: a rank whose last sum has begun has promised to update as the
-others do. All else that has begun is known from lists that only grow in C, between two lines of Python, so that what is
-left to be said can be said at the end of a call, however that ends.
+An interrupt may end a call at any time, except once its last sum has begun: from then on the rank has promised to
+update like the others. What has begun is recorded in lists that are extended within a single C call, so an interrupt
+cannot come in between, and the end of a call, however it comes about, can complete what the other ranks wait for.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ FLAGS = 2
 """How many numbers the last sum begins with: how many ranks have failed, and the sum of their numbers."""
 
 Bucket = tuple[np.dtype[np.generic], int]
-"""What is added up at a time: of which type, and how many numbers."""
+"""The element type and size of one sum."""
 
 
-class Talk:
-    """Something that ranks do together, and of which it is known how much of it has begun."""
+class Reductions:
+    """A sequence of reductions over all ranks, which records how many have begun."""
 
     def __init__(self, group: Group) -> None:
         self.group = group
-        self._communicator = group.communicator.Dup()  # what is said here does not mix with what is said elsewhere
+        self._communicator = group.communicator.Dup()  # keeps its messages apart from others
         self.requests: list[mpi.Request] = []
         self.arrays: list[Array] = []
         self.lost = False
-        """Whether others were waited for in vain."""
+        """Whether waiting for the other ranks has failed."""
 
     def begin(self, array: Array, op: object) -> None:
         """Begin to reduce an array over all ranks, in place."""
-        del self.arrays[len(self.requests) :]  # which an interrupt has left
+        del self.arrays[len(self.requests) :]  # left over from an interrupt
         self.arrays.append(array)
         self.requests.extend(map(self._communicator.Iallreduce, (self.group.library.IN_PLACE,), (array,), (op,)))
 
     def end(self, number: int) -> Array:
-        """Wait for a sum, given by its number in order of beginning."""
+        """Wait for the reduction that began as number ``number``."""
         try:
             mpi.wait(self.requests[number], self.group.timeout, f"rank {self.group.rank}, a training step")
         except ExecutionError:
@@ -50,15 +50,15 @@ class Talk:
         return self.arrays[number]
 
     def clear(self) -> None:
-        """Forget what has ended."""
+        """Forget all reductions; they must have ended."""
         self.requests, self.arrays = [], []
 
 
 class StepExchange:
-    """The sums of a step, call after call. All ranks make as many calls, and begin the same sums in the same order.
+    """The sums of a step. All ranks must make equally many calls, and begin the same sums in the same order.
 
-    A rank that fails in a call tells the others: it gives them what they wait for, and its failure with the last sum.
-    So no rank is left waiting, and none has updated anything.
+    A rank that fails in a call still takes part in the sums that the others wait for, and reports its failure in the
+    last one. So no rank is left waiting, and none updates anything.
 
     Parameters
     ----------
@@ -68,12 +68,12 @@ class StepExchange:
     Attributes
     ----------
     failure
-        What other ranks have said of the present call.
+        The failure of another rank in the present call.
     """
 
     def __init__(self, group: Group) -> None:
         self.group = group
-        self._agreement, self._sums = Talk(group), Talk(group)
+        self._agreement, self._sums = Reductions(group), Reductions(group)
         self._asked: tuple[Array, Sequence[bool], Sequence[Bucket]] = np.zeros(0, np.int64), (), ()
         self._expected: Sequence[Bucket] = ()
         self._ended = 0
@@ -84,7 +84,7 @@ class StepExchange:
     # ------------------------------------------------------------ agreement
 
     def open(self, count: int) -> None:
-        """A call begins, in which :meth:`agree` will be asked of so many numbers."""
+        """Begin a call, in which :meth:`agree` will compare ``count`` numbers."""
         self._agreement.clear()
         self._sums.clear()
         self._asked = np.array([self.group.rank + 1, *([-(1 << 62)] * (2 * count))], np.int64), (), ()
@@ -93,10 +93,10 @@ class StepExchange:
     def agree(
         self, digests: Mapping[str, int], held: Sequence[bool] = (), buckets: Sequence[Bucket] = ()
     ) -> tuple[list[str], Sequence[bool]]:
-        """Wait for all ranks, and then expect these sums.
+        """Compare digests with all ranks, and then expect these sums.
 
-        Returns which of the numbers, from 0 to 2**62, are not the same in all ranks, and what is held in any. Where
-        another number than the last differs, no sums are expected; the last one is for what is held.
+        Returns the names of the digests (numbers from 0 to 2**62) that differ between ranks, and what any rank holds.
+        If one other than the last differs, no sums are expected; the last is the digest of ``held``.
         """
         signed = [sign * one for one in digests.values() for sign in (1, -1)]
         self._asked = np.array([0, *signed], np.int64), held, buckets
@@ -105,29 +105,29 @@ class StepExchange:
         return [name for name, one in zip(digests, differ, strict=True) if one], anywhere
 
     def _answer(self) -> tuple[int, list[bool], Sequence[bool]]:
-        """What all ranks have asked comes to; it may be asked for again where it was interrupted."""
-        talk, (pairs, held, buckets) = self._agreement, self._asked
-        if not talk.requests:
-            talk.begin(pairs, self.group.library.MAX)
-        failed, *found = talk.end(0).tolist()
+        """The outcome of the comparison; may be called again after an interrupt."""
+        agreement, (pairs, held, buckets) = self._agreement, self._asked
+        if not agreement.requests:
+            agreement.begin(pairs, self.group.library.MAX)
+        failed, *found = agreement.end(0).tolist()
         differ = [most != -least for most, least in zip(found[::2], found[1::2], strict=True)]
         if failed or any(differ[:-1]):
             return failed, differ, held
         if differ[-1] and held:
-            if len(talk.requests) < 2:
-                talk.begin(np.array(held, np.int64), self.group.library.MAX)
-            held = talk.end(1).astype(bool).tolist()
+            if len(agreement.requests) < 2:
+                agreement.begin(np.array(held, np.int64), self.group.library.MAX)
+            held = agreement.end(1).astype(bool).tolist()
         self._expected = self._expected or buckets
         return 0, differ, held
 
     def expect(self, buckets: Sequence[Bucket]) -> None:
-        """Expect other sums than those that were agreed on, as all ranks do."""
+        """Expect other sums than those agreed on; all ranks do so alike."""
         self._expected = buckets
 
     # ------------------------------------------------------------ a run
 
     def promising(self, promise: Callable[[], None]) -> None:
-        """What to call before the last sum begins, so that no interrupt comes before the parameters are written."""
+        """Set what is called before the last sum begins, so that interrupts wait until the parameters are written."""
         self._promise = promise
 
     def begin(self, number: int, array: Array) -> None:
@@ -158,7 +158,7 @@ class StepExchange:
         self._ended = len(self._sums.requests)
 
     def finish(self) -> None:
-        """A call is over. Where an error has ended it, the other ranks are told, if they are there."""
+        """End a call. If it ended by an error, tell the other ranks, unless they are lost."""
         if self._agreement.lost or self._sums.lost:
             return
         self._answer()
@@ -173,7 +173,7 @@ class StepExchange:
             self._sums.end(number)
 
     def _raise_failed(self, rank: int) -> None:
-        """Raise where another rank (by its number and 1; less than 0 where several) has failed."""
+        """Raise if another rank has failed: ``rank`` is its number plus 1, or negative for several."""
         if rank:
             who = f"rank {rank - 1} has" if rank > 0 else "other ranks have"
             self.failure = ExecutionError(f"{who} failed in this step, so nothing was updated; see the error there")

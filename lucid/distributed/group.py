@@ -15,10 +15,10 @@ from ..tensor.tensor import Tensor
 from . import mpi
 
 BUCKET_BYTES = 4 << 20
-"""Bytes of gradients that are added up at a time, unless a group says otherwise."""
+"""Default number of bytes of gradients that are summed at a time."""
 
 TIMEOUT = 600.0
-"""Seconds for which a rank waits for the others, unless a group says otherwise."""
+"""Default number of seconds for which a rank waits for the others."""
 
 
 class Group:
@@ -47,7 +47,7 @@ class Group:
         mpi.wait(self.communicator.Ibarrier(), self.timeout, "barrier")
 
     def broadcast(self, value: Tensor | Module, src: int = 0) -> None:
-        """Give a tensor, or all parameters and buffers of a module, the values that they have in rank ``src``."""
+        """Set a tensor, or all parameters and buffers of a module, to the values in rank ``src``."""
         root = checks.integer("broadcast", "src", src, 0, self.size - 1)
         if isinstance(value, Module):
             tensors = list(value.state_dict().values())
@@ -59,7 +59,7 @@ class Group:
             self.copy_from(tensor, root)
 
     def copy_from(self, tensor: Tensor, root: int) -> None:
-        """Give one tensor the values that it has in another rank."""
+        """Set one tensor to its values in rank ``root``."""
         array = np.array(tensor.numpy(), order="C")
         seen = array.view(np.uint8) if array.dtype == np.bool_ else array
         mpi.wait(self.communicator.Ibcast(seen, root), self.timeout, "broadcast")
@@ -79,7 +79,7 @@ class Group:
         tensor.data.copy_(array / self.size if op == "mean" else array)
 
     def means(self, numbers: Sequence[float]) -> list[float]:
-        """The mean of each of some numbers over all ranks."""
+        """The mean of each number over all ranks."""
         array = np.array(numbers, np.float64)
         mpi.wait(mpi.summed(self.library, self.communicator, array, self.library.SUM), self.timeout, "means")
         found: list[float] = (array / self.size).tolist()

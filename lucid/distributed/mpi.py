@@ -1,4 +1,4 @@
-"""The part of MPI in use: ``mpi4py`` is loaded when a group is requested; these are the interfaces of its objects."""
+"""The part of MPI in use. ``mpi4py`` is loaded when a group is requested; the protocols describe its objects."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from ..base.arrays import Array
 from ..errors import ExecutionError, OptionError
 
 SPINS = 0.002
-"""Seconds for which what is waited for is asked for without a pause."""
+"""Seconds of busy waiting before pauses begin."""
 
 PAUSE = 0.0001
-"""Seconds between two questions after that."""
+"""Seconds between two polls after that."""
 
 HEARD = 1.0
-"""Seconds in which what starts processes should have read what one says last."""
+"""The most seconds to wait for ``mpiexec`` to read the last output of a process."""
 
 
 class Request(Protocol):
-    """What has begun."""
+    """An operation in progress."""
 
     def Test(self) -> bool:  # noqa: N802 - mpi4py's name
-        """Whether it is done; it is carried on meanwhile."""
+        """Whether it is done; calling this advances it."""
 
 
 class Communicator(Protocol):
-    """Processes, as mpi4py has them."""
+    """A communicator of mpi4py."""
 
     rank: int
     size: int
@@ -73,7 +73,7 @@ def library() -> Library:
 
 
 def wait(request: Request, timeout: float, what: str) -> None:
-    """Wait until it is done; raises where that takes too long."""
+    """Wait until a request is done; raises after ``timeout`` seconds."""
     began = monotonic()
     while not request.Test():
         waited = monotonic() - began
@@ -89,7 +89,7 @@ def wait(request: Request, timeout: float, what: str) -> None:
 
 
 def summed(library: Library, communicator: Communicator, array: Array, op: object) -> Request:
-    """A sum (or another operation) over all processes, in place of the array."""
+    """Begin to sum (or reduce by another operation) an array over all processes, in place."""
     return communicator.Iallreduce(library.IN_PLACE, array, op)
 
 
@@ -97,7 +97,7 @@ _Hook = Callable[[type[BaseException], BaseException, TracebackType | None], obj
 
 
 def end_together(communicator: Communicator) -> None:
-    """Let an error that nobody catches in this process end the others too: they would wait for it for ever."""
+    """Let an uncaught error in this process end the others too, which would otherwise wait for it forever."""
     before: _Hook = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
@@ -111,14 +111,14 @@ def end_together(communicator: Communicator) -> None:
 
 
 def wait_for_reader(descriptor: int, timeout: float) -> None:
-    """Wait until a pipe holds nothing that has not been read, at most so many seconds; other files have no reader."""
+    """Wait until a pipe has no unread data, at most ``timeout`` seconds; returns at once for other files."""
     began = monotonic()
     while _unread(descriptor) and monotonic() - began < timeout:
         sleep(PAUSE)
 
 
 def _unread(descriptor: int) -> int:
-    """Bytes in a pipe, as far as the system tells."""
+    """Unread bytes in a pipe; 0 if that is unknown."""
     if sys.platform != "linux":
         return 0
     from fcntl import ioctl

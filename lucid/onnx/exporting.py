@@ -12,7 +12,7 @@ from ..base.checks import shown
 from ..compiler.arguments import flatten
 from ..compiler.compiled import CompiledModel, Specs
 from ..compiler.entry import checked_model, checked_specs, compile
-from ..compiler.exported import OWNER, Form, Traced, write_onnx
+from ..compiler.onnx_file import OWNER, Form, Traced, write_onnx
 from ..compiler.record import record
 from ..errors import OptionError
 from ..formats.onnx.write.versions import USUAL

@@ -24,7 +24,7 @@ print(*sorted(sys.modules))
 """
 UNNEEDED = (
     "lucid.proof", "lucid.reference", "lucid.inspect", "lucid.report", "lucid.formats.draw", "lucid.formats.text",
-    "lucid.compiler.record", "lucid.compiler.guards.observe", "lucid.compiler.exported", "lucid.onnx", "lucid.optim",
+    "lucid.compiler.record", "lucid.compiler.guards.observe", "lucid.compiler.onnx_file", "lucid.onnx", "lucid.optim",
     "lucid.runtime.kernels.attention", "lucid.runtime.kernels.conv", "lucid.runtime.kernels.pool",
     "lucid.runtime.kernels.recurrent", "lucid.data", "lucid.training",
     "lucid.models", "lucid.extend", "lucid.comparison", "lucid.cli",

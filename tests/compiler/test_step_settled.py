@@ -103,13 +103,13 @@ def factor() -> Any:
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How often a call was looked at anew."""
     found: list[int] = []
-    looked_at = CompiledStep._looked_at
+    looked_at = CompiledStep._dispatched
 
     def noted(self: CompiledStep, *args: Any) -> Any:
         found.append(1)
         return looked_at(self, *args)
 
-    monkeypatch.setattr(CompiledStep, "_looked_at", noted)
+    monkeypatch.setattr(CompiledStep, "_dispatched", noted)
     return found
 
 

@@ -1,4 +1,4 @@
-"""Traced models as ONNX files."""
+"""Writing traced models as ONNX files."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ..formats.onnx.write.versions import NEWEST, OLDEST, USUAL
 from ..graph.assume import Assumption
 from ..graph.ir import Graph
 from ..tensor.tensor import Tensor
-from .arguments import LEAF, Structure, leaf_names, of_leaves
+from .arguments import LEAF, Structure, leaf_names, leaf_structures
 
 OWNER = "lucid.onnx.export"
 
 
 class Form(NamedTuple):
-    """How a file is to be; for what the options mean see :func:`lucid.onnx.export`."""
+    """Options of a file; see :func:`lucid.onnx.export` for what they mean."""
 
     opset: int = USUAL
     external_data: bool = False
@@ -31,18 +31,18 @@ class Form(NamedTuple):
 
 
 class Traced(NamedTuple):
-    """What is written.
+    """A traced model, as it is written.
 
     Attributes
     ----------
     graph, state
-        A graph as it was traced, and the tensors of its parameters.
+        The traced graph, and the tensors of its parameters.
     inputs, outputs
-        How its arguments and results are nested.
+        Structures of its arguments and results.
     drops
-        Whether it is of training mode, and draws random numbers there.
+        Whether it was traced in training mode and draws random numbers.
     taken
-        What is taken for granted of its sizes.
+        The assumptions of the trace about sizes.
     """
 
     graph: Graph
@@ -54,7 +54,7 @@ class Traced(NamedTuple):
 
 
 def write_onnx(traced: Traced, path: str | os.PathLike[str], how: Form) -> None:
-    """Write what was traced."""
+    """Write a traced model to a file."""
     graph, state = traced.graph, traced.state
     opset, external_data, input_names, output_names = how
     integer(OWNER, "opset", opset)
@@ -74,7 +74,7 @@ def write_onnx(traced: Traced, path: str | os.PathLike[str], how: Form) -> None:
 
 
 def _names(what: str, given: Sequence[str], usual: Sequence[str], taken: Collection[str]) -> Sequence[str]:
-    """The names that were given, one for each; the usual ones where there are none."""
+    """The given names, checked to be one for each; the usual ones if none were given."""
     listed = isinstance(given, Sequence) and not isinstance(given, str)
     if not listed or not all(isinstance(name, str) and name for name in given):
         raise OptionError(f"{OWNER}: {what} is a list of names, got {shown(given)}")
@@ -93,19 +93,19 @@ def _names(what: str, given: Sequence[str], usual: Sequence[str], taken: Collect
 
 
 def _output_names(structure: Structure) -> list[str]:
-    """``output`` of one alone; else by places and keys: ``output_0``, ``logits``, ``hidden.0``."""
+    """``output`` if there is only one; otherwise by position and key: ``output_0``, ``logits``, ``hidden.0``."""
     return ["output"] if structure == LEAF else list(leaf_names(structure, "", "output"))
 
 
 def _check(traced: Traced) -> None:
-    """Refuse what is of training mode, and arguments and results that are no tensors of numbers."""
+    """Refuse models in training mode, and arguments and results that are not tensors of numbers."""
     changed = [name for name, _ in traced.graph.updates]
     if changed:
         raise OptionError(
             f"{OWNER}: each run of the model changes {', '.join(changed)}, and a file changes nothing: where that is "
             f"of training mode, call model.eval() before, and else let the model give what it changes"
         )
-    if len(traced.graph.outputs) > len(list(of_leaves(traced.outputs))):
+    if len(traced.graph.outputs) > len(list(leaf_structures(traced.outputs))):
         raise OptionError(
             f"{OWNER}: the model changes arguments in place, and a file changes nothing: compute new tensors in it "
             f"(x = x + 1 instead of x += 1)"
@@ -115,5 +115,5 @@ def _check(traced: Traced) -> None:
             f"{OWNER}: the model is in training mode, where it draws what it leaves out: call model.eval() before"
         )
     for what, structure in (("takes", traced.inputs), ("gives", traced.outputs)):
-        if any(part != LEAF for part in of_leaves(structure)):
+        if any(part != LEAF for part in leaf_structures(structure)):
             raise GraphError(f"{OWNER}: the model {what} texts or maps, which a file has as numbers only: use these")

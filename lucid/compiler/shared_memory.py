@@ -1,4 +1,4 @@
-"""Moves tensors that a step updates into shared memory, so that no step copies them back and forth."""
+"""Moving the tensors that a training step updates into shared memory, so that no step copies them back and forth."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ..runtime.workers.settings import lasting_copy
 from ..tensor.tensor import Tensor
 
 
-def gather(tensors: Iterable[Tensor]) -> None:
-    """Move them, but those whose array somebody else has too, who would see no change of it any more."""
+def move_to_shared_memory(tensors: Iterable[Tensor]) -> None:
+    """Move all whose arrays nobody else refers to: other holders of an array would no longer see it change."""
     moved = False
     for tensor in tensors:
         if _movable(tensor):
@@ -27,7 +27,7 @@ def gather(tensors: Iterable[Tensor]) -> None:
 
 
 def _movable(tensor: Tensor) -> bool:
-    """Whether nobody else has its array, or a view of it, or owns its memory."""
+    """Whether nothing else refers to its array, views it or owns its memory."""
     array, alone = tensor._array, Tensor.wrap(np.empty(1))._array
     plain = array.size > 0 and array.base is None and array.flags.c_contiguous
     return plain and array.flags.writeable and getrefcount(array) == getrefcount(alone) + 1
