@@ -68,6 +68,21 @@ def assuming(noted: dict[Assumption, None]) -> Iterator[None]:
         _noted.reset(token)
 
 
+@contextmanager
+def withdrawn_on_error() -> Iterator[None]:
+    """While inside, what is noted is withdrawn if an error ends it: a branch that is not built relies on nothing."""
+    noted = _noted.get()
+    if noted is None:  # outside a trace
+        noted = {}
+    before = len(noted)
+    try:
+        yield
+    except BaseException:
+        for one in list(noted)[before:]:
+            del noted[one]
+        raise
+
+
 def assumed() -> tuple[Assumption, ...]:
     """What the trace under way has taken for granted so far."""
     return tuple(_noted.get() or ())

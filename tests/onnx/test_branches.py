@@ -59,3 +59,31 @@ def test_one_fits(value: bool) -> None:
 def test_none_fits() -> None:
     with pytest.raises(LucidError, match="do not multiply"):
         forked((5, 2), (4, 2))(X, np.array(True))
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_what_is_given_up_relies_on_nothing(value: bool) -> None:
+    """A branch asks whether data gives more than no number, and then cannot be built: the other runs all the same."""
+    nodes = [
+        helper.make_node("NonZero", ["x"], ["places"]),
+        helper.make_node("Size", ["places"], ["count"]),
+        helper.make_node("Greater", ["count", "zero"], ["any"]),
+        helper.make_node(
+            "If", ["any"], ["z"], then_branch=branch("a", (3, 2), "Neg"), else_branch=branch("b", (3, 2), "Abs")
+        ),
+        helper.make_node("MatMul", ["z", "wide"], ["w"]),
+    ]
+    counted = helper.make_graph(
+        nodes, "counted", [], [helper.make_empty_tensor_value_info("w")],
+        [helper.make_tensor("zero", TensorProto.INT64, (), [0]), helper.make_tensor("wide", TensorProto.FLOAT, (5, 2), [1.0] * 10)],
+    )  # fmt: skip
+    plain = branch("plain", (3, 2), "Neg")
+    then, other = (plain, counted) if value else (counted, plain)
+    node = helper.make_node("If", ["c"], ["y"], then_branch=then, else_branch=other)
+    inputs = [
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, (2, 3)),
+        helper.make_tensor_value_info("c", TensorProto.BOOL, ()),
+    ]
+    graph = helper.make_graph([node], "graph", inputs, [helper.make_empty_tensor_value_info("y")])
+    model = lucid.onnx.load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10))
+    np.testing.assert_allclose(lucid.compile(model)(X, np.array(value)).numpy(), -(X @ np.ones((3, 2))))

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TypeAlias
 
 from ....errors import LucidError, TraceError, from_handler
+from ....graph.assume import withdrawn_on_error
 from ....graph.opdef import AbstractTensor
 from ....graph.ops.control import cond
 from ....graph.ops.expect import expect
@@ -32,7 +33,8 @@ def if_(call: Call, condition: Value) -> Sequence[Value]:
     layouts: list[Layout] = []
     then, otherwise = (partial(_results, call, branch, layouts) for branch in branches)
     try:
-        found = cond(chosen, then, otherwise)
+        with withdrawn_on_error():
+            found = cond(chosen, then, otherwise)
     except LucidError as error:
         if from_handler(error):
             raise
@@ -76,7 +78,8 @@ def _only(
 
 def _built(branch: Callable[[], Results]) -> Results | LucidError:
     try:
-        return branch()
+        with withdrawn_on_error():
+            return branch()
     except LucidError as error:
         if from_handler(error):
             raise
