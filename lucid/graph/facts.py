@@ -83,7 +83,7 @@ def symbols_of(node: Node) -> frozenset[str]:
 def live(dag: Dag, results: Iterable[Value]) -> set[str]:
     """The nodes that results need, and those that draw a random number: whatever draws next is to draw the next.
 
-    Where data decides a size, what has it needs a node that names it.
+    Each size that data decides stays named: a trace may have relied on it without computing with it.
     """
     ends, finding = [value.node for value in results], []
     for name, node in dag.nodes(data="node"):
@@ -97,7 +97,7 @@ def live(dag: Dag, results: Iterable[Value]) -> set[str]:
 def needed(
     ends: Iterable[str], sources: Callable[[str], Iterable[str]], node: Callable[[str], Node], finding: Iterable[str]
 ) -> set[str]:
-    """Nodes of a graph that may still be in the making, what they depend on, and what says their sizes.
+    """Nodes of a graph that may still be in the making, what they depend on, and what names its sizes.
 
     Parameters
     ----------
@@ -108,20 +108,13 @@ def needed(
     node
         The node of a name.
     finding
-        Those that may say a size that data decides.
+        Those that may name a size that data decides; of each size one is kept.
     """
-    known, left = set[str](), _behind(ends, sources)
+    known = _behind(ends, sources)
     naming = {name: symbol for name in finding if (symbol := found_symbol(node(name)))}
-    unnamed = set[str]()
-    while left:
-        known |= left
-        if not naming:
-            break
-        unnamed.update(*(symbols_of(node(name)) for name in left))
-        unnamed.difference_update(symbol for name, symbol in naming.items() if name in known)
-        one_each = {symbol: name for name, symbol in naming.items() if symbol in unnamed}
-        left = _behind(one_each.values(), sources) - known
-    return known
+    named = {symbol for name, symbol in naming.items() if name in known}
+    one_each = {symbol: name for name, symbol in naming.items() if symbol not in named}
+    return known | _behind(one_each.values(), sources)
 
 
 def read_values(graph: Graph) -> set[Value]:

@@ -10,6 +10,7 @@ from onnx import TensorProto, helper
 import lucid
 from lucid.errors import ExecutionError, LucidError
 
+ZERO = helper.make_tensor("zero", TensorProto.INT64, (), [0])
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
 
 
@@ -75,7 +76,7 @@ def test_what_is_given_up_relies_on_nothing(value: bool) -> None:
     ]
     counted = helper.make_graph(
         nodes, "counted", [], [helper.make_empty_tensor_value_info("w")],
-        [helper.make_tensor("zero", TensorProto.INT64, (), [0]), helper.make_tensor("wide", TensorProto.FLOAT, (5, 2), [1.0] * 10)],
+        [ZERO, helper.make_tensor("wide", TensorProto.FLOAT, (5, 2), [1.0] * 10)],
     )  # fmt: skip
     plain = branch("plain", (3, 2), "Neg")
     then, other = (plain, counted) if value else (counted, plain)
@@ -87,3 +88,31 @@ def test_what_is_given_up_relies_on_nothing(value: bool) -> None:
     graph = helper.make_graph([node], "graph", inputs, [helper.make_empty_tensor_value_info("y")])
     model = lucid.onnx.load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10))
     np.testing.assert_allclose(lucid.compile(model)(X, np.array(value)).numpy(), -(X @ np.ones((3, 2))))
+
+
+def test_a_size_that_data_decides_is_asked_for_and_not_computed_with() -> None:
+    """What depends on the answer is traced for either, though neither branch has the size in a shape."""
+    branches = {
+        f"{name}_branch": helper.make_graph(
+            [helper.make_node(op, ["x", "one"], [name])], name, [], [helper.make_empty_tensor_value_info(name)]
+        )
+        for name, op in (("then", "Add"), ("else", "Sub"))
+    }
+    nodes = [
+        helper.make_node("NonZero", ["x"], ["places"]),
+        helper.make_node("Size", ["places"], ["count"]),
+        helper.make_node("Greater", ["count", "zero"], ["any"]),
+        helper.make_node("If", ["any"], ["y"], **branches),
+    ]
+    graph = helper.make_graph(
+        nodes, "graph", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ("n",))],
+        [helper.make_empty_tensor_value_info("y")],
+        [ZERO, helper.make_tensor("one", TensorProto.FLOAT, (), [1.0])],
+    )  # fmt: skip
+    model = lucid.onnx.load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10))
+    net = lucid.compile(model)
+    for x in ([1, 2, 0], [0, 0, 0], [0, 5], [0, 0]):
+        given = np.array(x, np.float32)
+        want = given + 1 if given.any() else given - 1
+        np.testing.assert_array_equal(net(given).numpy(), want)
+        np.testing.assert_array_equal(model(given).numpy(), want)
