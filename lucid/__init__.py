@@ -310,6 +310,7 @@ if TYPE_CHECKING:
     from .compiler.entry import compile, load
     from .compiler.step_entry import compile_step
     from .compiler.transforms import grad, value_and_grad
+    from .graph.seldom import bitwise_left_shift, bitwise_right_shift
     from .training.checkpoint import load_checkpoint, save_checkpoint
     from .training.loop import fit
 
@@ -326,37 +327,41 @@ __all__ = [
     "absolute", "acos", "acosh", "add", "addcdiv", "addcmul", "addmm", "all", "allclose", "amax", "amin", "aminmax",
     "any", "arange", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "argmax", "argmin",
     "argsort", "argwhere", "as_tensor", "asin", "asinh", "atan", "atan2", "atanh", "atleast_1d", "atleast_2d",
-    "atleast_3d", "autograd", "baddbmm", "bernoulli", "bincount", "bitwise_and", "bitwise_not", "bitwise_or",
-    "bitwise_xor", "block_diag", "bmm", "broadcast_tensors", "broadcast_to", "bucketize", "cartesian_prod", "cat",
-    "cdist", "ceil", "chain_matmul", "cholesky", "chunk", "clamp", "clamp_max", "clamp_min", "clip", "clone",
-    "column_stack", "compare", "compile", "compile_step", "concat", "concatenate", "cond", "copysign", "corrcoef",
-    "cos", "cosh", "count_nonzero", "cov", "cross", "cummax", "cummin", "cumprod", "cumsum", "data", "deg2rad", "det",
-    "detach", "device", "diag", "diag_embed", "diagonal", "diff", "digamma", "dist", "div", "divide", "dot", "dsplit",
-    "dstack", "dtype", "e", "einsum", "empty", "empty_like", "enable_grad", "eq", "equal", "erf", "erfc", "erfinv",
-    "errors", "exp", "exp2", "expm1", "extend", "eye", "finfo", "fit", "fix", "flatten", "flip", "fliplr", "flipud",
-    "float32", "float64", "float_power", "floor", "floor_divide", "fmod", "frac", "from_numpy", "full", "full_like",
-    "gather", "ge", "gelu", "get_cache_limit", "get_num_threads", "get_rng_state", "grad", "greater", "greater_equal",
-    "gt", "heaviside", "hsplit", "hstack", "hypot", "iinfo", "index_add", "index_copy", "index_fill", "index_put",
-    "index_select", "inf", "inference_mode", "inner", "int8", "int16", "int32", "int64", "inverse", "is_floating_point",
-    "is_grad_enabled", "is_tensor", "isclose", "isfinite", "isin", "isinf", "isnan", "kron", "kthvalue", "le", "lerp",
-    "less", "less_equal", "lgamma", "linalg", "linspace", "load", "load_checkpoint", "log", "log1p", "log2", "log10",
-    "log_softmax", "logaddexp", "logaddexp2", "logcumsumexp", "logdet", "logical_and", "logical_not", "logical_or",
-    "logical_xor", "logit", "logspace", "logsumexp", "lt", "manual_seed", "masked_fill", "masked_scatter",
-    "masked_select", "matmul", "matrix_power", "max", "maximum", "mean", "median", "meshgrid", "min", "minimum", "mm",
-    "models", "moveaxis", "movedim", "mul", "multinomial", "multiply", "mv", "nan", "nan_to_num", "nanmean",
-    "nanquantile", "nansum", "narrow", "ne", "neg", "negative", "newaxis", "nn", "no_grad", "nonzero", "norm",
-    "not_equal", "numel", "ones", "ones_like", "onnx", "optim", "outer", "passes", "permute", "pi", "polygamma", "pow",
-    "prod", "proof", "quantile", "rad2deg", "rand", "rand_like", "randint", "randn", "randn_like", "randperm", "ravel",
-    "reciprocal", "relu", "remainder", "repeat_interleave", "reshape", "roll", "rot90", "round", "rsqrt",
-    "save_checkpoint", "scan", "scatter", "scatter_add", "scatter_reduce", "searchsorted", "select", "set_cache_limit",
-    "set_grad_enabled", "set_num_threads", "set_rng_state", "sgn", "sigmoid", "sign", "signbit", "silu", "sin", "sinc",
-    "sinh", "slogdet", "softmax", "sort", "spec", "split", "sqrt", "square", "squeeze", "stack", "std", "std_mean",
-    "sub", "subtract", "sum", "swapaxes", "swapdims", "t", "take", "take_along_dim", "tan", "tanh", "tensor",
-    "tensor_split", "tensordot", "tile", "topk", "trace", "training", "transpose", "trapezoid", "trapz", "tril",
-    "tril_indices", "triu", "triu_indices", "true_divide", "trunc", "uint8", "uint16", "uint32", "uint64", "unbind",
-    "unflatten", "unique", "unsqueeze", "value_and_grad", "var", "var_mean", "vdot", "vsplit", "vstack", "where",
-    "while_loop", "xlogy", "zeros", "zeros_like",
+    "atleast_3d", "autograd", "baddbmm", "bernoulli", "bincount", "bitwise_and", "bitwise_left_shift", "bitwise_not",
+    "bitwise_or", "bitwise_right_shift", "bitwise_xor", "block_diag", "bmm", "broadcast_tensors", "broadcast_to",
+    "bucketize", "cartesian_prod", "cat", "cdist", "ceil", "chain_matmul", "cholesky", "chunk", "clamp", "clamp_max",
+    "clamp_min", "clip", "clone", "column_stack", "compare", "compile", "compile_step", "concat", "concatenate", "cond",
+    "copysign", "corrcoef", "cos", "cosh", "count_nonzero", "cov", "cross", "cummax", "cummin", "cumprod", "cumsum",
+    "data", "deg2rad", "det", "detach", "device", "diag", "diag_embed", "diagonal", "diff", "digamma", "dist", "div",
+    "divide", "dot", "dsplit", "dstack", "dtype", "e", "einsum", "empty", "empty_like", "enable_grad", "eq", "equal",
+    "erf", "erfc", "erfinv", "errors", "exp", "exp2", "expm1", "extend", "eye", "finfo", "fit", "fix", "flatten",
+    "flip", "fliplr", "flipud", "float32", "float64", "float_power", "floor", "floor_divide", "fmod", "frac",
+    "from_numpy", "full", "full_like", "gather", "ge", "gelu", "get_cache_limit", "get_num_threads", "get_rng_state",
+    "grad", "greater", "greater_equal", "gt", "heaviside", "hsplit", "hstack", "hypot", "iinfo", "index_add",
+    "index_copy", "index_fill", "index_put", "index_select", "inf", "inference_mode", "inner", "int8", "int16", "int32",
+    "int64", "inverse", "is_floating_point", "is_grad_enabled", "is_tensor", "isclose", "isfinite", "isin", "isinf",
+    "isnan", "kron", "kthvalue", "le", "lerp", "less", "less_equal", "lgamma", "linalg", "linspace", "load",
+    "load_checkpoint", "log", "log1p", "log2", "log10", "log_softmax", "logaddexp", "logaddexp2", "logcumsumexp",
+    "logdet", "logical_and", "logical_not", "logical_or", "logical_xor", "logit", "logspace", "logsumexp", "lt",
+    "manual_seed", "masked_fill", "masked_scatter", "masked_select", "matmul", "matrix_power", "max", "maximum", "mean",
+    "median", "meshgrid", "min", "minimum", "mm", "models", "moveaxis", "movedim", "mul", "multinomial", "multiply",
+    "mv", "nan", "nan_to_num", "nanmean", "nanquantile", "nansum", "narrow", "ne", "neg", "negative", "newaxis", "nn",
+    "no_grad", "nonzero", "norm", "not_equal", "numel", "ones", "ones_like", "onnx", "optim", "outer", "passes",
+    "permute", "pi", "polygamma", "pow", "prod", "proof", "quantile", "rad2deg", "rand", "rand_like", "randint",
+    "randn", "randn_like", "randperm", "ravel", "reciprocal", "relu", "remainder", "repeat_interleave", "reshape",
+    "roll", "rot90", "round", "rsqrt", "save_checkpoint", "scan", "scatter", "scatter_add", "scatter_reduce",
+    "searchsorted", "select", "set_cache_limit", "set_grad_enabled", "set_num_threads", "set_rng_state", "sgn",
+    "sigmoid", "sign", "signbit", "silu", "sin", "sinc", "sinh", "slogdet", "softmax", "sort", "spec", "split", "sqrt",
+    "square", "squeeze", "stack", "std", "std_mean", "sub", "subtract", "sum", "swapaxes", "swapdims", "t", "take",
+    "take_along_dim", "tan", "tanh", "tensor", "tensor_split", "tensordot", "tile", "topk", "trace", "training",
+    "transpose", "trapezoid", "trapz", "tril", "tril_indices", "triu", "triu_indices", "true_divide", "trunc", "uint8",
+    "uint16", "uint32", "uint64", "unbind", "unflatten", "unique", "unsqueeze", "value_and_grad", "var", "var_mean",
+    "vdot", "vsplit", "vstack", "where", "while_loop", "xlogy", "zeros", "zeros_like",
 ]  # fmt: skip
+
+_SELDOM = (
+    "bitwise_left_shift", "bitwise_right_shift",
+)  # fmt: skip
 
 # what need not be there to compute with tensors loads when first used
 _LAZY = {
@@ -397,6 +402,8 @@ _ABSENT = {
 if not TYPE_CHECKING:  # to the type checker a name that is not here is an error
 
     def __getattr__(name: str) -> Any:
+        if name in _SELDOM:
+            return from_home(__name__, {name: "graph.seldom"}, name)
         if name not in _LAZY:
             raise AttributeError(advice("lucid", name, _ABSENT, lambda: __all__, numpy=True))
         return from_home(__name__, _LAZY, name)

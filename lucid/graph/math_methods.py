@@ -42,6 +42,14 @@ class MathMethods(AbstractTensor, Generic[R]):
     asinh: Method[R] = public(tr.asinh)
     acosh: Method[R] = public(tr.acosh)
     atanh: Method[R] = public(tr.atanh)
+    arcsin: Method[R] = asin
+    arccos: Method[R] = acos
+    arctan: Method[R] = atan
+    arctan2: Method[R] = atan2
+    arcsinh: Method[R] = asinh
+    arccosh: Method[R] = acosh
+    arctanh: Method[R] = atanh
+    fix: Method[R] = trunc
     erfc: Method[R] = public(nonelementary.erfc)
     erfinv: Method[R] = public(nonelementary.erfinv)
     lgamma: Method[R] = public(nonelementary.lgamma)

@@ -17,6 +17,7 @@ from .ops import elementwise as ew
 from .ops import norm as normal
 from .ops import shape as sh
 from .public import apart, filling, operand, order, public, tensor
+from .seldom_methods import SeldomMethods
 from .selection_methods import SelectionMethods
 from .types import DTYPES, DType, is_float
 
@@ -49,7 +50,12 @@ def _applied(function: Callable[..., object], a: object, b: object, other: objec
     return function(a, b)  # which says what an operand is
 
 
-class Operators(SelectionMethods[R], MathMethods[R]):
+def _shifted(direction: str, a: object, b: object, other: object) -> Any:
+    """``a << b`` or ``a >> b``; of the class, whose methods are not read before (:mod:`.late`)."""
+    return _applied(getattr(Operators, f"bitwise_{direction}_shift"), a, b, other)
+
+
+class Operators(SelectionMethods[R], MathMethods[R], SeldomMethods[R]):
     """PyTorch's names for the ops, as methods. Shapes broadcast as in NumPy, dtypes promote as in PyTorch.
 
     ``R`` is what an operation gives: an eager tensor for tensors, a symbol for symbols.
@@ -181,12 +187,16 @@ class Operators(SelectionMethods[R], MathMethods[R]):
         return _round(self, 0 if ndigits is None else ndigits)  # type: ignore[no-any-return]
 
     def __lshift__(self, other: object) -> R:
-        raise OptionError("<<: there is no op that shifts bits; write x * 2 ** n")
+        return _shifted("left", self, other, other)  # type: ignore[no-any-return]
+
+    def __rlshift__(self, other: object) -> R:
+        return _shifted("left", other, self, other)  # type: ignore[no-any-return]
 
     def __rshift__(self, other: object) -> R:
-        raise OptionError(">>: there is no op that shifts bits; write x // 2 ** n")
+        return _shifted("right", self, other, other)  # type: ignore[no-any-return]
 
-    __rlshift__, __rrshift__ = __lshift__, __rshift__
+    def __rrshift__(self, other: object) -> R:
+        return _shifted("right", other, self, other)  # type: ignore[no-any-return]
 
     # ------------------------------------------------------------ comparison and logic
 
@@ -248,6 +258,7 @@ class Operators(SelectionMethods[R], MathMethods[R]):
     abs: Method[R] = public(ew.abs_)
     absolute: Method[R] = abs
     sign: Method[R] = public(ew.sign)
+    sgn: Method[R] = sign
     exp: Method[R] = public(ew.exp)
     log: Method[R] = public(ew.log)
     log1p: Method[R] = public(ew.log1p)
@@ -287,6 +298,10 @@ class Operators(SelectionMethods[R], MathMethods[R]):
     isinf: Method[R] = public(composite.isinf)
     isfinite: Method[R] = public(composite.isfinite)
     isclose: Method[R] = public(composite.isclose)
+    bitwise_and: Method[R] = _and
+    bitwise_or: Method[R] = _or
+    bitwise_xor: Method[R] = _xor
+    bitwise_not: Method[R] = public(ew.invert, "bitwise_not")
 
     def where(self, condition: object, other: object) -> R:
         """This where ``condition`` holds, else ``other``."""

@@ -8,7 +8,6 @@ every run performs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,7 +15,6 @@ import numpy as np
 from ..base.arrays import Array
 from ..errors import DTypeError, GradientError, LucidError, OptionError, ShapeError
 from ..graph.opdef import AbstractTensor
-from ..graph.operators import Operators
 from ..graph.ops.data_dependent import known
 from ..graph.ops.elementwise import where
 from ..graph.ops.indexing import index_with
@@ -27,28 +25,10 @@ from ..graph.ops.subscript import getitem
 from ..graph.public import as_array, operand
 from ..graph.trace import active_trace
 from ..graph.types import DType, Shape, format_shape, product
+from .functions_in_place import Changes, wants_gradient
 from .grad_mode import is_grad_enabled
 
 I = TypeVar("I", bound="InPlace")  # noqa: E741 - one letter, as for the others
-
-
-def _method(name: str) -> Callable[..., Any]:
-    """The method ``name_``: the tensor becomes the result of ``name``."""
-
-    def changed(self: InPlace, *args: object, **kwargs: object) -> Any:
-        tracked = is_grad_enabled() and any(_wants(x) for x in (self, *args, *kwargs.values()))
-        source = self._before_change(tracked, f"{name}_")
-        return self._become(f"{name}_", getattr(source, name)(*args, **kwargs))
-
-    changed.__name__ = changed.__qualname__ = f"{name}_"
-    changed.__doc__ = f"``{name}``, in place."
-    return changed
-
-
-def _wants(x: object) -> bool:
-    if active_trace.get() is not None:  # where the property raises, for code that would branch on it
-        return bool(getattr(x, "_requires_grad", False))
-    return isinstance(x, InPlace) and bool(getattr(x, "requires_grad", False))
 
 
 def positions(shape: tuple[int, ...], key: object) -> Array:
@@ -69,52 +49,10 @@ def _plain(item: object) -> Any:
     return item
 
 
-def _operator(symbol: str, binary: Callable[[Any, Any], Any]) -> Callable[..., Any]:
-    """The operator ``+=`` and its like: a change in place, as in PyTorch and NumPy."""
-
-    def changed(self: InPlace, other: object) -> Any:
-        tracked = is_grad_enabled() and (_wants(self) or _wants(other))
-        result = binary(self._before_change(tracked, symbol), other)
-        return result if result is NotImplemented else self._become(symbol, result)
-
-    return changed
-
-
-class InPlace:
+class InPlace(Changes):
     """The methods that change a tensor in place."""
 
     __slots__ = ()
-
-    _array: Array
-
-    def _before_change(self, tracked: bool, name: str) -> Any:
-        """The value before a change, in memory that the change does not write to where history still needs it."""
-        raise NotImplementedError  # a tensor has its own
-
-    def _become(self, name: str, result: Any) -> Any:
-        """Take on what a change has computed, and its history."""
-        raise NotImplementedError  # a tensor has its own
-
-    add_, sub_, mul_, div_, pow_ = map(_method, ("add", "sub", "mul", "div", "pow"))
-    floor_divide_, remainder_ = map(_method, ("floor_divide", "remainder"))
-    clamp_, clip_, masked_fill_ = map(_method, ("clamp", "clip", "masked_fill"))
-    clamp_min_, clamp_max_, nan_to_num_ = map(_method, ("clamp_min", "clamp_max", "nan_to_num"))
-    neg_, abs_, exp_, log_, sqrt_, rsqrt_ = map(_method, ("neg", "abs", "exp", "log", "sqrt", "rsqrt"))
-    square_, reciprocal_, sin_, cos_, tanh_ = map(_method, ("square", "reciprocal", "sin", "cos", "tanh"))
-    sigmoid_, relu_, floor_, ceil_ = map(_method, ("sigmoid", "relu", "floor", "ceil"))
-    scatter_, scatter_add_, scatter_reduce_ = map(_method, ("scatter", "scatter_add", "scatter_reduce"))
-    index_add_, index_copy_, index_fill_ = map(_method, ("index_add", "index_copy", "index_fill"))
-    index_put_, masked_scatter_ = map(_method, ("index_put", "masked_scatter"))
-    lerp_, addmm_, addcmul_, addcdiv_ = map(_method, ("lerp", "addmm", "addcmul", "addcdiv"))
-    trunc_, cumprod_, erfc_, erfinv_ = map(_method, ("trunc", "cumprod", "erfc", "erfinv"))
-    lgamma_, digamma_ = map(_method, ("lgamma", "digamma"))
-    round_, sign_, erf_, logical_not_ = map(_method, ("round", "sign", "erf", "logical_not"))
-
-    __iadd__, __isub__ = _operator("+=", Operators.__add__), _operator("-=", Operators.__sub__)
-    __imul__, __itruediv__ = _operator("*=", Operators.__mul__), _operator("/=", Operators.__truediv__)
-    __ifloordiv__, __imod__ = _operator("//=", Operators.__floordiv__), _operator("%=", Operators.__mod__)
-    __ipow__, __iand__ = _operator("**=", Operators.__pow__), _operator("&=", Operators.__and__)
-    __ior__, __ixor__ = _operator("|=", Operators.__or__), _operator("^=", Operators.__xor__)
 
     def fill_(self: I, value: object) -> I:
         """``value`` everywhere."""
@@ -132,7 +70,7 @@ class InPlace:
         """
         x: Any = self
         tracing = active_trace.get() is not None
-        tracked = is_grad_enabled() and (_wants(value) or (_wants(self) and not (tracing or x.is_leaf)))
+        tracked = is_grad_enabled() and (wants_gradient(value) or (wants_gradient(self) and not (tracing or x.is_leaf)))
         before = self._before_change(tracked, "copy_")
         if not isinstance(value, AbstractTensor):
             value = _numbers("copy_", value, x.dtype)
@@ -155,7 +93,7 @@ class InPlace:
     def __setitem__(self, key: object, value: object) -> None:
         if isinstance(value, InPlace) and self._is_at(key, value):
             return
-        tracked = is_grad_enabled() and (_wants(self) or _wants(value))
+        tracked = is_grad_enabled() and (wants_gradient(self) or wants_gradient(value))
         x: Any = self
         value = operand("x[...] = ...", "the value", value, x)
         if type(value) is int and value in (0, 1) and x.dtype == np.bool_:

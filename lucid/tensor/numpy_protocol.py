@@ -38,11 +38,17 @@ from ..graph.ops.einsum import einsum
 from ..graph.ops.repeats import repeat_interleave
 from ..graph.ops.source import full
 from ..graph.public import public, scalar, tensor
+from ..graph.seldom_methods import SeldomMethods
 from ..graph.selection_methods import SelectionMethods
 from ..graph.trace import active_trace, user_location
 from ..graph.types import Axes, DType, float64, is_float
 
 Function = Callable[..., Any]
+
+
+def _seldom(name: str) -> Function:
+    """A method that is looked up when it is first called."""
+    return lambda *operands: getattr(SeldomMethods, name)(*operands)
 
 
 _UFUNCS: Mapping[str, Function] = {
@@ -65,6 +71,7 @@ _UFUNCS: Mapping[str, Function] = {
     "cosh": tr.cosh, "arcsinh": tr.asinh, "arccosh": tr.acosh, "arctanh": tr.atanh, "trunc": composite.trunc,
     "hypot": public(special.hypot), "logaddexp": public(special.logaddexp), "logaddexp2": public(special.logaddexp2),
     "fmod": public(special.fmod), "copysign": public(special.copysign), "exp2": special.exp2,
+    "left_shift": _seldom("bitwise_left_shift"), "right_shift": _seldom("bitwise_right_shift"),
     "deg2rad": special.deg2rad, "radians": special.deg2rad, "rad2deg": special.rad2deg, "degrees": special.rad2deg,
 }  # fmt: skip
 """By NumPy's names; those of one operand are handed a tensor in any case."""

@@ -11,10 +11,9 @@ from ....errors import GraphError
 from ....graph import texts
 from ....graph.opdef import AbstractTensor, NoAttrs, OpDef, apply
 from ....graph.ops import activation as act
-from ....graph.ops import bounds, composite
+from ....graph.ops import bitwise, bounds, composite
 from ....graph.ops import elementwise as ew
 from ....graph.ops.bits import bit_cast
-from ....graph.ops.indexing import index_with
 from ....graph.ops.promotion import cast as cast_to
 from ....graph.types import as_dtype, float32, is_float
 from .. import one_to_one
@@ -242,19 +241,10 @@ def shrink(call: Call, x: Value) -> AbstractTensor:
 @converter("BitShift")
 def bit_shift(call: Call, x: Value, by: Value) -> AbstractTensor:
     """A product with a power of two, or a quotient; beyond all bits only the sign is left, to the right."""
-    number, count = call.tensor(x), call.tensor(by)
-    dtype, bits, direction = number.type.dtype, 8 * number.type.dtype.itemsize, call.required("direction")
+    direction = call.required("direction")
     if direction not in ("LEFT", "RIGHT"):
         raise GraphError(f"unknown direction {direction!r}")
-    powers = number.constant(np.left_shift(np.ones(bits, dtype), np.arange(bits, dtype=dtype)))
-    factor = index_with(powers, (0,), (cast_to(bounds.clip(count, 0, bits - 1), "int64"),))
-    if direction == "LEFT":
-        shifted, rest, most = ew.mul(number, factor), number * 0, bits
-    else:  # the last power of a signed type is negative
-        signed = dtype.kind == "i"
-        shifted, most = ew.floor_divide(number, factor), bits - signed
-        rest = ew.where(composite.lt(number, 0), number * 0 - 1, number * 0) if signed else number * 0
-    return ew.where(composite.logical_or(composite.lt(count, 0), composite.ge(count, most)), rest, shifted)
+    return (bitwise.shift_left if direction == "LEFT" else bitwise.shift_right)(call.tensor(x), call.tensor(by))
 
 
 @converter("BitCast", since=26)
