@@ -236,9 +236,8 @@ INIT: Final[Mapping[str, str]] = {
 
 OPTIM: Final[Mapping[str, str]] = {
     "LBFGS": "there is no line search; optim.Adam(params), whose step(closure) takes a closure too",
-    "Muon": "there are no orthogonal steps; optim.AdamW(params), or SGD(params, lr, momentum=0.95, nesterov=True)",
     "lr_schedulers": "lucid.optim.lr_scheduler",
-    **dict.fromkeys(("RAdam", "Adamax", "Adadelta", "Rprop", "ASGD", "SparseAdam"), "{0} is not there; Adam is"),
+    "SparseAdam": "there are no sparse tensors; optim.Adam(params)",
 }
 """Names of ``lucid.optim``."""
 

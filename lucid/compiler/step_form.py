@@ -13,7 +13,7 @@ from ..optim.optimizer import Optimizer
 from ..tensor.tensor import Tensor
 from .step_sums import Place
 
-Flags: TypeAlias = "tuple[tuple[str, bool], ...]"
+Flags: TypeAlias = "tuple[tuple[str, int], ...]"
 
 
 class Member(NamedTuple):

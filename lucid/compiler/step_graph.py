@@ -278,11 +278,11 @@ class _Writer:
                 self._one(p, number, gradients[p], {**values, **flags}, flags)
 
     def _one(
-        self, p: Tensor, group: int, g: AbstractTensor, values: Mapping[str, object], flags: Mapping[str, bool]
+        self, p: Tensor, group: int, g: AbstractTensor, values: Mapping[str, object], flags: Mapping[str, int]
     ) -> None:
         hyper = {k: cast(v, p.type.dtype) if isinstance(v, Symbol) else v for k, v in values.items()}
         old = self.symbols[p]
-        slots = self._slots(p, group, self.optimizer.slots_of(flags))
+        slots = self._slots(p, group, self.optimizer.shapes_of(flags, p.shape))
         new, changed = self.optimizer.update(old, g, slots, hyper)
         for slot, value in changed.items():
             self._update(slots[slot], value)
@@ -305,7 +305,7 @@ class _Writer:
             self._update(old, cast(value, old.type.dtype))
         self._update(count, count + 1)
 
-    def _slots(self, p: Tensor, group: int, slots: Sequence[str]) -> dict[str, Symbol]:
+    def _slots(self, p: Tensor, group: int, slots: Iterable[str]) -> dict[str, Symbol]:
         """The named state of a parameter."""
         state, found = self.optimizer.state_of(p, self.optimizer.param_groups[group]), {}
         for slot in slots:

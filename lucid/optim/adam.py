@@ -1,39 +1,45 @@
-"""Optimisers with a step size for each element: Adam, AdamW, NAdam, RMSprop, Adagrad."""
+"""Adam and its relatives, by running means of the gradients and of their squares: AdamW, NAdam, RAdam, Adamax."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import ClassVar
 
 from ..base.checks import shown
 from ..errors import OptionError
 from ..graph.opdef import AbstractTensor
-from ..graph.ops.elementwise import maximum, sqrt
-from .optimizer import Group, Hyper, Optimizer, Params, Update, Values, downhill, flag, number
+from ..graph.ops.elementwise import abs_, maximum, minimum, sqrt
+from .optimizer import Group, Hyper, Optimizer, Params, Update, Values, chosen, downhill, larger, number
 
 
 class _Moments(Optimizer):
     """What goes by running means of the gradients and of their squares."""
 
     numbers: ClassVar[tuple[str, ...]] = ("lr", "eps", "weight_decay")
-    choices: ClassVar[tuple[str, ...]] = ("amsgrad", "maximize")
+    choices: ClassVar[tuple[str, ...]] = ("maximize",)
 
     def check(self, group: Group) -> None:
-        for name in self.numbers:
-            number(self._name, name, group[name])
+        super().check(group)
         betas = group["betas"]
         if not isinstance(betas, tuple | list) or len(betas) != 2:
             raise OptionError(f"{self._name}: betas is a pair of numbers, got {shown(betas)}")
         for i, beta in enumerate(betas):
             number(self._name, f"betas[{i}]", beta, below=1.0)
-        for name in self.choices:
-            flag(self._name, name, group[name])
 
     def scalars(self, group: Group) -> dict[str, float]:
         beta1, beta2 = map(float, group["betas"])
-        return {name: float(group[name]) for name in self.numbers} | {"beta1": beta1, "beta2": beta2}
+        return {**super().scalars(group), "beta1": beta1, "beta2": beta2}
 
-    def slots_of(self, flags: Mapping[str, bool]) -> tuple[str, ...]:
+    def flags(self, group: Group) -> dict[str, bool]:
+        decays, decoupled = group["weight_decay"] != 0, self.is_decoupled(group)
+        return {"decays": decays and not decoupled, "shrinks": decays and decoupled, "maximize": group["maximize"]}
+
+    def is_decoupled(self, group: Group) -> bool:
+        """Whether weights decay by themselves, and not by what is added to gradients."""
+        return bool(group.get("decoupled_weight_decay", False))
+
+    def slots_of(self, flags: Mapping[str, int]) -> tuple[str, ...]:
         return ("exp_avg", "exp_avg_sq")
 
     def coefficients(self, step: AbstractTensor | int, scalars: Hyper) -> Hyper:
@@ -49,10 +55,20 @@ class _Moments(Optimizer):
             "keep": 1 - lr * scalars["weight_decay"],
         }
 
+    def shrunk(self, p: AbstractTensor, g: AbstractTensor, hyper: Hyper) -> tuple[AbstractTensor, AbstractTensor]:
+        """The parameter, decayed by itself where that is so, and what goes down; see :func:`downhill`."""
+        p = p * hyper["keep"] if hyper["shrinks"] else p
+        return p, downhill(p, g, hyper)
+
+    def mean(self, g: AbstractTensor, state: Values, hyper: Hyper) -> AbstractTensor:
+        """The running mean of the gradient."""
+        m: AbstractTensor = hyper["beta1"] * state["exp_avg"] + hyper["share1"] * g
+        return m
+
     def moments(self, g: AbstractTensor, state: Values, hyper: Hyper) -> tuple[AbstractTensor, AbstractTensor]:
         """The two means, of the gradient and of its square."""
-        m = hyper["beta1"] * state["exp_avg"] + hyper["share1"] * g
-        return m, hyper["beta2"] * state["exp_avg_sq"] + hyper["share2"] * g * g
+        v: AbstractTensor = hyper["beta2"] * state["exp_avg_sq"] + hyper["share2"] * g * g
+        return self.mean(g, state, hyper), v
 
 
 class Adam(_Moments):
@@ -76,7 +92,7 @@ class Adam(_Moments):
         Ascend instead.
     """
 
-    decoupled = False
+    choices = ("amsgrad", "maximize")
 
     def __init__(
         self,
@@ -102,24 +118,16 @@ class Adam(_Moments):
         )
 
     def flags(self, group: Group) -> dict[str, bool]:
-        changes = group["weight_decay"] != 0
-        return {
-            "decays": changes and not self.decoupled,
-            "shrinks": changes and self.decoupled,
-            "amsgrad": group["amsgrad"],
-            "maximize": group["maximize"],
-        }
+        return {**super().flags(group), "amsgrad": group["amsgrad"]}
 
-    def slots_of(self, flags: Mapping[str, bool]) -> tuple[str, ...]:
+    def slots_of(self, flags: Mapping[str, int]) -> tuple[str, ...]:
         return super().slots_of(flags) + (("max_exp_avg_sq",) if flags["amsgrad"] else ())
 
     def coefficients(self, step: AbstractTensor | int, scalars: Hyper) -> Hyper:
         return {**super().coefficients(step, scalars), "rate": scalars["lr"] / (1 - scalars["beta1"] ** step)}
 
     def update(self, p: AbstractTensor, g: AbstractTensor, state: Values, hyper: Hyper) -> Update:
-        if hyper["shrinks"]:
-            p = p * hyper["keep"]
-        g = downhill(p, g, hyper)
+        p, g = self.shrunk(p, g, hyper)
         m, v = self.moments(g, state, hyper)
         new = {"exp_avg": m, "exp_avg_sq": v}
         if hyper["amsgrad"]:
@@ -133,8 +141,6 @@ class AdamW(Adam):
     Parameters are those of :class:`Adam`; ``weight_decay`` is 0.01 when omitted.
     """
 
-    decoupled = True
-
     def __init__(
         self,
         params: Params,
@@ -147,6 +153,9 @@ class AdamW(Adam):
         maximize: bool = False,
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
+
+    def is_decoupled(self, group: Group) -> bool:
+        return True
 
 
 class NAdam(_Moments):
@@ -199,14 +208,6 @@ class NAdam(_Moments):
             },
         )
 
-    def flags(self, group: Group) -> dict[str, bool]:
-        changes = group["weight_decay"] != 0
-        return {
-            "decays": changes and not group["decoupled_weight_decay"],
-            "shrinks": changes and group["decoupled_weight_decay"],
-            "maximize": group["maximize"],
-        }
-
     def initial(self, slot: str, group: Group) -> float:
         return 1.0 if slot == "mu_product" else 0.0
 
@@ -222,31 +223,45 @@ class NAdam(_Moments):
         }
 
     def update(self, p: AbstractTensor, g: AbstractTensor, state: Values, hyper: Hyper) -> Update:
-        if hyper["shrinks"]:
-            p = p * hyper["keep"]
-        g = downhill(p, g, hyper)
+        p, g = self.shrunk(p, g, hyper)
         m, v = self.moments(g, state, hyper)
         move = (hyper["rate"] * g + hyper["rate_mean"] * m) / (sqrt(v) / hyper["root"] + hyper["eps"])
         return p - move, {"exp_avg": m, "exp_avg_sq": v}
 
 
-class RMSprop(Optimizer):
-    """Gradients divided by a running root of their mean square (Tieleman and Hinton, 2012), as in ``torch.optim``.
+class RAdam(_Moments):
+    """Adam that divides only by roots of means that are long enough (Liu et al., 2020), as in ``torch.optim.RAdam``.
 
-    With gradient ``g`` (plus ``weight_decay * p``): ``v = alpha * v + (1 - alpha) * g * g``; the step is
-    ``g / (sqrt(v) + eps)``, where ``centered`` subtracts the square of a running mean of ``g`` from ``v``, and
-    ``momentum`` sums the steps; ``p -= lr * step``.
+    With gradient ``g`` (plus ``weight_decay * p``), ``m`` and ``v`` as for :class:`Adam`::
+
+        rho_inf = 2 / (1 - beta2) - 1
+        rho = rho_inf - 2 * t * beta2**t / (1 - beta2**t)
+        r = sqrt((rho - 4) * (rho - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho))
+        p -= lr / (1 - beta1**t) * m * r * sqrt(1 - beta2**t) / (sqrt(v) + eps)  # where rho > 5
+        p -= lr / (1 - beta1**t) * m                                             # elsewhere
+
+    Parameters
+    ----------
+    params
+        Parameters, or groups of them.
+    lr, betas, eps, weight_decay
+        As above.
+    decoupled_weight_decay
+        ``p *= 1 - lr * weight_decay`` first, and ``g`` alone, as in :class:`AdamW`.
+    maximize
+        Ascend instead.
     """
+
+    choices = ("decoupled_weight_decay", "maximize")
 
     def __init__(
         self,
         params: Params,
-        lr: float = 1e-2,
-        alpha: float = 0.99,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
-        momentum: float = 0.0,
-        centered: bool = False,
+        decoupled_weight_decay: bool = False,
         *,
         maximize: bool = False,
     ) -> None:
@@ -254,104 +269,80 @@ class RMSprop(Optimizer):
             params,
             {
                 "lr": lr,
-                "alpha": alpha,
+                "betas": betas,
                 "eps": eps,
                 "weight_decay": weight_decay,
-                "momentum": momentum,
-                "centered": centered,
+                "decoupled_weight_decay": decoupled_weight_decay,
                 "maximize": maximize,
             },
         )
 
-    def check(self, group: Group) -> None:
-        for name in ("lr", "alpha", "eps", "weight_decay", "momentum"):
-            number("RMSprop", name, group[name])
-        for name in ("centered", "maximize"):
-            flag("RMSprop", name, group[name])
-
-    def scalars(self, group: Group) -> dict[str, float]:
-        return {name: float(group[name]) for name in ("lr", "alpha", "eps", "weight_decay", "momentum")}
-
-    def flags(self, group: Group) -> dict[str, bool]:
+    def coefficients(self, step: AbstractTensor | int, scalars: Hyper) -> Hyper:
+        found = super().coefficients(step, scalars)
+        beta2, rate = scalars["beta2"], scalars["lr"] / (1 - scalars["beta1"] ** step)
+        most = 2 / (1 - beta2) - 1
+        length = most - 2 * step * beta2**step / (1 - beta2**step)
+        long = length > 5
+        length, most = (
+            larger(length, 5.0),
+            larger(most, 5.0),
+        )  # as it is where it counts, and else no root of less than 0
+        share = ((length - 4) * (length - 2) * most / ((most - 4) * (most - 2) * length)) ** 0.5
         return {
-            "decays": group["weight_decay"] != 0,
-            "gathers": group["momentum"] != 0,
-            "centered": group["centered"],
-            "maximize": group["maximize"],
+            **found,
+            "rate": chosen(long, rate * found["root"] * share, rate),
+            "most": chosen(long, math.inf, 0.0),
+            "eps": chosen(long, scalars["eps"], 1.0),
         }
 
-    def slots_of(self, flags: Mapping[str, bool]) -> tuple[str, ...]:
-        extra = {"momentum_buffer": flags["gathers"], "grad_avg": flags["centered"]}
-        return ("square_avg", *(name for name, wanted in extra.items() if wanted))
-
-    def coefficients(self, step: AbstractTensor | int, scalars: Hyper) -> Hyper:
-        return {**scalars, "share": 1 - scalars["alpha"]}
-
     def update(self, p: AbstractTensor, g: AbstractTensor, state: Values, hyper: Hyper) -> Update:
-        g = downhill(p, g, hyper)
-        v = hyper["alpha"] * state["square_avg"] + hyper["share"] * g * g
-        new = {"square_avg": v}
-        if hyper["centered"]:
-            mean = new["grad_avg"] = hyper["alpha"] * state["grad_avg"] + hyper["share"] * g
-            v = v - mean * mean
-        move = g / (sqrt(v) + hyper["eps"])
-        if hyper["gathers"]:
-            move = new["momentum_buffer"] = hyper["momentum"] * state["momentum_buffer"] + move
-        return p - hyper["lr"] * move, new
+        p, g = self.shrunk(p, g, hyper)
+        m, v = self.moments(g, state, hyper)
+        bottom = minimum(sqrt(v), hyper["most"]) + hyper["eps"]  # 1 where the mean is too short
+        return p - hyper["rate"] * (m / bottom), {"exp_avg": m, "exp_avg_sq": v}
 
 
-class Adagrad(Optimizer):
-    """Gradients divided by the root of the sum of their squares (Duchi et al., 2011), as in ``torch.optim``.
+class Adamax(_Moments):
+    """Adam by the largest gradients instead of their squares (Kingma and Ba, 2015; algorithm 2), as in ``torch.optim``.
 
-    With gradient ``g`` (plus ``weight_decay * p``): ``v += g * g``, which starts from
-    ``initial_accumulator_value``, and ``p -= lr / (1 + (t - 1) * lr_decay) * g / (sqrt(v) + eps)``.
+    With gradient ``g`` (plus ``weight_decay * p``)::
+
+        m = beta1 * m + (1 - beta1) * g
+        u = max(beta2 * u, abs(g) + eps)
+        p -= lr / (1 - beta1**t) * m / u
+
+    Parameters
+    ----------
+    params
+        Parameters, or groups of them.
+    lr, betas, eps, weight_decay
+        As above.
+    maximize
+        Ascend instead.
     """
 
     def __init__(
         self,
         params: Params,
-        lr: float = 1e-2,
-        lr_decay: float = 0.0,
+        lr: float = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
         weight_decay: float = 0.0,
-        initial_accumulator_value: float = 0.0,
-        eps: float = 1e-10,
         *,
         maximize: bool = False,
     ) -> None:
         super().__init__(
-            params,
-            {
-                "lr": lr,
-                "lr_decay": lr_decay,
-                "weight_decay": weight_decay,
-                "initial_accumulator_value": initial_accumulator_value,
-                "eps": eps,
-                "maximize": maximize,
-            },
+            params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "maximize": maximize}
         )
 
-    def check(self, group: Group) -> None:
-        for name in ("lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps"):
-            number("Adagrad", name, group[name])
-        flag("Adagrad", "maximize", group["maximize"])
-
-    def scalars(self, group: Group) -> dict[str, float]:
-        return {name: float(group[name]) for name in ("lr", "lr_decay", "weight_decay", "eps")}
-
-    def flags(self, group: Group) -> dict[str, bool]:
-        return {"decays": group["weight_decay"] != 0, "maximize": group["maximize"]}
-
-    def slots_of(self, flags: Mapping[str, bool]) -> tuple[str, ...]:
-        return ("sum",)
-
-    def initial(self, slot: str, group: Group) -> float:
-        return float(group["initial_accumulator_value"])
+    def slots_of(self, flags: Mapping[str, int]) -> tuple[str, ...]:
+        return ("exp_avg", "exp_inf")
 
     def coefficients(self, step: AbstractTensor | int, scalars: Hyper) -> Hyper:
-        rate = scalars["lr"] / (1 + (step - 1) * scalars["lr_decay"])
-        return {"rate": rate, "weight_decay": scalars["weight_decay"], "eps": scalars["eps"]}
+        return {**super().coefficients(step, scalars), "rate": scalars["lr"] / (1 - scalars["beta1"] ** step)}
 
     def update(self, p: AbstractTensor, g: AbstractTensor, state: Values, hyper: Hyper) -> Update:
-        g = downhill(p, g, hyper)
-        v = state["sum"] + g * g
-        return p - hyper["rate"] * (g / (sqrt(v) + hyper["eps"])), {"sum": v}
+        p, g = self.shrunk(p, g, hyper)
+        m = self.mean(g, state, hyper)
+        u = maximum(hyper["beta2"] * state["exp_inf"], abs_(g) + hyper["eps"])
+        return p - hyper["rate"] * (m / u), {"exp_avg": m, "exp_inf": u}

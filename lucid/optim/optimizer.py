@@ -15,6 +15,7 @@ from ..base.checks import flag as flag
 from ..base.checks import shown
 from ..errors import DTypeError, GradientError, OptionError, ShapeError
 from ..graph.opdef import AbstractTensor
+from ..graph.ops.elementwise import maximum, minimum, where
 from ..graph.public import as_array
 from ..graph.types import float64
 from ..tensor.grad_mode import enable_grad, no_grad
@@ -23,6 +24,8 @@ from ..tensor.tensor import Tensor
 Group: TypeAlias = "dict[str, Any]"
 Params: TypeAlias = "Iterable[Any]"
 """Tensors, pairs of a name and a tensor, or groups: what a list of dicts is inferred to be suits no narrower type."""
+
+Shape: TypeAlias = "tuple[int, ...]"
 
 State: TypeAlias = "dict[str, Tensor]"
 """What a parameter's updates carry along."""
@@ -37,6 +40,10 @@ Hyper: TypeAlias = "Mapping[str, Any]"
 """What a rule multiplies by, as numbers, tensors or symbols, and the choices it makes."""
 
 
+Coefficient: TypeAlias = "AbstractTensor | float"
+"""One of those numbers, before it is of the parameter's type."""
+
+
 def number(owner: str, name: str, value: object, low: float = 0.0, below: float = math.inf) -> float:
     """``value`` as a float with ``low <= value < below``; anything else is an error that names it."""
     return checks.number(owner, name, value, low, below=below)
@@ -46,6 +53,23 @@ def downhill(p: AbstractTensor, g: AbstractTensor, hyper: Hyper) -> AbstractTens
     """What a rule goes down along: the gradient, or up it where it "maximize"s, and what "decays" the weights."""
     g = -g if hyper["maximize"] else g
     return g + hyper["weight_decay"] * p if hyper["decays"] else g
+
+
+def larger(a: Coefficient, b: float) -> Coefficient:
+    """The larger of a coefficient, which eagerly is a number and in a graph a symbol, and a number."""
+    return maximum(a, b) if isinstance(a, AbstractTensor) else max(a, b)
+
+
+def smaller(a: Coefficient, b: Coefficient) -> Coefficient:
+    """The smaller of two coefficients."""
+    return minimum(a, b) if isinstance(a, AbstractTensor) or isinstance(b, AbstractTensor) else min(a, b)
+
+
+def chosen(condition: AbstractTensor | bool, a: Coefficient, b: Coefficient) -> Coefficient:
+    """One of two coefficients."""
+    if not isinstance(condition, AbstractTensor):
+        return a if condition else b
+    return where(condition, *(x if isinstance(x, AbstractTensor) else np.asarray(x, float64) for x in (a, b)))
 
 
 def _options(group: Mapping[str, object]) -> Group:
@@ -60,6 +84,7 @@ class Optimizer(ABC):
 
     - :meth:`scalars` and :meth:`flags` read a group: numbers that may change from step to step, and choices that
       decide which operations there are;
+    - :meth:`slots_of` and :meth:`shape_of` name the tensors that a parameter's updates carry along, and their shapes;
     - :meth:`coefficients` computes, from the scalars and the number of the step, the factors that the update uses;
     - :meth:`update` is the rule.
 
@@ -77,6 +102,12 @@ class Optimizer(ABC):
     state
         For each parameter, the tensors that its updates carry along; ``"step"`` counts the updates.
     """
+
+    numbers: ClassVar[tuple[str, ...]] = ()
+    """Options that are numbers, at least 0: scalars of the same names."""
+
+    choices: ClassVar[tuple[str, ...]] = ()
+    """Options that are True or False."""
 
     carried: ClassVar[tuple[str, ...]] = ()
     """Scalars of the state beside "step", float64 as that is: :meth:`coefficients` reads them among the scalars, and
@@ -109,25 +140,32 @@ class Optimizer(ABC):
 
     # ------------------------------------------------------------ what subclasses define
 
-    @abstractmethod
     def check(self, group: Group) -> None:
         """Raise :class:`OptionError` if an option of the group is invalid."""
+        for name in self.numbers:
+            number(self._name, name, group[name])
+        for name in self.choices:
+            flag(self._name, name, group[name])
 
-    @abstractmethod
     def scalars(self, group: Group) -> dict[str, float]:
         """The group's numbers, by the names the rule uses."""
+        return {name: float(group[name]) for name in self.numbers}
 
     @abstractmethod
-    def flags(self, group: Group) -> dict[str, bool]:
-        """The choices that decide which operations the update consists of."""
+    def flags(self, group: Group) -> Mapping[str, int]:
+        """The choices that decide which operations the update consists of: most are True or False."""
 
     def coefficients(self, step: AbstractTensor | int, scalars: Hyper) -> Hyper:
         """The factors that the rule uses at update number ``step`` (from 1): float64 arithmetic on scalars."""
         return dict(scalars)
 
     @abstractmethod
-    def slots_of(self, flags: Mapping[str, bool]) -> tuple[str, ...]:
+    def slots_of(self, flags: Mapping[str, int]) -> tuple[str, ...]:
         """Names of the state tensors an update with these flags carries along."""
+
+    def shape_of(self, slot: str, shape: Shape) -> Shape | None:
+        """The shape of a state tensor of a parameter of this shape; None where such a parameter has none."""
+        return shape
 
     def initial(self, slot: str, group: Group) -> float:
         """The value that a state tensor is filled with before the first update."""
@@ -135,7 +173,7 @@ class Optimizer(ABC):
 
     @abstractmethod
     def update(self, p: AbstractTensor, g: AbstractTensor, state: Values, hyper: Hyper) -> Update:
-        """The rule: new parameter and new state (without "step"), all of one shape and dtype.
+        """The rule: new parameter and new state (without "step"), of the shapes that they had, and of one dtype.
 
         ``hyper`` holds the coefficients as 0-d tensors of the parameter's dtype, and the flags.
         """
@@ -143,7 +181,7 @@ class Optimizer(ABC):
     # ------------------------------------------------------------ the rule, applied
 
     def apply_rule(
-        self, p: AbstractTensor, g: AbstractTensor, state: Values, scalars: Hyper, flags: Mapping[str, bool]
+        self, p: AbstractTensor, g: AbstractTensor, state: Values, scalars: Hyper, flags: Mapping[str, int]
     ) -> Update:
         """One update as pure operations on tensors or symbols.
 
@@ -170,10 +208,15 @@ class Optimizer(ABC):
         for slot in self.carried:
             if slot not in state:
                 state[slot] = Tensor(np.full((), self.initial(slot, group), float64))
-        for slot in self.slots_of(self.flags(group)):
+        for slot, shape in self.shapes_of(self.flags(group), p.shape).items():
             if slot not in state:
-                state[slot] = Tensor.wrap(np.full(p.shape, self.initial(slot, group), p.dtype))
+                state[slot] = Tensor.wrap(np.full(shape, self.initial(slot, group), p.dtype))
         return state
+
+    def shapes_of(self, flags: Mapping[str, int], shape: Shape) -> dict[str, Shape]:
+        """The state tensors that a parameter of this shape has, and their shapes."""
+        found = {slot: self.shape_of(slot, shape) for slot in self.slots_of(flags)}
+        return {slot: own for slot, own in found.items() if own is not None}
 
     def step(self, closure: Callable[[], object] | None = None) -> Any:
         """Update every parameter that has a gradient.
@@ -320,10 +363,12 @@ class Optimizer(ABC):
     def _load_slots(self, p: Tensor, index: object, slots: Mapping[str, object]) -> State:
         loaded = {}
         for slot, value in slots.items():
-            shape, dtype = ((), float64) if slot in ("step", *self.carried) else (p.shape, p.dtype)
+            single = slot in ("step", *self.carried)
+            shape, dtype = ((), float64) if single else (self.shape_of(slot, p.shape), p.dtype)
             array = as_array(f"{self._name}: {shown(slot)} of parameter {shown(index)}", value, dtype)
             if array.shape != shape:
-                raise ShapeError(f"{self._name}: {slot} of parameter {index} has shape {shape}, given {array.shape}")
+                wanted = f"has shape {shape}" if shape is not None else f"is nothing that {p.type} has"
+                raise ShapeError(f"{self._name}: {slot} of parameter {index} {wanted}, given {array.shape}")
             loaded[slot] = Tensor.wrap(array)
         loaded.setdefault("step", Tensor(np.zeros((), float64)))
         return loaded

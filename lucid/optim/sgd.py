@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ..errors import OptionError
 from ..graph.opdef import AbstractTensor
-from .optimizer import Group, Hyper, Optimizer, Params, Update, Values, downhill, flag, number
+from .optimizer import Group, Hyper, Optimizer, Params, Update, Values, downhill, number
 
 
 class SGD(Optimizer):
@@ -28,6 +28,9 @@ class SGD(Optimizer):
     maximize
         Ascend instead.
     """
+
+    numbers = ("lr", "momentum", "weight_decay")
+    choices = ("nesterov", "maximize")
 
     def __init__(
         self,
@@ -53,18 +56,16 @@ class SGD(Optimizer):
         )
 
     def check(self, group: Group) -> None:
-        for name in ("lr", "momentum", "weight_decay"):
-            number("SGD", name, group[name])
+        super().check(group)
         number("SGD", "dampening", group["dampening"], low=-float("inf"))
-        flag("SGD", "maximize", group["maximize"])
-        if flag("SGD", "nesterov", group["nesterov"]) and (group["momentum"] == 0 or group["dampening"] != 0):
+        if group["nesterov"] and (group["momentum"] == 0 or group["dampening"] != 0):
             raise OptionError(
                 f"SGD: nesterov needs a momentum and no dampening, "
                 f"got momentum={group['momentum']}, dampening={group['dampening']}"
             )
 
     def scalars(self, group: Group) -> dict[str, float]:
-        return {name: float(group[name]) for name in ("lr", "momentum", "dampening", "weight_decay")}
+        return {**super().scalars(group), "dampening": float(group["dampening"])}
 
     def flags(self, group: Group) -> dict[str, bool]:
         return {
@@ -75,7 +76,7 @@ class SGD(Optimizer):
             "maximize": group["maximize"],
         }
 
-    def slots_of(self, flags: Mapping[str, bool]) -> tuple[str, ...]:
+    def slots_of(self, flags: Mapping[str, int]) -> tuple[str, ...]:
         return ("momentum_buffer",) if flags["gathers"] else ()
 
     def coefficients(self, step: AbstractTensor | int, scalars: Hyper) -> Hyper:

@@ -31,6 +31,12 @@ RULES: dict[str, Callable[[Any], optim.Optimizer]] = {
     "nadam": lambda p: optim.NAdam(p, lr=1e-2),
     "rmsprop": lambda p: optim.RMSprop(p, lr=1e-3, momentum=0.5, centered=True),
     "adagrad": lambda p: optim.Adagrad(p, lr=1e-2, lr_decay=0.1),
+    "radam": lambda p: optim.RAdam(p, lr=1e-2, betas=(0.5, 0.8)),
+    "adamax": lambda p: optim.Adamax(p, lr=1e-2, weight_decay=1e-2),
+    "adadelta": lambda p: optim.Adadelta(p, weight_decay=1e-2),
+    "rprop": lambda p: optim.Rprop(p, lr=1e-2),
+    "asgd": lambda p: optim.ASGD(p, lr=1e-2, t0=2),
+    "adafactor": lambda p: optim.Adafactor(p, lr=1e-2, weight_decay=1e-2),
 }
 LOSS = nn.CrossEntropyLoss()
 

@@ -35,6 +35,28 @@ RULES: list[tuple[str, dict[str, Any]]] = [
     ("RMSprop", {"momentum": 0.9, "centered": True, "weight_decay": 0.1}),
     ("Adagrad", {"lr": 0.1}),
     ("Adagrad", {"lr_decay": 0.1, "initial_accumulator_value": 0.5, "weight_decay": 0.1}),
+    ("RAdam", {}),
+    ("RAdam", {"lr": 0.1, "weight_decay": 0.1, "betas": (0.8, 0.9)}),
+    ("RAdam", {"lr": 0.1, "weight_decay": 0.1, "decoupled_weight_decay": True, "maximize": True, "eps": 1e-3}),
+    ("RAdam", {"lr": 0.1, "betas": (0.5, 0.6)}),  # whose means are never long enough
+    ("Adamax", {}),
+    ("Adamax", {"lr": 0.1, "weight_decay": 0.1, "betas": (0.8, 0.9), "eps": 1e-3, "maximize": True}),
+    ("Adadelta", {}),
+    ("Adadelta", {"lr": 0.5, "rho": 0.7, "eps": 1e-3, "weight_decay": 0.1, "maximize": True}),
+    ("Adadelta", {"rho": 1.0}),
+    ("Rprop", {}),
+    ("Rprop", {"lr": 0.1, "etas": (0.3, 2.0), "step_sizes": (0.05, 0.3), "maximize": True}),
+    ("ASGD", {}),
+    ("ASGD", {"lr": 0.1, "lambd": 0.1, "alpha": 0.5, "t0": 5, "weight_decay": 0.1, "maximize": True}),
+    ("Adafactor", {}),
+    (
+        "Adafactor",
+        {"lr": 0.3, "beta2_decay": -0.5, "eps": (1e-3, 0.1), "d": 2.0, "weight_decay": 0.1, "maximize": True},
+    ),
+    ("Adafactor", {"lr": 2.0, "eps": (0.5, 0.0), "d": 1.5}),
+    ("Muon", {}),
+    ("Muon", {"lr": 0.1, "momentum": 0.5, "nesterov": False, "weight_decay": 0.3, "adjust_lr_fn": "match_rms_adamw"}),
+    ("Muon", {"lr": 0.1, "ns_coefficients": (2.0, -1.5, 0.5), "eps": 10.0, "ns_steps": 3, "adjust_lr_fn": "original"}),
 ]
 
 
@@ -47,14 +69,22 @@ def dtype(request: pytest.FixtureRequest) -> Iterator[str]:
     torch.set_default_dtype(before)
 
 
+@pytest.fixture
+def unrounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Muon of PyTorch in the type of its parameters, and not in bfloat16."""
+    monkeypatch.setattr(torch.Tensor, "bfloat16", lambda tensor: tensor.clone())
+
+
+@pytest.mark.usefixtures("unrounded")
 @pytest.mark.parametrize(("name", "options"), RULES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"], indirect=True)
 def test_twenty_steps_are_pytorchs(name: str, options: dict[str, Any], dtype: str) -> None:
     rng = np.random.default_rng(0)
-    starts = [rng.standard_normal(shape).astype(dtype) for shape in ((3, 4), (5,), (2,), ())]
+    shapes = ((3, 4), (5, 2), (2, 2), (2, 7)) if name == "Muon" else ((3, 4), (5,), (2,), (), (2, 3, 2))
+    starts = [rng.standard_normal(shape).astype(dtype) for shape in shapes]
     ours = [Tensor(a, requires_grad=True) for a in starts]
     theirs = [torch.from_numpy(a.copy()).requires_grad_() for a in starts]
-    groups = [slice(0, 2), slice(2, 4)]
+    groups = [slice(0, 2), slice(2, None)]
     other = {"lr": 0.05}
     a = getattr(optim, name)([{"params": ours[groups[0]]}, {"params": ours[groups[1]], **other}], **options)
     b = getattr(torch.optim, name)([{"params": theirs[groups[0]]}, {"params": theirs[groups[1]], **other}], **options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
@@ -121,6 +121,13 @@ RULES: dict[str, dict[str, Any]] = {
     "NAdam": {"lr": 1e-3},
     "RMSprop": {"lr": 1e-4, "momentum": 0.5, "centered": True},
     "Adagrad": {"lr": 1e-2, "eps": 1e-6},  # with less, gradients that are nothing but rounding make whole steps
+    "RAdam": {"lr": 1e-3, "betas": (0.9, 0.99)},
+    "Adamax": {"lr": 1e-3, "weight_decay": 1e-3},
+    "Adadelta": {"lr": 0.1},
+    "Rprop": {"lr": 1e-4, "step_sizes": (1e-6, 1e-3)},
+    "ASGD": {"lr": 0.02, "t0": 10, "lambd": 1e-2},
+    "Adafactor": {"lr": 1e-2, "weight_decay": 1e-3},
+    "Muon": {"lr": 1e-3},
 }
 
 
@@ -137,8 +144,9 @@ WAYS = (Way(), Way(3, None, 0.2), Way(2, 0.01), Way(1, 0.02, 0.1), Way(4), Way(2
 
 
 @pytest.fixture(autouse=True)
-def alone() -> Iterator[None]:
+def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Numbers so few are not worth a second thread, which on a busy machine is waited for."""
+    monkeypatch.setattr(torch.Tensor, "bfloat16", lambda tensor: tensor.clone())  # in which Muon makes its steps there
     before = torch.get_num_threads(), torch.get_default_dtype()
     torch.set_num_threads(1)
     torch.set_default_dtype(torch.float64)  # in which NAdam keeps its scalars
@@ -149,6 +157,11 @@ def alone() -> Iterator[None]:
 
 def test_every_optimizer_is_among_them() -> None:
     assert {name for name, one in vars(lucid.optim).items() if isinstance(one, type)} == {*RULES, "Optimizer"}
+
+
+def _trained(rule: str, parameters: Iterable[Any]) -> list[Any]:
+    """The parameters that an optimizer takes."""
+    return [p for p in parameters if rule != "Muon" or p.ndim == 2]
 
 
 ROWS = [(net, rule, WAYS[(i + j) % len(WAYS)]) for i, net in enumerate(NETS) for j, rule in enumerate(RULES)]
@@ -200,7 +213,7 @@ def _options(case: Case, rule: str) -> dict[str, Any]:
 
 
 def _losses(model: nn.Module, case: Case, rule: str, way: Way, steps: int = STEPS) -> list[float]:
-    optimizer = getattr(lucid.optim, rule)(model.parameters(), **_options(case, rule))
+    optimizer = getattr(lucid.optim, rule)(_trained(rule, model.parameters()), **_options(case, rule))
     step = lucid.compile_step(
         model, nn.CrossEntropyLoss(), optimizer, clip_grad=way.clip_grad, clip_norm=way.clip_norm,
         accumulate=way.share, threads=1,
@@ -212,7 +225,7 @@ def _losses(model: nn.Module, case: Case, rule: str, way: Way, steps: int = STEP
 def _losses_there(
     model: tn.Module, case: Case, rule: str, way: Way, steps: int = STEPS, times: float = 1.0
 ) -> list[float]:
-    parameters, loss, found = list(model.parameters()), tn.CrossEntropyLoss(), []
+    parameters, loss, found = _trained(rule, model.parameters()), tn.CrossEntropyLoss(), []
     optimizer = getattr(torch.optim, rule)(parameters, **_options(case, rule))
     dtype = parameters[0].detach().numpy().dtype
     for number, (x, y) in enumerate(_batches(case, dtype, steps, times), 1):

@@ -21,6 +21,7 @@ RULES: list[Callable[[Any], optim.Optimizer]] = [
     lambda p: optim.SGD(p, lr=0.05, momentum=0.9), lambda p: optim.Adam(p, lr=0.01, amsgrad=True),
     lambda p: optim.NAdam(p, lr=0.005), lambda p: optim.Adagrad(p, lr=0.02),
     lambda p: optim.RMSprop(p, lr=0.002, centered=True, momentum=0.5, eps=1e-3),
+    lambda p: optim.ASGD(p, lr=0.05, t0=3), lambda p: optim.Adafactor(p, lr=0.02),
 ]  # fmt: skip
 
 

@@ -54,7 +54,8 @@ class Parts:
 OPTIMIZERS: dict[str, Callable[[Any], Any]] = {
     "SGD": lambda ps: optim.SGD(ps, 0.1, momentum=0.9, nesterov=True), "AdamW": lambda ps: optim.AdamW(ps, 0.01),
     "NAdam": lambda ps: optim.NAdam(ps), "RMSprop": lambda ps: optim.RMSprop(ps, centered=True, momentum=0.5),
-    "Adagrad": lambda ps: optim.Adagrad(ps),
+    "Adagrad": lambda ps: optim.Adagrad(ps), "ASGD": lambda ps: optim.ASGD(ps, t0=2), "Rprop": optim.Rprop,
+    "Adafactor": optim.Adafactor, "RAdam": lambda ps: optim.RAdam(ps, betas=(0.5, 0.8)),
     "groups": lambda ps: optim.SGD([{"params": [p], "lr": 0.1 * (i + 1)} for i, p in enumerate(ps)], 1, momentum=0.5),
 }  # fmt: skip
 SCHEDULERS: dict[str, Callable[[Any], Any]] = {
