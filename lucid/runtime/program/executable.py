@@ -168,6 +168,7 @@ class Executable:
         self._bind: tuple[Bind, Plan] | None = None
         self._read: frozenset[int] | None = None
         self._free: deque[tuple[Run, Sharing]] = deque()
+        self._spare: deque[Array] = deque()
         # the callback is written in C: it may be called in the midst of anything
         _executables.add(weakref.ref(self, _executables.discard))
 
@@ -285,7 +286,9 @@ class Executable:
         self._free = deque()
         if regions and worker_processes() is not None:
             if self._read is None:
-                found, early = self._new_run()[1].regions, plan.names.early
+                arena = self._arena(plan)
+                found, early = self._bound(bind, plan, arena)[1].regions, plan.names.early
+                self._spare = deque([arena])  # else there would be two, until the first is given back
                 spans = parcel.spans(found)
                 first, every = (parcel.meeting(chain.from_iterable(of), laid.places) for of in (spans[:early], spans))
                 self._read = first | (every - self._updated)
@@ -324,7 +327,8 @@ class Executable:
         """Bytes of idle working memory, and about those of the program and its plan."""
         plan, source, nbytes = self._plan, self._source, 0
         if plan is not None:
-            nbytes = len(self._free) * plan.arena_bytes + NODE_BYTES * len(plan.graph) + STEP_BYTES * len(plan.steps)
+            arenas = len(self._free) + len(self._spare)
+            nbytes = arenas * plan.arena_bytes + NODE_BYTES * len(plan.graph) + STEP_BYTES * len(plan.steps)
         if source is not None:
             nbytes += len(source.text) * (TEXT_BYTES + (0 if self._program is None else PROGRAM_BYTES))
         return nbytes
@@ -332,6 +336,7 @@ class Executable:
     def idle(self, spare: int = 0) -> None:
         """Give back working memory that no run is using, but for so many runs."""
         free = self._free
+        self._spare.clear()
         with contextlib.suppress(IndexError):  # runs take and bring at any time
             while len(free) > spare:
                 free.popleft()
@@ -342,7 +347,7 @@ class Executable:
             if held:
                 self._arrays = self._program = self._prepare = self._bind = None
                 self._kept, self._laid = [], None
-                self._free, self._helped, self.seen = deque(), None, -1
+                self._free, self._spare, self._helped, self.seen = deque(), deque(), None, -1
 
     def unplan(self) -> None:
         """Give back the plan too, if it can be made again and nothing is loaded."""
@@ -400,18 +405,27 @@ class Executable:
         while (bound := self._bind) is None:
             self.load(*self._wanted)
         bind, plan = bound
-        size, regions = plan.arena_bytes, bool(plan.names.regions)
+        try:
+            block = self._spare.pop()
+        except IndexError:
+            block = self._arena(plan)
+        if self._watched[1] is not None:
+            block.fill(255)  # else it may hold the right numbers of an earlier run, and hide what reads them too soon
+        return self._bound(bind, plan, block)
+
+    def _bound(self, bind: Bind, plan: Plan, block: Array) -> tuple[Run, Sharing]:
         constants = [thing for thing in plan.names.namespace.values() if type(thing) is np.ndarray]
-        sharing = Sharing(plan.threads if regions else 1, constants, brief=plan.brief)
+        sharing = Sharing(plan.threads if plan.names.regions else 1, constants, brief=plan.brief)
+        return quiet(self._guard(lambda: sharing.bind(bind, block))), sharing
+
+    def _arena(self, plan: Plan) -> Array:
+        size = plan.arena_bytes
         if self._alone:
             self._store.alone(self)
         try:
-            block = shared_bytes(size) if regions else private_bytes(size)
+            return shared_bytes(size) if plan.names.regions else private_bytes(size)
         except (MemoryError, ValueError, OSError, OverflowError) as error:
             raise ExecutionError(f"no memory for an arena of {size:,} bytes") from error
-        if self._watched[1] is not None:
-            block.fill(255)  # else it may hold the right numbers of an earlier run, and hide what reads them too soon
-        return quiet(self._guard(lambda: sharing.bind(bind, block))), sharing
 
     def forget(self) -> None:
         """In a forked child: whatever lies in memory that is shared has to be made anew."""

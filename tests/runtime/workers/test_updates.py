@@ -17,10 +17,11 @@ import lucid
 from lucid import Tensor, nn, optim
 from lucid.base import changes
 from lucid.errors import ExecutionError
+from lucid.runtime.program import executable
 from lucid.runtime.workers import launch, processes
 from lucid.runtime.workers.heap import Heap
 from lucid.runtime.workers.processes import WorkerProcesses
-from lucid.runtime.workers.settings import helpers, reached
+from lucid.runtime.workers.settings import helpers, reached, shared_bytes
 
 from .test_models import helped
 from .test_turns import Array, impatient, shared, sharing_of
@@ -67,6 +68,26 @@ def test_workers_share_updates_where_parameters_lie(workers: WorkerProcesses) ->
     for _ in range(2):
         assert step() == pytest.approx(alone(), rel=1e-4)
     assert alike(one, model) and not any(reached(p._array) for p in twin.parameters())
+
+
+@pytest.mark.parametrize("moves", [True, False])
+def test_the_first_step_takes_working_memory_once(
+    workers: WorkerProcesses, monkeypatch: pytest.MonkeyPatch, moves: bool
+) -> None:
+    """Although a program is bound twice where parameters are copied to where workers reach them."""
+    taken, model = list[int](), make_model()
+    seen = None if moves else model[0].weight.numpy()
+
+    def counted(size: int) -> Array:
+        taken.append(size)
+        return shared_bytes(size)
+
+    monkeypatch.setattr(executable, "shared_bytes", counted)
+    step = make_step(model)
+    for _ in range(3):
+        step()
+    assert len(taken) == 1 and helped(workers) == [True, True]
+    assert (seen is None) == all(reached(p._array) for p in model.parameters())
 
 
 def test_what_somebody_else_sees_stays_where_it_is(workers: WorkerProcesses) -> None:
