@@ -15,9 +15,9 @@ from ..base.recent import Recent
 from ..graph.assume import Assumption
 from ..graph.ir import Graph
 from ..graph.stages import found_sizes
-from ..passes.layout import Cost, assign_layout, lay_inputs, lay_results
-from ..passes.part_pools import Taken, part_pools
+from ..passes.layout import ResultCost, assign_layout, lay_inputs, lay_results
 from ..passes.regions import decide_branches
+from ..passes.split_pools import NodeCost, split_pools
 from ..runtime.backends import BackendProgram
 from ..runtime.eager import evaluate
 from ..runtime.planning.choosing import node_seconds, result_seconds
@@ -152,9 +152,9 @@ class _Compiler:
             return BackendProgram(decide_branches(graph.bind(dict(key.sizes)), evaluate), self.options.backend)
         threads, exact = self.options.threads or get_num_threads(), self.options.exact
         lasting = key.kind in ("inference", STAGE) and not self._in_place
-        until_had = partial(result_seconds, threads=threads, exact=exact)
-        taken = partial(node_seconds, threads=threads, exact=exact, lasting=lasting)
-        again = partial(_concrete, graph, key.sizes, key.orders, until_had, taken)
+        result_cost = partial(result_seconds, threads=threads, exact=exact)
+        node_cost = partial(node_seconds, threads=threads, exact=exact, lasting=lasting)
+        again = partial(_concrete, graph, key.sizes, key.orders, result_cost, node_cost)
         graph = again()
         found = self._found(graph, key, threads) if lasting and key.kind != STAGE else {}
         return Executable(
@@ -173,13 +173,13 @@ class _Compiler:
         return known.get(case, {})
 
 
-def _concrete(graph: Graph, sizes: Sizes, orders: Orders, until_had: Cost, taken: Taken) -> Graph:
+def _concrete(graph: Graph, sizes: Sizes, orders: Orders, result_cost: ResultCost, node_cost: NodeCost) -> Graph:
     """The graph for these sizes and memory orders of inputs, with the memory orders of all values decided."""
     bound = graph.bind(dict(sizes))
-    decided = part_pools(decide_branches(bound, evaluate), taken)
+    decided = split_pools(decide_branches(bound, evaluate), node_cost)
     if orders or decided is not bound:
         decided = assign_layout(lay_inputs(decided, orders) if orders else decided)
-    return lay_results(decided, until_had)
+    return lay_results(decided, result_cost)
 
 
 def check(

@@ -19,6 +19,11 @@ def is_recomputed(node: Node) -> bool:
     return any(line.startswith(f"{RECOMPUTE}:") for line in node.origin.history)
 
 
+def is_elementwise(node: Node) -> bool:
+    """Whether the node computes a single result element by element, and nothing else."""
+    return node.op.elementwise and node.op.pure and len(node.outputs) == 1
+
+
 def settled(node: Node) -> bool:
     """Whether a node whose inputs stay as they are gives the same until a parameter changes.
 

@@ -1,8 +1,8 @@
 """Defers a bias to the layers that read the result, which saves a pass over it.
 
-``relu(x + b)`` is ``max(x, -b) + b``, and what a linear layer, or a convolution without padding, makes of that last
-``b`` is the same for every input: it goes into that layer's own bias. So does a bias without a ReLU behind it. The
-padding of a depthwise convolution can hold ``-b``, which is then what zero was.
+``relu(x + b)`` is ``max(x, -b) + b``. What that last ``b`` contributes to a linear layer, or to a convolution without
+padding, is the same for every input, so it can be part of that layer's bias. The same holds for a bias without a ReLU.
+A depthwise convolution may be padded: its padding then holds ``-b`` in place of zero.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ from .rewrite import Declined, Site, rebuild
 
 
 def defer_bias(graph: Graph) -> Graph:
-    """Turn ``ConvPool2d`` and ``FusedLinear`` with a bias and a ReLU into such with a floor, if only layers read them.
+    """Replace bias and ReLU of ``ConvPool2d`` and ``FusedLinear`` by a floor, if only layers read them.
 
-    Layers with a bias alone lose it, and a ReLU of what was added to an image's channels becomes a maximum. Those that
-    read them get a bias that is computed from parameters, so only when these change. Sums are rounded otherwise than
-    before, and by as much as the bias is larger than the result: for graphs that need not be exact. So a layer that
-    takes over a bias keeps its own. Without the ReLUs between them biases may grow from layer to layer, and a result
-    would be the small difference of large numbers.
+    Layers with only a bias lose it, and the ReLU of a sum with a number per channel becomes a maximum. The layers that
+    read the result get a bias that is computed from parameters, so only when these change. Sums round differently than
+    before, the more so the larger the bias is compared to the result, so this is for graphs that need not be exact.
+
+    A layer that takes over a bias keeps its own: otherwise biases could grow from layer to layer, and a result would be
+    the small difference of large numbers.
     """
     fixed, deferred, kept = parameter_only(graph), set[str](), dict[str, tuple[str, str]]()
     for name in graph.order:
@@ -77,7 +78,7 @@ def defer_bias(graph: Graph) -> Graph:
 
 
 def _has_bias(graph: Graph, name: str, fixed: set[str]) -> bool:
-    """Whether it is a layer with a bias of parameters and a ReLU or nothing behind, or a ReLU of a sum with one."""
+    """Whether it is a layer with a fixed bias and a ReLU or no activation, or a ReLU of a sum with such a bias."""
     node, feeds = graph.node(name), graph.inputs_of(name)
     if not is_float(node.outputs[0].dtype):
         return False
@@ -91,7 +92,7 @@ def _has_bias(graph: Graph, name: str, fixed: set[str]) -> bool:
 
 
 def _raised(graph: Graph, site: Site, fixed: set[str], biases: dict[str, Symbol]) -> Symbol:
-    """A ReLU of a sum as a maximum; what was added, of each channel, is among the biases then."""
+    """A ReLU of a sum as a maximum; records the summand of each channel as a bias to defer."""
     total = site.producer(0)
     slot = _shift_slot(graph, total.name, fixed)
     assert slot is not None
@@ -102,7 +103,7 @@ def _raised(graph: Graph, site: Site, fixed: set[str], biases: dict[str, Symbol]
 
 
 def _shift_slot(graph: Graph, name: str, fixed: set[str]) -> int | None:
-    """Which input of a sum that is read once is a number for each channel of an image, made of parameters; None."""
+    """Which input of a sum with one reader is a fixed number for each channel of an image, if any."""
     node = graph.node(name)
     if node.op is not ADD or len(graph.users(Value(name))) != 1 or Value(name) in graph.results:
         return None
@@ -116,7 +117,7 @@ def _shift_slot(graph: Graph, name: str, fixed: set[str]) -> int | None:
 
 
 def _why_not(graph: Graph, name: str, fixed: set[str], deferred: set[str]) -> tuple[str, str] | None:
-    """Why its bias stays, and the reader that has to do with it; None where it does not."""
+    """Why its bias stays, and the reader that prevents it; None if it can be deferred."""
     source, pool = _source_name(graph, name), getattr(graph.node(name).attrs, "pool", None)
     if source in deferred:
         return f"it takes over the bias of {source}, and keeps its own", source
@@ -129,9 +130,9 @@ def _why_not(graph: Graph, name: str, fixed: set[str], deferred: set[str]) -> tu
 def _why_unread(
     graph: Graph, name: str, fixed: set[str], *, image: bool, reshaped: bool = False
 ) -> tuple[str, str] | None:
-    """Why not all that reads a value, some of it flattened, are layers that can take over its bias; which does not.
+    """Why some reader of a value (possibly behind a reshape) cannot take over its bias, and which; None if all can.
 
-    Of an ``image`` that has a number for each channel, otherwise for each number of a row.
+    The bias has a number for each channel of an ``image``, otherwise for each number of a row.
     """
     value = Value(name)
     if value in graph.results:
@@ -158,13 +159,13 @@ def _why_unread(
 
 
 def _is_flat(flat: TensorType, image: TensorType) -> bool:
-    """Whether each image has become a row."""
+    """Whether each image is flattened to a row."""
     _, *sizes = image.shape
     return all(isinstance(size, int) for size in sizes) and flat.shape[1:] == (product(sizes),)
 
 
 def _takes_over(graph: Graph, name: str) -> bool:
-    """Whether a layer has no padding, or one that can hold what a zero is now."""
+    """Whether a layer has no padding, or can be padded with values other than zero."""
     node = graph.node(name)
     if not node.op.convolution or not any(_conv(node).padding):
         return True
@@ -175,7 +176,7 @@ def _takes_over(graph: Graph, name: str) -> bool:
 
 
 def _is_layer(op: OpDef) -> bool:
-    """Whether it is a product with weights, and a bias, alone or with what was fused into it."""
+    """Whether it is a product with weights and perhaps a bias, also with fused activation or pooling."""
     return op.convolution or op is LINEAR or op.activates
 
 
@@ -184,7 +185,7 @@ def _conv(node: Node) -> ConvAttrs:
 
 
 def _source_name(graph: Graph, name: str) -> str:
-    """What makes a layer's first input, or what that is a flattened form of; nothing, for what is no layer."""
+    """The node that computes a layer's first input, looking through a reshape; empty if ``name`` is not a layer."""
     op = graph.node(name).op
     if not _is_layer(op):
         return ""

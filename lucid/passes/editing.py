@@ -1,4 +1,4 @@
-"""Editing the default passes: ``lucid.passes.default().insert_after("fold_batch_norm", mine)``."""
+"""Changing the default passes: ``lucid.passes.default().insert_after("fold_batch_norm", mine)``."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ class _Edit:
 
 @struct(frozen=True)
 class Pipeline:
-    """The passes to run, as changes of the default ones; each method returns a new pipeline.
+    """The passes to run, as changes to the default ones; each method returns a new pipeline.
 
     It serves inference and training. In training, the forward and backward graphs go through fewer passes; a pass
-    inserted next to one that does not run there runs where that one would have been.
+    inserted next to one that does not run there runs where that one would have run.
     """
 
     edits: tuple[_Edit, ...] = ()
@@ -74,7 +74,7 @@ class Pipeline:
         return self._edited("replace", name, as_pass(new))
 
     def add(self, *names: str) -> Pipeline:
-        """Run these passes too, each where it was registered to go (:func:`lucid.extend.register_pass`)."""
+        """Run these passes too, each at the place given when it was registered (:func:`lucid.extend.register_pass`)."""
         found = self
         for name in names:
             if not isinstance(name, str):
@@ -95,7 +95,7 @@ class Pipeline:
         return replace(self, edits=(*self.edits, _Edit(how, name, new)))
 
     def applied(self, usual: Sequence[Pass]) -> tuple[Pass, ...]:
-        """The passes, made of the usual ones of inference or training."""
+        """The passes that result from the default ones of inference or training."""
         passes = list(usual)
         for edit in self.edits:
             at = [i for i, one in enumerate(passes) if one.name == edit.name]
@@ -109,7 +109,7 @@ class Pipeline:
 
 
 def _place(name: str, passes: Sequence[Pass]) -> int:
-    """Where a pass of inference would stand among those of training: after all that come before it."""
+    """The position of a pass of inference among those of training: after all that precede it."""
     before = set(_INFERENCE[: _INFERENCE.index(name)]) if name in _INFERENCE else set()
     places = [i for i, one in enumerate(passes) if one.name in before]
     first = passes[: _TRAINING.index("lower")] if not places else passes[: places[-1] + 1]
@@ -162,5 +162,5 @@ def register_pass(
 
 
 def default() -> Pipeline:
-    """The default passes, to be changed and given to ``lucid.compile(model, passes=...)``."""
+    """The default passes, to be changed and passed to ``lucid.compile(model, passes=...)``."""
     return USUAL

@@ -1,4 +1,4 @@
-"""Common subexpression elimination: of equal nodes on equal inputs only the first remains."""
+"""Common subexpression elimination: of equal nodes with equal inputs, only the first remains."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .rewrite import Site, View, rebuild
 
 
 def eliminate_common(graph: Graph) -> Graph:
-    """Merge nodes of equal op, attributes and inputs; the two inputs of a commutative op in either order.
+    """Merge nodes with equal op, attributes and inputs; inputs of a commutative op may be in either order.
 
     Impure nodes (random numbers, inputs, parameters) are never merged.
     """

@@ -1,4 +1,4 @@
-"""Dead code elimination. Inputs remain, as they are the calling convention."""
+"""Dead code elimination. Inputs remain, as they are part of the calling convention."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Concatenates parts that would each be padded with zeros and then added up.
+"""Concatenates parts that would each be padded with zeros and then added.
 
-Gradients of values that were split have this form. The result is the same except for the sign of zero. Parts that each
-combine two axes into one, like attention heads, are concatenated before that, so that each number is copied once.
+The gradients of a value that was split have this form. The result is the same except for the sign of zero. Parts that
+each flatten two axes to one, like attention heads, are concatenated before that, so that each number is copied once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .rewrite import Site, View, rebuild
 
 @struct(frozen=True)
 class _Part:
-    """Values that lie side by side along an axis, from ``first`` to ``last``, in a tensor of zeros."""
+    """Adjacent values along an axis, from ``first`` to ``last``, within a tensor of zeros."""
 
     attrs: SliceGradAttrs
     axis: int
@@ -30,7 +30,7 @@ class _Part:
 
 
 def join_slices(graph: Graph) -> Graph:
-    """The sum of two such parts that adjoin is one part, and the whole if nothing is left."""
+    """Replace the sum of two adjacent parts by one part, or by the whole tensor if they fill it."""
 
     def rule(site: Site) -> Symbol | None:
         parts = [part for part in (_part(site.made_by(x), site) for x in site.inputs) if part is not None]
@@ -51,7 +51,7 @@ def join_slices(graph: Graph) -> Graph:
 
 
 def _part(maker: View, site: Site) -> _Part | None:
-    """What a node fills up with zeros, where it does so along one axis."""
+    """The part that a node pads with zeros, if it does so along a single axis."""
     if maker.op is not SLICE_GRAD:
         return None
     a: SliceGradAttrs = maker.attrs
@@ -68,13 +68,13 @@ def _part(maker: View, site: Site) -> _Part | None:
 
 
 def _before_reshapes(site: Site) -> Symbol | None:
-    """One reshape of what lies side by side, where each part is one that makes an axis of that one and the next."""
+    """A reshape of the concatenated parts, if each part is a reshape that flattens the axis with the next one."""
     axis, makers = site.attrs.axis, [site.made_by(x) for x in site.inputs]
     if any(maker.op is not RESHAPE for maker in makers):
         return None
     parts = [maker.inputs[0] for maker in makers]
     last = parts[0].type.shape[axis + 1 : axis + 2]
-    if not last:  # an axis of one that a reshape has added is none that it makes of two
+    if not last:  # the reshape has added an axis of size 1 rather than flattened two
         return None
     for part, x in zip(parts, site.inputs, strict=True):
         before, after = part.type.shape, x.type.shape

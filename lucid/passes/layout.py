@@ -1,11 +1,12 @@
 """Chooses memory orders: channels innermost around convolutions and poolings.
 
-What only moves or joins axes follows: a reshape that leaves out an axis of size 1, a transpose, a slice; and channels
-that are parted, change places and are joined again.
+Ops that only rearrange elements follow: a reshape that drops an axis of size 1, a transpose, a slice.
+So do those of a channel shuffle.
 
-It sets ``TensorType.order`` of values and changes nothing that is computed. The graph's inputs lie as the caller has
-them (:func:`lay_inputs`). Its results are row-major unless an input lies channels last; only those of convolutions,
-which are copied to the caller, are not, and which of these had better be takes sizes to know (:func:`lay_results`).
+The pass sets ``TensorType.order`` of values and changes nothing that is computed. The graph's inputs keep the caller's
+order (:func:`lay_inputs`). Its results are row-major unless an input is channels-last. The exception are results of
+convolutions, which are copied to the caller; whether these should be row-major too depends on sizes
+(:func:`lay_results`).
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from ..graph.ops.slices import SliceAttrs
 from ..graph.ops.source import INPUT
 from ..graph.types import CHANNELS_LAST, TensorType
 
-Cost: TypeAlias = "Callable[[Node, tuple[TensorType, ...]], float | None]"
+ResultCost: TypeAlias = "Callable[[Node, tuple[TensorType, ...]], float | None]"
 Order: TypeAlias = "tuple[int, ...] | None"
 
 
 def assign_layout(graph: Graph) -> Graph:
-    """Give 4-D results of ops on images channels-last memory, and what is made of them the same, as far as it can."""
+    """Make 4-D results of ops on images channels-last, and let the ops that read them follow where they can."""
     results, follow = set(graph.results), graph.channels_last
     orders: dict[Value, Order] = {}
     changed: dict[str, Node] = {}
@@ -44,7 +45,7 @@ def assign_layout(graph: Graph) -> Graph:
         for value, type_ in zip(values, node.outputs, strict=True):
             last = CHANNELS_LAST if node.op.channels_last and free and type_.rank == 4 else order
             if isinstance(node.attrs, LoopAttrs) and node.attrs.results[value.output].op:
-                last = None  # what is left of sums lies row by row
+                last = None  # sums are row-major
             orders[value] = type_.order if node.op is INPUT else last
             outputs.append(type_.with_order(orders[value]))
         if tuple(outputs) != node.outputs:
@@ -53,7 +54,7 @@ def assign_layout(graph: Graph) -> Graph:
 
 
 def lay_inputs(graph: Graph, orders: Sequence[tuple[int, ...] | None]) -> Graph:
-    """The graph for inputs that lie in memory in these orders."""
+    """The graph for inputs with these memory orders."""
     changed = {}
     for name, order in zip(graph.inputs, orders, strict=True):
         node = graph.node(name)
@@ -61,18 +62,19 @@ def lay_inputs(graph: Graph, orders: Sequence[tuple[int, ...] | None]) -> Graph:
     return with_nodes(graph, changed)
 
 
-def lay_results(graph: Graph, cost: Cost) -> Graph:
-    """The graph with those results of convolutions row by row that the caller has sooner so; itself where none is.
+def lay_results(graph: Graph, cost: ResultCost) -> Graph:
+    """Make results of convolutions row-major where that is faster; returns the graph itself if it is for none.
 
-    Only of those that nobody else reads, unless to reshape them. Where an input lies channels last, results do too.
+    This concerns results that nothing else reads, except to reshape them. If an input is channels-last, results are
+    too.
 
     Parameters
     ----------
     graph
-        Concrete.
+        A graph with concrete sizes.
     cost
-        ``cost(node, types)`` are the seconds until the caller has the result of a node, row by row, whose inputs are of
-        these types; None where they are not known.
+        ``cost(node, types)`` is the time, in seconds, until the caller has the row-major result of a node whose inputs
+        have these types; None if unknown.
     """
     if graph.channels_last:
         return graph
@@ -88,7 +90,7 @@ def lay_results(graph: Graph, cost: Cost) -> Graph:
 
 
 def _only_returned(graph: Graph, name: str, node: Node) -> bool:
-    """Whether a node is a convolution that lies channels last for nobody but the caller."""
+    """Whether a node is a channels-last convolution that only the caller reads."""
     if not node.op.convolution or len(node.outputs) > 1 or node.outputs[0].order is None:
         return False
     readers = map(graph.node, graph.dag.successors(name))
@@ -96,7 +98,7 @@ def _only_returned(graph: Graph, name: str, node: Node) -> bool:
 
 
 def _reduced(x: TensorType, attrs: ReduceAttrs) -> Order:
-    """The order of what a reduction leaves of the axes: what lies innermost stays there."""
+    """The memory order of a reduction's result: that of the remaining axes."""
     if x.order is None or attrs.keepdims:
         return x.order
     left = [axis for axis in range(x.rank) if axis not in attrs.axes]
@@ -105,7 +107,7 @@ def _reduced(x: TensorType, attrs: ReduceAttrs) -> Order:
 
 
 def _shuffled(graph: Graph, name: str, node: Node, inputs: list[TensorType]) -> Order:
-    """The order of channels that are parted or joined, where channels-last images become such; None where not."""
+    """The order of a reshape within a channel shuffle, if its result is channels-last again; otherwise None."""
     if node.op is not RESHAPE or inputs[0].order is None:
         return None
     (y,), readers = node.outputs, list(graph.dag.successors(name))
@@ -119,7 +121,7 @@ def _shuffled(graph: Graph, name: str, node: Node, inputs: list[TensorType]) -> 
 
 
 def _joined(graph: Graph, name: str, x: TensorType) -> Order:
-    """The order of images that are made of ``x`` by a transpose and by what joins axes; None where anything else is."""
+    """The order of images computed from ``x`` by a transpose and then reshapes; None if anything else reads it."""
     node, readers = graph.node(name), [graph.node(reader) for reader in graph.dag.successors(name)]
     if not isinstance(node.attrs, TransposeAttrs) or not readers or Value(name) in graph.results:
         return None
@@ -129,7 +131,7 @@ def _joined(graph: Graph, name: str, x: TensorType) -> Order:
 
 
 def _followed(node: Node, inputs: list[TensorType]) -> Order:
-    """The order of a result that follows what it is made of; None where it is row-major."""
+    """The order of a result that follows its inputs; None for row-major."""
     orders, attrs = [x.order for x in inputs], node.attrs
     loop = loop_type(attrs, inputs) if isinstance(attrs, LoopAttrs) else None
     if node.op.elementwise or loop is not None:

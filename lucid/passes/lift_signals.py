@@ -1,11 +1,12 @@
 """Keeps signals as images of one row between layers, rather than converting back and forth.
 
-A convolution of signals is one of images between two reshapes (:mod:`~lucid.graph.ops.conv_axes`). The second reshape
-prevents fusion with what follows, so this pass moves it behind that.
+A convolution of signals is a convolution of images between two reshapes (:mod:`~lucid.graph.ops.conv_axes`). The second
+reshape prevents fusion with the ops that follow, so this pass moves it behind them.
 """
 
 from __future__ import annotations
 
+from ..graph.facts import is_elementwise
 from ..graph.ir import Graph
 from ..graph.opdef import apply
 from ..graph.ops.norm import BATCH_NORM
@@ -15,9 +16,9 @@ from .rewrite import Declined, Site, View, rebuild
 
 
 def lift_signals(graph: Graph) -> Graph:
-    """``f(reshape(image))`` is ``reshape(f(image))`` where the reshape leaves out the one row, or the one column.
+    """Replace ``f(reshape(image))`` by ``reshape(f(image))`` if the reshape drops a single row or column.
 
-    So it is for element-wise ops, whose other operands get this axis too, and for normalisation by channels.
+    ``f`` may be an element-wise op, whose other operands get the axis too, or a normalisation by channels.
     """
     images: set[str] = set()
 
@@ -43,12 +44,12 @@ def lift_signals(graph: Graph) -> Graph:
 
 
 def _lifts(site: Site) -> bool:
-    """Whether an op does the same with an axis of size 1 more."""
-    return site.op is BATCH_NORM or (site.op.elementwise and site.op.pure and len(site.node.outputs) == 1)
+    """Whether an op computes the same with an additional axis of size 1."""
+    return site.op is BATCH_NORM or is_elementwise(site.node)
 
 
 def _left_out(view: View, images: set[str]) -> int | None:
-    """The axis of an image of one row (2) or one column (3) that a reshape leaves out; None where it is none such."""
+    """The axis of an image, of one row (2) or one column (3), that a reshape drops; otherwise None."""
     if view.op is not RESHAPE or view.type.rank != 3:
         return None
     (image,) = view.inputs
@@ -59,7 +60,7 @@ def _left_out(view: View, images: set[str]) -> int | None:
 
 
 def _lifted(site: Site, x: Symbol, axis: int) -> Symbol:
-    """An operand of an op on signals as that of the same on images."""
+    """An operand of an op on signals as an operand of the same op on images."""
     maker, shape = site.made_by(x), (1,) * (3 - x.type.rank) + x.type.shape
     wanted = (*shape[:axis], 1, *shape[axis:])
     if maker.op is RESHAPE and maker.inputs[0].type.shape == wanted:

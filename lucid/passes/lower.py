@@ -16,7 +16,7 @@ def lower(graph: Graph, has_kernel: Callable[[Node], bool]) -> Graph:
     Parameters
     ----------
     graph
-        What to lower.
+        The graph; it is not changed.
     has_kernel
         Whether the runtime can run a node as it is.
     """

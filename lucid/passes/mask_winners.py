@@ -1,8 +1,9 @@
 """Masks and sums the gradient of a max pooling before it is spread over the larger image.
 
-Each number goes to the element that has won its window, and what that is stands in the pooled image. So a mask made of
-the image, as the gradient of an activation before the pooling is, may be made of the pooled one; then nothing reads the
-image any more. And what is added up over the whole image is the sum of what was spread.
+Each number of the gradient goes to the element that won its window, whose value is in the pooled image. So a mask that
+is computed from the image, such as the gradient of an activation before the pooling, can be computed from the pooled
+image instead, and nothing reads the image any more. A sum over the whole image is the sum of the gradient before it is
+spread.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from .simplify import fill_value
 
 
 def mask_winners(graph: Graph) -> Graph:
-    """Let gradients of max poolings be masked by the maxima, and be added up, before they are spread."""
+    """Mask gradients of max poolings by the maxima, and sum them, before they are spread."""
 
     rules = {WHERE: _masked, SUM: _added_up}
     here = rules.keys() if MAX_POOL_GRAD in graph.ops else ()
@@ -29,7 +30,7 @@ def mask_winners(graph: Graph) -> Graph:
 
 
 def _masked(site: Site) -> Symbol | None:
-    """What stays of a pooling's gradient where a condition on the pooled image holds, or does not."""
+    """The gradient of a pooling, masked before it is spread, if the condition depends on the pooled image alone."""
     condition, *choices = site.inputs
     for slot in (0, 1):
         spread, other = site.made_by(choices[slot]), choices[1 - slot]
@@ -50,7 +51,7 @@ def _masked(site: Site) -> Symbol | None:
 
 
 def _of_maxima(condition: View, pool: View) -> Symbol | None:
-    """A comparison of what is pooled with a number as one of the maxima; None where it is no such."""
+    """A comparison of the pooling's input with a number as a comparison of the maxima; None if it is anything else."""
     image, maxima = pool.inputs[0], pool.symbols[0]
     if not condition.op.elementwise or condition.type.dtype != bool_ or len(condition.inputs) != 2:
         return None
@@ -71,5 +72,5 @@ def _added_up(site: Site) -> Symbol | None:
 
 
 def _real_ones_win(pool: MaxPoolAttrs) -> bool:
-    """Whether no window's winner is padding; none sees nothing else."""
+    """Whether padding never wins a window; no window sees padding only."""
     return not any(pool.padding) or pool.pad_value == -math.inf

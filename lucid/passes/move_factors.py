@@ -1,8 +1,9 @@
-"""Moves factors out of sums and to the smallest tensor that they can multiply instead.
+"""Moves factors out of sums, and to the smallest tensor that they can multiply instead.
 
-Of the gradient of a standardisation ``mean(dy * weight)`` becomes ``weight * mean(dy)``, where the weight is one for
-all that is added up: the sum of ``dy`` is the bias's gradient, and is there. What is left of it, ``(dy * weight - m -
-y * p) / s``, becomes ``dy * (weight / s) - m / s - y * (p / s)``: three vectors are divided instead of an image.
+In the gradient of a standardisation, ``mean(dy * weight)`` becomes ``weight * mean(dy)`` if the weight is the same for
+all summands; the sum of ``dy`` is computed anyway, as the bias's gradient. The rest of it,
+``(dy * weight - m - y * p) / s``, becomes ``dy * (weight / s) - m / s - y * (p / s)``: three vectors are divided
+instead of an image.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from ..graph.types import broadcast_shapes, is_float, product
 from .rewrite import Site, View, rebuild
 
 DEPTH = 8
-"""Factors of factors are looked for so deep, and terms of sums."""
+"""How many nested products and sums are looked through."""
 
 
 def move_factors(graph: Graph) -> Graph:
-    """Take factors out of sums and means over axes, and give those of images to what is smaller."""
+    """Take factors out of sums and means over axes, and apply factors of images to smaller tensors."""
 
     def rule(site: Site) -> Symbol | None:
         if not is_float(site.type.dtype):
@@ -37,7 +38,7 @@ def move_factors(graph: Graph) -> Graph:
     return rebuild(graph, rule, "move_factors")
 
 
-# ---------------------------------------------------------------- out of what is added up
+# ---------------------------------------------------------------- out of sums
 
 
 def _without_factors(site: Site) -> Symbol | None:
@@ -60,7 +61,7 @@ def _without_factors(site: Site) -> Symbol | None:
 
 
 def _factors(view: View, symbol: Symbol, depth: int) -> Iterator[Symbol]:
-    """What is multiplied, as far as it has the whole shape; else a product is one factor."""
+    """The factors of a product, looking through nested products of the whole shape."""
     if view.op is not MUL or depth == 0 or view.type.shape != symbol.type.shape:
         yield symbol
         return
@@ -76,11 +77,11 @@ def _constant_over(factor: Symbol, axes: tuple[int, ...], rank: int) -> bool:
     return all(axis < lead or factor.type.shape[axis - lead] == 1 for axis in axes)
 
 
-# ---------------------------------------------------------------- to what is small
+# ---------------------------------------------------------------- to smaller tensors
 
 
 def _small_first(site: Site) -> Symbol | None:
-    """``(x * a) * b`` as ``x * (a * b)`` where that is as small as one of them; of a sum each term, if it has such."""
+    """``(x * a) * b`` as ``x * (a * b)`` if ``a * b`` is as small as one of them; in a sum, for every term."""
     by: Callable[[Symbol, Symbol], Symbol] = mul if site.op is MUL else truediv
     for slot in (0, 1) if site.op is MUL else (0,):
         large, b = site.inputs[slot], site.inputs[1 - slot]
@@ -90,7 +91,7 @@ def _small_first(site: Site) -> Symbol | None:
 
 
 def _scaled(view: View, x: Symbol, b: Symbol, by: Callable[[Symbol, Symbol], Symbol], depth: int) -> Symbol | None:
-    """``x`` times, or divided by, ``b`` at what is smaller than ``x`` alone; None where that is not to be had."""
+    """``x`` times (or divided by) ``b``, computed on tensors smaller than ``x``; None if that is impossible."""
     shape = x.type.shape
     if view.op is MUL:
         for large, a in (view.inputs, view.inputs[::-1]):
@@ -113,5 +114,5 @@ def _scaled(view: View, x: Symbol, b: Symbol, by: Callable[[Symbol, Symbol], Sym
 
 
 def _is_small(a: Symbol, b: Symbol) -> bool:
-    """Whether two together are as small as one of them."""
+    """Whether both broadcast to the shape of one of them."""
     return broadcast_shapes("Mul", a.type.shape, b.type.shape) in (a.type.shape, b.type.shape)

@@ -12,9 +12,12 @@ from ..errors import PassError, from_handler
 from ..graph.ir import Graph, Node
 from ..graph.region import has_regions
 from ..graph.verify import verify as verify_graph
+from .combine_terms import combine_terms
+from .convolve_gradients import convolve_gradients
 from .defer_bias import defer_bias
 from .eliminate_common import eliminate_common
 from .eliminate_dead import eliminate_dead
+from .expand_standardize import expand_standardize
 from .fold.batch_norm import fold_batch_norm
 from .fold.constants import Evaluate, fold_constants
 from .fold.means import fold_means
@@ -22,26 +25,23 @@ from .fold.scales import fold_scales
 from .fuse.attention import fuse_attention
 from .fuse.conv_pool import fuse_conv_pool
 from .fuse.elementwise import fuse_elementwise
+from .fuse.hardswish import fuse_hardswish
 from .fuse.linear import fuse_linear
+from .fuse.linear_products import fuse_linear_products
 from .fuse.loops import fuse_loops
 from .fuse.residual import fuse_residual
-from .gather_terms import gather_terms
 from .join_slices import join_slices
 from .layout import assign_layout
 from .lift_signals import lift_signals
-from .linear_products import linear_products
 from .lower import lower
 from .mask_winners import mask_winners
 from .move_factors import move_factors
-from .open_statistics import open_statistics
+from .recompute_cheap import recompute_cheap
 from .regions import optimise_regions
-from .repeat_cheap import repeat_cheap
 from .rewrite import fixed_point
-from .see_activations import see_activations
 from .simplify import SimplifyOptions, simplify
 from .sink_monotone import sink_monotone
 from .trim_kernels import trim_kernels
-from .turn_gradients import turn_gradients
 
 Observer: TypeAlias = "Callable[[Pass, Graph, Graph], None]"
 Inside: TypeAlias = "Callable[[tuple[str, ...]], Observer]"
@@ -75,13 +75,13 @@ def inference_pipeline(
         Pass("clean_up", partial(clean_up, evaluate=evaluate, options=options)),
         Pass("lift_signals", lift_signals),
         Pass("fold_batch_norm", fold_batch_norm),
-        *(() if exact else (Pass("see_activations", see_activations),)),
+        *(() if exact else (Pass("fuse_hardswish", fuse_hardswish),)),
         Pass("fold_scales", partial(fold_scales, exact=exact)),
         Pass("trim_kernels", trim_kernels),
         Pass("sink_monotone", sink_monotone),
         Pass("fuse_conv_pool", fuse_conv_pool),
         Pass("fuse_residual", fuse_residual),
-        Pass("linear_products", linear_products),
+        Pass("fuse_linear_products", fuse_linear_products),
         *(() if exact else (Pass("fold_means", fold_means),)),
         Pass("fuse_linear", fuse_linear),
         *(() if exact else (Pass("fuse_attention", fuse_attention), Pass("defer_bias", defer_bias))),
@@ -93,7 +93,7 @@ def inference_pipeline(
 
 
 def training_pipeline(evaluate: Evaluate, has_kernel: Callable[[Node], bool]) -> tuple[Pass, ...]:
-    """The passes for joint, forward and backward graphs: none that changes which values there are to keep."""
+    """The passes for forward and backward graphs of training: none that changes which values have to be kept."""
     options = SimplifyOptions(inference=False)
     return (
         Pass("eliminate_dead", eliminate_dead),
@@ -107,16 +107,16 @@ def training_pipeline(evaluate: Evaluate, has_kernel: Callable[[Node], bool]) ->
 def step_pipeline(
     evaluate: Evaluate, has_kernel: Callable[[Node], bool], *, exact: bool = False
 ) -> tuple[Pass, ...]:  # fmt: skip
-    """The passes for a whole training step: it will not be differentiated, and its parameters change at each run.
+    """The passes for a whole training step, which is not differentiated and changes its parameters at each run.
 
-    Parameters are those of :func:`inference_pipeline`.
+    The parameters are those of :func:`inference_pipeline`.
     """
     options = SimplifyOptions(inference=True)
-    opened = (
+    inexact = (
         Pass("join_slices", join_slices),
-        Pass("open_statistics", open_statistics),
+        Pass("expand_standardize", expand_standardize),
         Pass("move_factors", move_factors),
-        Pass("gather_terms", gather_terms),
+        Pass("combine_terms", combine_terms),
         Pass("mask_winners", mask_winners),
         Pass("clean_up", partial(clean_up, evaluate=evaluate, options=options)),
     )
@@ -124,11 +124,11 @@ def step_pipeline(
         Pass("eliminate_dead", eliminate_dead),
         Pass("lower", partial(lower, has_kernel=has_kernel)),
         Pass("clean_up", partial(clean_up, evaluate=evaluate, options=options)),
-        *(() if exact else opened),
-        Pass("turn_gradients", turn_gradients),
+        *(() if exact else inexact),
+        Pass("convolve_gradients", convolve_gradients),
         Pass("fuse_conv_pool", fuse_conv_pool),
         Pass("fuse_linear", fuse_linear),
-        Pass("repeat_cheap", repeat_cheap),
+        Pass("recompute_cheap", recompute_cheap),
         Pass("fuse_elementwise", fuse_elementwise),
         Pass("fuse_loops", fuse_loops),
         Pass("assign_layout", assign_layout),
@@ -136,11 +136,11 @@ def step_pipeline(
 
 
 def clean_up(graph: Graph, evaluate: Evaluate, options: SimplifyOptions) -> Graph:
-    """Simplify, fold constants and merge common subexpressions until none finds anything."""
+    """Simplify, fold constants and merge common subexpressions until none of them changes anything."""
 
     passes = (partial(simplify, options=options), partial(fold_constants, evaluate=evaluate), eliminate_common)
     idle: dict[Callable[[Graph], Graph], Graph] = {}
-    """The graph in which each has found nothing, where it need not look again."""
+    """For each, the graph that it has left unchanged and need not look at again."""
 
     def step(graph: Graph) -> Graph:
         for one in passes:
@@ -163,14 +163,13 @@ def run_passes(
     Parameters
     ----------
     graph
-        It is not changed.
+        The graph; it is not changed.
     passes
         In the order in which they run.
     observe
         Called as ``observe(pass, before, after)`` after each.
     inside
-        Makes what is called so for a graph that a node holds: of where that stands, as of
-        :func:`~lucid.graph.region.walk`.
+        Makes the ``observe`` for a graph that a node holds, from its path as in :func:`~lucid.graph.region.walk`.
     verify
         Verify the input graph, and every graph that a pass returns.
 
@@ -192,7 +191,7 @@ def run_passes(
                 _check_made(graph, after, verify)
         except Exception as error:
             if from_handler(error) or (isinstance(error, PassError) and error.graph is not None):
-                raise  # what is wrong in a graph that a node holds has been shown
+                raise  # it already describes a fault within a graph that a node holds
             ran = ", ".join(p.name for p in every[:number]) or "none"
             raise PassError(f"the pass {one.name} failed: {error} (passes that ran before it: {ran})") from error
         if observe is not None:
@@ -204,7 +203,7 @@ def run_passes(
 def _run_within(
     graph: Graph, /, path: tuple[str, ...], *, passes: Sequence[Pass], inside: Inside | None
 ) -> Graph:  # fmt: skip
-    """Run the passes on a graph that stands there in others."""
+    """Run the passes on a graph that a node holds, at ``path``."""
     if inside is None:
         return run_passes(graph, passes, verify=False)
 
@@ -215,7 +214,7 @@ def _run_within(
 
 
 def _check_made(before: Graph, after: object, verify: bool) -> None:
-    """Raise where a pass returned no graph, or one that takes or gives something else, or is malformed."""
+    """Raise if a pass returned something other than a graph, a malformed one, or one with other inputs or results."""
     if not isinstance(after, Graph):
         raise PassError(
             f"it returned a {type(after).__name__}; a pass returns a graph, and the one it was given where it had "

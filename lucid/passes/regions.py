@@ -1,13 +1,14 @@
-"""Applies the passes to the graphs within nodes, with what is known of the values that they capture."""
+"""Applies passes to the graphs within nodes, with what is known about the values that they capture."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
 from ..graph.builder import Builder, with_nodes
+from ..graph.cut import cut
 from ..graph.facts import constant_only, fixed_alone, parameter_only, reachable
 from ..graph.ir import Graph, Node, Value
 from ..graph.opdef import ParameterAttrs, TypeAttrs
@@ -21,7 +22,7 @@ from .rewrite import Site, fixed_point, noted_at, rebuild
 
 
 class Run(Protocol):
-    """Runs passes on a graph, which a node holds; ``path`` are the names of the node and of its attribute."""
+    """Runs passes on a graph that a node holds; ``path`` has the names of the node and of its attribute."""
 
     def __call__(self, graph: Graph, /, path: tuple[str, ...]) -> Graph: ...
 
@@ -29,9 +30,9 @@ class Run(Protocol):
 def optimise_regions(graph: Graph, run: Run) -> Graph:
     """Run passes on the regions of nodes.
 
-    What a region captures of constants is a constant there, and what depends on parameters only is taken for a
-    parameter, as in the graph around; it lies in memory as there. What no region of a node reads any more is not
-    captured.
+    A captured constant is a constant within the region, and a captured value that depends on parameters only counts as
+    a parameter, as in the graph around; memory orders are those of the graph around. A value that no region of a node
+    reads any more is no longer captured.
     """
     fixed = parameter_only(graph)
     builder, changed = Builder(), False
@@ -49,7 +50,7 @@ def optimise_regions(graph: Graph, run: Run) -> Graph:
 def _optimised(
     graph: Graph, name: str, feeds: Sequence[Value], fixed: Container[str], run: Run
 ) -> tuple[Node, Sequence[Value]]:
-    """The node with other regions, and what feeds it then."""
+    """The node with optimised regions, and its inputs."""
     node = graph.node(name)
     assert isinstance(node.attrs, RegionAttrs)
     before, handed = regions_of(node.attrs), node.attrs.handed
@@ -57,8 +58,10 @@ def _optimised(
     captures = feeds[first:]
     after = dict[str, Region]()
     for label, region in before.items():
+        known = _known(graph, dict(zip(region.graph.inputs[handed:], captures, strict=True)), region.graph, fixed)
         with noted_at(name, label):
-            after[label] = _passed(graph, region, handed, captures, fixed, partial(run, path=(name, label)))
+            passed = run(_with_sources(region.graph, known), path=(name, label))
+        after[label] = region if passed is region.graph else Region(_with_inputs_of(region.graph, passed))
     if all(after[label] is region for label, region in before.items()):
         return node, feeds
     read = [any(each) for each in zip(*(read_inputs(region)[handed:] for region in after.values()), strict=True)]
@@ -67,40 +70,38 @@ def _optimised(
     return replace(node, attrs=replace(node.attrs, **kept)), [*feeds[:first], *left]
 
 
-def _passed(
-    graph: Graph, region: Region, handed: int, captures: Sequence[Value], fixed: Container[str],
-    run: Callable[[Graph], Graph],
-) -> Region:  # fmt: skip
-    """One region after the passes."""
-    inner = region.graph
+def _known(graph: Graph, captured: Mapping[str, Value], inner: Graph, fixed: Container[str]) -> dict[str, Node]:
+    """Nodes to stand for those captured inputs of a region that are constant or fixed, or have a memory order."""
     known: dict[str, Node] = {}
-    for label, value in zip(inner.inputs[handed:], captures, strict=True):
-        source = graph.node(value.node)
+    for name, value in captured.items():
+        source, node = graph.node(value.node), inner.node(name)
+        (type_,) = node.outputs
         if fixed_alone(source):
-            known[label] = source
+            known[name] = source
         elif value.node in fixed:
-            type_ = inner.node(label).outputs[0]
-            attrs = ParameterAttrs(type_.shape, type_.dtype, f"captured {label}")
-            known[label] = Node(PARAMETER, attrs, (type_,), inner.node(label).origin)
+            known[name] = replace(
+                node, op=PARAMETER, attrs=ParameterAttrs(type_.shape, type_.dtype, f"captured {name}")
+            )
         elif graph.type(value).order is not None:
-            known[label] = replace(inner.node(label), outputs=(graph.type(value),))
-    after = run(_with_sources(inner, known))
-    if after is inner:
-        return region
-    parameters = {name: node for name, node in after.nodes() if node.op is PARAMETER}
+            known[name] = replace(node, outputs=(graph.type(value),))
+    return known
+
+
+def _with_inputs_of(before: Graph, after: Graph) -> Graph:
+    """The graph ``after`` the passes with the inputs of the one ``before``, in place of nodes that stood for them."""
     inputs = {
         name: replace(node, op=INPUT, attrs=TypeAttrs(node.outputs[0].shape, node.outputs[0].dtype))
-        for name, node in parameters.items()
-    }  # fmt: skip
+        for name, node in after.nodes()
+        if node.op is PARAMETER
+    }
     after = with_nodes(after, inputs)
-    there = [
-        name if name in after and after.node(name).op is INPUT else inner.node(name).outputs[0] for name in inner.inputs
-    ]
-    return Region(with_inputs(after, there))
+    there = (name in after and after.node(name).op is INPUT for name in before.inputs)
+    kept = [name if read else before.node(name).outputs[0] for name, read in zip(before.inputs, there, strict=True)]
+    return with_inputs(after, kept)
 
 
 def _with_sources(graph: Graph, known: dict[str, Node]) -> Graph:
-    """The graph with other nodes for some of its inputs."""
+    """The graph with other nodes in place of some of its inputs."""
     if not known:
         return graph
     made = with_nodes(graph, known)
@@ -109,19 +110,19 @@ def _with_sources(graph: Graph, known: dict[str, Node]) -> Graph:
 
 
 def _reading(region: Region, handed: int, read: Sequence[bool]) -> Region:
-    """The region without the captures that nobody reads."""
+    """The region without the captures that are not read."""
     names = region.graph.inputs
     kept = [name for name, live in zip(names[handed:], read, strict=True) if live]
     return region if all(read) else Region(with_inputs(region.graph, [*names[:handed], *kept]))
 
 
 def decide_branches(graph: Graph, evaluate: Evaluate) -> Graph:
-    """A graph without the branches that are decided by constants: those, say, of a concrete graph by its sizes.
+    """Resolve the branches whose conditions are constant, for example because they depend on sizes only.
 
     Parameters
     ----------
     graph
-        Concrete.
+        A graph with concrete sizes.
     evaluate
         ``evaluate(graph, inputs)`` runs a graph and returns its outputs.
     """
@@ -134,7 +135,8 @@ def _decided(graph: Graph, evaluate: Evaluate) -> Graph:
     known = {name: value for name, value in conditions.items() if value.node in constant}
     if not known:
         return graph
-    found = dict(zip(known, evaluate(_part(graph, list(known.values())), ()), strict=True))
+    behind = reachable(graph.dag, [value.node for value in known.values()])
+    found = dict(zip(known, evaluate(cut(graph, behind, {}, (), list(known.values())), ()), strict=True))
 
     def rule(site: Site) -> Sequence[Symbol] | None:
         if site.name not in found:
@@ -144,12 +146,3 @@ def _decided(graph: Graph, evaluate: Evaluate) -> Graph:
         return inline(taken, captures, condition)
 
     return rebuild(graph, rule, "decide_branches", at={IF})
-
-
-def _part(graph: Graph, outputs: Sequence[Value]) -> Graph:
-    """What some values need, as a graph of its own."""
-    live, builder = reachable(graph.dag, [value.node for value in outputs]), Builder()
-    for name, node in graph.nodes():
-        if name in live:
-            builder.add(node, graph.inputs_of(name), name)
-    return builder.freeze((), tuple(outputs))

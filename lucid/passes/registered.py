@@ -12,7 +12,7 @@ from .pipeline import Pass
 
 @struct(frozen=True)
 class Registered:
-    """A pass, and where it goes: right ``how`` ("after" or "before") the pass named ``beside``."""
+    """A pass, and its place: right ``how`` ("after" or "before") the pass named ``beside``."""
 
     one: Pass
     how: Literal["after", "before"]
@@ -23,14 +23,14 @@ _REGISTERED: dict[str, Registered] = {}
 
 
 def enter(entry: Registered, *, replace: bool = False) -> None:
-    """Enter a pass; its name must be new, unless it is to replace another."""
+    """Register a pass; its name must be new unless ``replace``."""
     if entry.one.name in _REGISTERED and not replace:
         raise OptionError(f"a pass named {entry.one.name!r} is registered already")
     _REGISTERED[entry.one.name] = entry
 
 
 def registered(name: str) -> Registered:
-    """The pass of that name; that of a plug-in is loaded now."""
+    """The pass of that name; one that a plug-in provides is loaded now."""
     if name not in _REGISTERED:
         plugin = plugins.find("pass", name)
         if plugin is None:
@@ -43,5 +43,5 @@ def registered(name: str) -> Registered:
 
 
 def names() -> tuple[str, ...]:
-    """Names of all that there are."""
+    """The names of all registered passes, and of those that plug-ins announce."""
     return tuple(sorted({*_REGISTERED, *(one.name for one in plugins.announced("pass"))}))

@@ -1,4 +1,4 @@
-"""Rewriting graphs: one walk in order, with a rule that may replace each node.
+"""Rewriting graphs: a single walk, in order, with a rule that may replace each node.
 
 A pass is a rule and a call of :func:`rebuild`::
 
@@ -9,7 +9,7 @@ A pass is a rule and a call of :func:`rebuild`::
 
         return rebuild(graph, rule, "drop_double_negation")
 
-Rules emit what they return with the same functions and operators that models are written with.
+Rules build their replacements with the same functions and operators as models.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Replacement: TypeAlias = "Symbol | Sequence[Symbol | None] | Declined | None"
 Rule: TypeAlias = "Callable[[Site], Replacement]"
 
 NAMED = 40
-"""How many of the nodes that went into one the history names."""
+"""The most merged nodes that the history of a node names."""
 
 
 class Declined:
@@ -56,11 +56,11 @@ class Decline(NamedTuple):
     Attributes
     ----------
     label, reason
-        The pass, and what it says.
+        The pass, and its reason.
     nodes
-        The node, and the others that the reason speaks of.
+        The node, and the others that the reason refers to.
     path
-        Where the graph that has them stands in others: the node that runs it, the name of its attribute, and so on.
+        The path of their graph, if a node holds it: the name of the node, the name of its attribute, and so on.
     """
 
     label: str
@@ -74,7 +74,7 @@ _noting: ContextVar[dict[Decline, None] | None] = ContextVar("noting", default=N
 
 @contextmanager
 def noted() -> Iterator[dict[Decline, None]]:
-    """Within it, what rules decline is noted here, each once, in order."""
+    """While inside, the reasons of rules that decline are collected in this dict, in order."""
     found: dict[Decline, None] = {}
     token = _noting.set(found)
     try:
@@ -85,7 +85,7 @@ def noted() -> Iterator[dict[Decline, None]]:
 
 @contextmanager
 def noted_at(*path: str) -> Iterator[None]:
-    """Within it, what rules decline is noted as of the graph that stands there."""
+    """While inside, these reasons are collected as belonging to the graph at ``path``."""
     outside = _noting.get()
     if outside is None:
         yield
@@ -96,18 +96,26 @@ def noted_at(*path: str) -> Iterator[None]:
 
 
 def note(label: str, name: str, declined: Declined, *others: str) -> None:
-    """Note, where anybody asks, that a pass leaves a node as it is, and which others its reason speaks of."""
+    """Note, if reasons are collected, that a pass leaves a node as it is, and which others its reason refers to."""
     noting = _noting.get()
     if noting is not None:
         noting[Decline(label, (name, *declined.nodes, *others), declined.reason)] = None
 
 
 def joined_origin(label: str, parts: Sequence[tuple[str, Origin]]) -> Origin:
-    """All that the parts, given by name and origin, come from, and what happens to them now in the pass ``label``."""
+    """The origin of a node that the pass ``label`` makes from parts, given by name and origin."""
     origin = parts[0][1].merge(*(origin for _, origin in parts[1:]))
     names = list(dict.fromkeys(name for name, _ in parts))
     rest = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return replace(origin, history=(*origin.history, f"{label}: from {', '.join(names[:NAMED])}{rest}"))
+
+
+def unfixed(nodes: Iterable[View], fixed: Container[str]) -> Declined | None:
+    """Why weights cannot be folded: the first of these nodes that is not ``fixed`` by parameters; None if all are."""
+    moving = next((node for node in nodes if node.name not in fixed), None)
+    if moving is None:
+        return None
+    return Declined(f"{moving.name} depends on the input, and what is folded is fixed", moving)
 
 
 class View:
@@ -157,7 +165,7 @@ class View:
 
     @property
     def symbols(self) -> tuple[Symbol, ...]:
-        """Its outputs in the new graph (a site's own, until it is replaced)."""
+        """Its outputs in the new graph (for a site, its own until it is replaced)."""
         return tuple(self._tracer.symbol(Value(self.name, i)) for i in range(len(self.node.outputs)))
 
     def producer(self, slot: int) -> View:
@@ -177,7 +185,7 @@ class View:
         return self._overlay.graph.reads.get(Value(self.name, output), 0)
 
     def shared(self) -> Declined:
-        """Why it may not go into one of those that read it."""
+        """The reason why it cannot be merged into one of its readers: it has several."""
         count = sum(self.uses(i) for i in range(len(self.node.outputs)))
         asked = any(value.node == self.name for value in self._overlay.graph.results)
         how = "asked for as a result" if asked else f"read {count} times"
@@ -185,7 +193,7 @@ class View:
 
     @property
     def single_use(self) -> bool:
-        """The first output is read once and no other is."""
+        """Whether the first output is read once, and no other is read."""
         return self.uses() == 1 and not any(self.uses(i) for i in range(1, len(self.node.outputs)))
 
     def made_by(self, symbol: Symbol) -> View:
@@ -194,7 +202,7 @@ class View:
 
 
 class Site(View):
-    """The node that a rule may replace. The node that computes the new first output gets its name."""
+    """The node that a rule may replace. Its name goes to the node that computes the new first output."""
 
     __slots__ = ("_inputs", "absorbed", "left")
 
@@ -205,29 +213,29 @@ class Site(View):
         self._inputs: tuple[Symbol, ...] | None = None
 
     def _feeds(self) -> tuple[Symbol, ...]:
-        if self._inputs is None:  # what feeds it has been visited, so they stay what they are
+        if self._inputs is None:  # its producers have been visited, so its inputs no longer change
             self._inputs = super()._feeds()
         return self._inputs
 
     def leave(self, declined: Declined | None) -> None:
-        """Say why something stays as it is, if there is a reason, where the node itself is replaced or may yet be."""
+        """Note why something stays as it is (if there is a reason), although the node itself may be replaced."""
         if declined is not None:
             self.left = (*self.left, declined)
 
     def absorb(self, *others: View) -> None:
-        """These nodes go into the replacement too: it takes their origins."""
+        """Let the replacement take over the origins of these nodes, which are merged into it."""
         self.absorbed = (*self.absorbed, *others)
 
     def call(self, symbol: Symbol, name: str) -> None:
-        """Give the node that was emitted for ``symbol`` this name, if the node that has it does not survive."""
+        """Give the node emitted for ``symbol`` this name, unless the node that has it survives."""
         self._overlay.titles[symbol.value.node] = name
 
 
 class Overlay(Builder):
-    """The new graph while it is made: the original, untouched, and what was emitted over it.
+    """The new graph under construction: the unchanged original, and the emitted nodes on top of it.
 
-    Nothing is copied before :meth:`finish`, so a rule that never fires costs one walk. A tracer and sites refer to it,
-    and it to none of them: what a pass leaves goes at once.
+    Nothing is copied before :meth:`finish`, so a rule that never fires costs one walk. The tracer and the sites refer
+    to it, but it does not refer back: without cycles, memory is freed as soon as a pass ends.
     """
 
     def __init__(self, graph: Graph, label: str) -> None:
@@ -239,7 +247,7 @@ class Overlay(Builder):
         self.emitted: dict[str, list[str]] = {}
         self.titles: dict[str, str] = {}
         self.merged: dict[str, list[tuple[str, Origin]]] = {}
-        """Names and origins of what went into nodes that were there already."""
+        """Names and origins of the nodes that were merged into existing nodes."""
         self.site = ""
         self.feeds, self.table = graph.feeds, graph.table
 
@@ -266,7 +274,7 @@ class Overlay(Builder):
         return tuple(Value(key, i) for i in range(len(node.outputs)))
 
     def replace(self, site: Site, replacement: Symbol | Sequence[Symbol | None]) -> None:
-        """Let the outputs of ``site`` be these values from now on."""
+        """Replace the outputs of ``site`` by these values, for all nodes that follow."""
         outputs = [replacement] if isinstance(replacement, Symbol) else list(replacement)
         for index, old in enumerate(site.node.outputs):
             new = outputs[index] if index < len(outputs) else None
@@ -293,7 +301,7 @@ class Overlay(Builder):
         self, outputs: Iterable[Value], updates: Iterable[tuple[str, Value]] = (), names: Iterable[str] = (), *,
         prune: bool = True,
     ) -> Graph:  # fmt: skip
-        """Copy what is needed into a graph of its own."""
+        """Copy the nodes that are needed into a new graph."""
         outputs = [self.mapped.get(v, v) for v in outputs]
         updates = [(p, self.mapped.get(v, v)) for p, v in updates]
         results = [v.node for v in (*outputs, *(v for _, v in updates))]
@@ -320,11 +328,11 @@ class Overlay(Builder):
         return [value.node for value in self.inputs_of(name)]
 
     def _finding(self) -> list[str]:
-        """What may say a size that data decides, old or new."""
+        """Nodes, old and new, that may determine a data-dependent size."""
         return [*finding(self.graph), *(name for name, (node, _) in self.added.items() if node.op.finds)]
 
     def _name(self, key: str, site: str, live: set[str], final: Builder) -> str:
-        """Survivors keep their names; a new node takes its title, where no survivor has it."""
+        """The name in the new graph: survivors keep theirs, a new node takes its title unless a survivor has it."""
         if key == site:
             return key
         title = self.titles.get(key)
@@ -399,7 +407,7 @@ def fixed_point(step: Callable[[Graph], Graph], graph: Graph, limit: int = 10, *
     Raises
     ------
     PassError
-        If the step comes back to a graph it has already left; ``label`` says which pass that is.
+        If the step returns to an earlier graph; ``label`` names the pass.
     """
     left: list[Graph] = []
     seen: set[Key] = set()
@@ -408,7 +416,7 @@ def fixed_point(step: Callable[[Graph], Graph], graph: Graph, limit: int = 10, *
         if after is graph:
             break
         left.append(graph)
-        if len(left) > 2:  # most change a graph once or twice, and are not asked what it was
+        if len(left) > 2:  # most steps change a graph once or twice, which needs no comparison
             seen = seen or {Key(structure(one)) for one in left}
             mark = Key(structure(after))
             if mark in seen:

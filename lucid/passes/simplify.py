@@ -1,7 +1,7 @@
 """Algebraic identities that hold bit for bit, also for NaN, infinities and the sign of zero.
 
-So ``x + 0`` stays (it turns -0.0 into 0.0) while ``x - 0`` and ``x + -0.0`` go, and ``x * 0`` stays. The one
-exception is ``x ** 2``, which becomes ``x * x``: correctly rounded where a power function need not be.
+So ``x + 0`` stays (it turns -0.0 into 0.0) while ``x - 0`` and ``x + -0.0`` are removed, and ``x * 0`` stays. The one
+exception is ``x ** 2``, which becomes ``x * x``: that is correctly rounded, which a power function need not be.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Identity = Callable[[Site], "Symbol | Sequence[Symbol] | None"]
 
 @struct(frozen=True)
 class SimplifyOptions:
-    """``inference``: nothing will be differentiated, so ``StopGradient`` and ``Overwritten`` go as well."""
+    """``inference``: nothing will be differentiated, so ``StopGradient`` and ``Overwritten`` are removed too."""
 
     inference: bool = False
 
@@ -59,7 +59,7 @@ def simplify(graph: Graph, options: SimplifyOptions = USUAL) -> Graph:
     return fixed_point(step, graph, label="simplify")
 
 
-# ---------------------------------------------------------------- what is known of a value
+# ---------------------------------------------------------------- values
 
 
 def fill_value(site: View, x: Symbol) -> bool | int | float | None:
@@ -71,7 +71,7 @@ def fill_value(site: View, x: Symbol) -> bool | int | float | None:
 
 
 def _is_zero(value: float | None, dtype: DType, *, negative: bool) -> bool:
-    """Whether adding (``negative``: -0.0) or subtracting (0.0) this changes nothing, not even the sign of zero."""
+    """Whether adding it (``negative``: -0.0) or subtracting it (0.0) changes nothing, not even the sign of zero."""
     if value is None or value != 0:
         return False
     return dtype.kind != "f" or (math.copysign(1.0, value) < 0) == negative
@@ -164,7 +164,7 @@ def _cast(site: Site) -> Symbol | None:
 
 
 def _lossless(narrow: DType, wide: DType) -> bool:
-    """Every number of ``narrow`` survives a stay in ``wide`` (NumPy calls int64 to float64 safe; it is not)."""
+    """Whether every number of ``narrow`` survives a cast to ``wide`` and back. (NumPy calls int64 to float64 safe.)"""
     if narrow.kind in "iu" and wide.kind == "f":
         return narrow.itemsize < wide.itemsize
     return bool(np.can_cast(narrow, wide, "safe"))
@@ -218,7 +218,7 @@ def _concat(site: Site) -> Symbol | None:
 
 
 def _branch(site: Site) -> Sequence[Symbol] | None:
-    """Of branches whose condition is known only the one that is taken is left."""
+    """Replace branches with a known condition by the one that is taken."""
     condition, *captures = site.inputs
     known = fill_value(site, condition)
     if known is None:
@@ -231,19 +231,19 @@ def _dropout(site: Site) -> Symbol | None:
 
 
 def _reduce(site: Site) -> Symbol | None:
-    """Over no axes; but a floating-point sum starts at 0.0, which turns -0.0 into 0.0."""
+    """A reduction over no axes; except a floating-point sum, which starts at 0.0 and so turns -0.0 into 0.0."""
     exact = site.op is not reduce.SUM or site.type.dtype.kind != "f"
     return site.inputs[0] if exact and not site.attrs.axes else None
 
 
 def _constant(site: Site) -> Symbol | None:
-    """An array of one number, bit for bit, is a filled tensor."""
+    """Replace an array whose elements are all the same, bit for bit, by a filled tensor."""
     value = site.attrs.value
     return full(site.symbol, value.array.flat[0].item()) if value.uniform else None
 
 
 def _compute_before_expanding(site: Site) -> Symbol | None:
-    """Element-wise ops broadcast by themselves, so an expanded operand, or a filled one, goes in small."""
+    """Apply an element-wise op to operands before they are expanded or filled, and expand the result."""
     inputs = site.inputs
     operands = [_small(site, x) for x in inputs]
     if all(a is b for a, b in zip(operands, inputs, strict=True)):

@@ -1,8 +1,8 @@
 """Moves monotone element-wise ops and per-channel biases below max pooling, where there is less to compute.
 
-``pool(relu(x + b)) = relu(pool(x) + b)``: the maximum of f(x) is f of the maximum. Rounding keeps order too,
-so this holds bit for bit, with two exceptions: which zero comes out where -0.0 and 0.0 tie, and an infinite
-bias (or one of NaN) added to an opposite infinity. NaN wins before and after.
+``pool(relu(x + b)) = relu(pool(x) + b)``: the maximum of f(x) is f of the maximum. Rounding preserves order too, so
+this holds bit for bit, with two exceptions: which zero wins if -0.0 and 0.0 tie, and an infinite bias (or one of NaN)
+added to an opposite infinity. NaN wins before and after.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .rewrite import Declined, Site, View, rebuild
 
 
 def sink_monotone(graph: Graph) -> Graph:
-    """Sink what may sink below each ``MaxPool2d`` that makes its input smaller and whose index nobody reads."""
+    """Sink ops below each ``MaxPool2d`` that makes its input smaller and whose index is not read."""
 
     def rule(site: Site) -> list[Symbol | None] | Declined | None:
         if site.uses(1) or not _shrinks(site):
@@ -55,7 +55,7 @@ def sink_monotone(graph: Graph) -> Graph:
 
 
 def _stays(site: Site) -> Declined | None:
-    """Why nothing sinks below a pooling, if something could."""
+    """Why nothing sinks below a pooling, although an op before it could."""
     below = site.producer(0)
     if _before(below, site.attrs) is None:
         return None
@@ -67,7 +67,7 @@ def _stays(site: Site) -> Declined | None:
 
 
 def _not_before(view: View, pool: MaxPoolAttrs) -> Declined | None:
-    """Why what a pooling reads stays before it, if it is such as may sink."""
+    """Why an op stays before a pooling, if it is one that could sink."""
     if not view.op.rises(view.attrs) and not _is_bias(view):
         return None
     if not view.single_use:
@@ -76,13 +76,13 @@ def _not_before(view: View, pool: MaxPoolAttrs) -> Declined | None:
 
 
 def _shrinks(site: Site) -> bool:
-    """Known only for known sizes; then, too, the type rule has made sure that every window sees an element."""
+    """Whether a pooling makes images smaller: only if sizes are known, when every window is known to see an element."""
     before, after = (product(shape[2:]) for shape in (site.inputs[0].type.shape, site.type.shape))
     return isinstance(before, int) and isinstance(after, int) and after < before
 
 
 def _before(view: View, pool: MaxPoolAttrs) -> tuple[int, MaxPoolAttrs] | None:
-    """The input slot that may be pooled instead of the output, and how; None where it may not."""
+    """The input slot that may be pooled instead of the output, and the pooling; None if that is impossible."""
     padded = any(pool.padding)
     if view.op.rises(view.attrs):
         return (0, pool) if not padded else _pad_before(view, pool)
@@ -110,7 +110,7 @@ def _full_slot(view: View) -> int:
 
 
 def _is_bias(view: View) -> bool:
-    """``x + b`` or ``x - b`` with one number of ``b`` for a whole channel."""
+    """Whether it is ``x + b`` or ``x - b`` with one number of ``b`` for each channel."""
     shapes = [x.type.shape for x in view.inputs]
     first = bool(shapes) and shapes[0] == view.type.shape
     if not (view.op is ew.ADD or (view.op is ew.SUB and first)) or not is_float(view.type.dtype):

@@ -1,6 +1,6 @@
 """Removes the taps of a convolution that see only padding: a 3x3 kernel on one padded pixel is a 1x1 kernel.
 
-Deep layers have many of these if a network is given smaller images than it was designed for.
+Deep layers have many of these if a network is used on smaller images than it was designed for.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .rewrite import Declined, Site, rebuild
 
 
 def trim_kernels(graph: Graph) -> Graph:
-    """Cut such taps from the edges of kernels that depend on parameters only, and the padding with them."""
+    """Cut such taps off the edges of kernels that depend on parameters only, together with the padding."""
     fixed = parameter_only(graph)
 
     def rule(site: Site) -> Symbol | Declined | None:
@@ -46,7 +46,7 @@ def trim_kernels(graph: Graph) -> Graph:
 
 
 def _seen(window: Window, size: int) -> tuple[int, int]:
-    """The first tap that sees a pixel of the image for some output, and the one after the last; all if none does."""
+    """The range of taps that see a pixel of the image for some output; all taps if none does."""
     axis = window.along(size, window.fit(size))
     taps = axis.taps()
     return (min(taps), max(taps) + 1) if taps else (0, axis.kernel)

@@ -78,7 +78,7 @@ CASES: dict[str, list[tuple[str, Any]]] = {
         ("holds zeros, to which add adds nothing", lambda m, x: F.conv2d(x + 2.0, m.conv.weight, padding=1)),
         ("is read 2 times", lambda m, x: m.conv(y := x * 2.0).sum() + y.sum()),
     ],
-    "see_activations": [
+    "fuse_hardswish": [
         ("is read 2 times", lambda m, x: x * (y := gate(x)) / 6.0 + y.exp()),
         ("is not what clip is made of", lambda m, x: x.exp() * gate(x) / 6.0),
         ("where HardSwish has 0.166667", lambda m, x: x * gate(x) / 5.0),
@@ -107,7 +107,7 @@ CASES: dict[str, list[tuple[str, Any]]] = {
         ("has one channel", lambda m, x: F.conv2d(x, m.conv.weight[:, :1], groups=4) + x[:, :, 1:-1, 1:-1]),
         ("has another shape", lambda m, x: m.conv(x) + x[:, :, :1, 1:-1]),
     ],
-    "linear_products": [
+    "fuse_linear_products": [
         ("depends on the input", lambda m, x: x @ x.mean((0, 1))),
         ("is read 2 times", lambda m, x: ((y := x @ m.square) + m.square[0]).sum() + y.exp().sum()),
         ("has a bias already", lambda m, x: F.linear(x, m.square, m.square[0]) + m.square[1]),

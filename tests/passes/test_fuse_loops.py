@@ -18,10 +18,10 @@ from lucid.graph.ops.norm import layer_norm, standardize
 from lucid.graph.ops.reduce import ReduceAttrs
 from lucid.graph.types import TensorType, float32, spec
 from lucid.passes.eliminate_common import eliminate_common
+from lucid.passes.expand_standardize import expand_standardize
 from lucid.passes.fuse.loops import LoopOptions, fuse_loops
-from lucid.passes.open_statistics import open_statistics
 from lucid.passes.pipeline import step_pipeline
-from lucid.passes.repeat_cheap import repeat_cheap
+from lucid.passes.recompute_cheap import recompute_cheap
 from lucid.passes.rewrite import noted
 from lucid.runtime.eager import evaluate
 from lucid.runtime.program.plan import make_plan
@@ -143,7 +143,7 @@ def test_only_whole_results_are_written_over_inputs() -> None:
 
 def test_standardisation_is_taken_apart() -> None:
     before = trace(lambda x: standardize(x, (0, 2), 1e-5, 2), (4, 3, 5))
-    after = open_statistics(before)
+    after = expand_standardize(before)
     assert "Standardize" not in ops(after)
     assert_same(before, after, rtol=1e-5, atol=1e-6)
 
@@ -151,7 +151,7 @@ def test_standardisation_is_taken_apart() -> None:
 def test_layer_normalisation_is_taken_apart_with_its_gradient() -> None:
     """So that both read one mean and one variance."""
     before = trace(lambda x, w, b: (layer_norm(x, 5, w, b), standardize(x, (2,), 1e-5)[1]), (4, 3, 5), w=(5,), b=(5,))
-    after = eliminate_common(open_statistics(before))
+    after = eliminate_common(expand_standardize(before))
     assert {"LayerNorm", "Standardize"}.isdisjoint(ops(after))
     assert ops(after).count("Mean") == 2
     assert_same(before, after, rtol=1e-5, atol=1e-6)
@@ -159,22 +159,22 @@ def test_layer_normalisation_is_taken_apart_with_its_gradient() -> None:
 
 def test_standardisation_of_sizes_that_may_be_too_small_stays() -> None:
     before = trace(lambda x: standardize(x, (0,), 1e-5, 2)[0], spec("N", 3))
-    assert open_statistics(before) is before
+    assert expand_standardize(before) is before
     large = trace(lambda x: standardize(x, (0, 2), 1e-5, 2)[0], spec("N", 3, 4))
-    assert "Standardize" not in ops(open_statistics(large))
+    assert "Standardize" not in ops(expand_standardize(large))
 
 
 def test_a_step_that_is_to_be_exact_leaves_sums_as_they_are() -> None:
     def names(exact: bool) -> list[str]:
         return [one.name for one in step_pipeline(evaluate, lambda node: True, exact=exact)]
 
-    assert {"open_statistics", "move_factors", "gather_terms"} <= set(names(False))
-    assert {"open_statistics", "move_factors", "gather_terms"}.isdisjoint(names(True))
+    assert {"expand_standardize", "move_factors", "combine_terms"} <= set(names(False))
+    assert {"expand_standardize", "move_factors", "combine_terms"}.isdisjoint(names(True))
 
 
 def test_what_is_cheap_is_computed_anew_for_each_reader() -> None:
     before = trace(lambda x, m: ((c := x - m).exp(), (c * c).sum(0)), (4, 3), m=(3,))
-    after = repeat_cheap(before)
+    after = recompute_cheap(before)
     assert ops(after).count("Sub") == 2
     assert_same(before, after)
 
@@ -182,7 +182,7 @@ def test_what_is_cheap_is_computed_anew_for_each_reader() -> None:
 def test_what_reads_a_node_whose_name_a_copy_took_still_reads_that_node() -> None:
     before = trace(lambda x, m: ((c := x - m).exp() - c * c).sin(), (4, 3), m=(3,))
     assert {"sub", "sub_1"} <= set(before.dag)  # the second copy of sub is called sub_1
-    assert_same(before, repeat_cheap(before))
+    assert_same(before, recompute_cheap(before))
 
 
 def test_a_step_by_the_huber_loss_of_two_numbers_goes_the_way_of_the_gradient() -> None:
@@ -208,4 +208,4 @@ def test_a_step_by_the_huber_loss_of_two_numbers_goes_the_way_of_the_gradient() 
 )
 def test_what_saves_nothing_or_costs_more_is_computed_once(function: Any) -> None:
     before = trace(function, (4, 4), (4, 4))
-    assert repeat_cheap(before) is before
+    assert recompute_cheap(before) is before

@@ -1,1 +1,1 @@
-"""Passes that precompute what does not depend on the inputs."""
+"""Folding passes, which precompute what does not depend on the inputs."""

@@ -1,4 +1,4 @@
-"""Constant folding: computes at compile time what depends on constants only."""
+"""Constant folding: computes at compile time all that depends on constants only."""
 
 from __future__ import annotations
 
@@ -32,14 +32,13 @@ USUAL: Final = FoldOptions()
 def fold_constants(graph: Graph, evaluate: Evaluate, options: FoldOptions = USUAL) -> Graph:
     """Replace nodes all of whose inputs are constants by their values.
 
-    Filled and expanded tensors stay symbolic, whatever their size: an element-wise op on filled
-    tensors gives a filled tensor again. Parameters and impure ops are never folded, nor loops, which
-    take as long as they take.
+    Filled and expanded tensors stay symbolic, whatever their size: an element-wise op on filled tensors gives another
+    filled tensor. Parameters and impure ops are never folded, nor are loops, which may take any time.
 
     Parameters
     ----------
     graph
-        What to fold in.
+        The graph; it is not changed.
     evaluate
         ``evaluate(graph, inputs)`` runs a concrete graph and returns its outputs.
     options

@@ -1,7 +1,7 @@
-"""Folds into a linear layer that the mean of its outputs is subtracted, as layer normalisation begins with.
+"""Folds the subtraction of the mean of a linear layer's outputs, with which layer normalisation begins, into the layer.
 
 ``y - y.mean(-1)`` of ``y = x @ w.T + b`` is ``x @ (w - w.mean(0)).T + (b - b.mean())``. The new weights are nodes of
-the graph; they depend on parameters only, so they run once per change of these.
+the graph that depend on parameters only, so they are computed once per change of these.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from ...graph.ops.elementwise import SUB
 from ...graph.ops.linalg import LINEAR
 from ...graph.ops.reduce import MEAN
 from ...graph.trace import Symbol
-from ..rewrite import Declined, Site, rebuild
+from ..rewrite import Declined, Site, rebuild, unfixed
 
 
 def fold_means(graph: Graph) -> Graph:
-    """Fold each mean that is subtracted from a linear layer which nothing else reads, weights and bias fixed.
+    """Fold each mean that is subtracted from a linear layer with fixed weights and no other reader.
 
-    Sums are rounded otherwise than before: for graphs that need not be exact.
+    Sums round differently than before, so this is for graphs that need not be exact.
     """
     if LINEAR not in graph.ops or MEAN not in graph.ops:
         return graph
@@ -38,9 +38,8 @@ def fold_means(graph: Graph) -> Graph:
         if layer.uses() != 2:
             return layer.shared()
         x, weight, *bias = layer.inputs
-        moving = next((v for v in map(layer.producer, range(1, len(layer.inputs))) if v.name not in fixed), None)
-        if moving is not None:
-            return Declined(f"{moving.name} depends on the input, and what is folded is fixed", moving)
+        if moving := unfixed(map(layer.producer, range(1, len(layer.inputs))), fixed):
+            return moving
         less = [weight - weight.mean(0, keepdim=True), *(one - one.mean() for one in bias)]
         y: Symbol = apply(LINEAR, NoAttrs(), x, *less)
         site.absorb(layer, mean)

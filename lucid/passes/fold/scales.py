@@ -1,8 +1,8 @@
 """Folds per-channel factors and summands into the layers before or after them.
 
-``conv(x, w, b) * s + t`` is ``conv(x, w * s, b * s + t)``, and ``conv(x * s + t, w)`` a convolution of ``x`` with
-weights, and a bias, that know of ``s`` and ``t``. Models that come from elsewhere spell what trains with a batch
-normalisation so, or what quantisation left of it.
+``conv(x, w, b) * s + t`` is ``conv(x, w * s, b * s + t)``, and ``conv(x * s + t, w)`` is a convolution of ``x`` whose
+weights and bias include ``s`` and ``t``. Imported models often contain batch normalisations in this form, or what
+quantisation has left of them.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ from ..simplify import fill_value
 from .batch_norm import IN_GROUPS, SCALED, norm_scale, norm_shift
 
 CHANNELS = 1
-"""The axis of an image that they lie on."""
+"""The channel axis of an image."""
 
 
 def fold_scales(graph: Graph, *, exact: bool = False) -> Graph:
-    """Fold what multiplies the channels, or is added to them, into a convolution or normalisation beside it.
+    """Fold factors and summands of channels into an adjacent convolution or normalisation.
 
-    What is between must be read by nobody else. Normalisations with fixed statistics that are left are spelled as a
-    product and a sum, which go together with what follows. ``exact`` leaves out summands before a convolution: where
-    they are much larger than the sum, its digits are lost.
+    Values in between must have no other reader. Remaining normalisations with fixed statistics are rewritten as a
+    product and a sum, which fuse with what follows. ``exact`` leaves out summands before a convolution: if they are
+    much larger than the sum, its digits are lost.
     """
 
     def step(graph: Graph) -> Graph:
         folded = rebuild(graph, _Folder(graph, exact).rule, "fold_scales", at=_AFFINE.keys() | {CONV})
         return rebuild(folded, partial(_spelled, fixed=parameter_only(folded)), "fold_scales", at={BATCH_NORM})
 
-    if BATCH_NORM not in graph.ops and graph.ops.isdisjoint(SCALED):  # what scales and shifts has nothing to go into
+    if BATCH_NORM not in graph.ops and graph.ops.isdisjoint(SCALED):  # there is nothing to fold into
         return graph
     return fixed_point(step, graph, label="fold_scales")
 
 
 class _Folder:
-    """The rule, and what it knows of the graph."""
+    """The rule, with facts about the graph."""
 
     def __init__(self, graph: Graph, exact: bool) -> None:
         self.graph, self.fixed, self.exact = graph, parameter_only(graph), exact
-        self.layers: dict[str, str] = {}  # what the layer was called that a new node is for
+        self.layers: dict[str, str] = {}  # the name of the layer that a new node stands for
 
     def rule(self, site: Site) -> Symbol | Declined | None:
         if site.name in self.fixed or not is_float(site.type.dtype):
@@ -59,7 +59,7 @@ class _Folder:
         return self._before(site) if site.op is CONV else self._behind(site)
 
     def _behind(self, site: Site) -> Symbol | Declined | None:
-        """A layer, and what multiplies its result or is added to it."""
+        """Fold a factor or summand of a layer's result into the layer."""
         declined: Declined | None = None
         made_by = [site.made_by(x) for x in site.inputs]
         if not any(made.op in SCALED or made.op is BATCH_NORM for made in made_by):
@@ -80,13 +80,13 @@ class _Folder:
         return declined
 
     def _not_behind(self, layer: View, made: View) -> Declined | None:
-        """Why a layer takes nothing in that is done to its result."""
+        """Why nothing that follows a layer can be folded into it."""
         if not layer.single_use:
             return layer.shared()
         return None if self._is_fixed(made) else Declined(f"the weights of {layer.name} depend on the input", layer)
 
     def _not_before(self, site: Site, view: View, vector: Symbol | None) -> Declined | None:
-        """Why what scales or shifts the channels that a convolution reads stays before it."""
+        """Why a factor or summand of a convolution's input cannot be folded into it."""
         if vector is None or (view.op is ew.MUL and view.single_use):
             return None
         if not view.single_use:
@@ -98,7 +98,7 @@ class _Folder:
         return None
 
     def _before(self, site: Site) -> Symbol | Declined | None:
-        """What multiplies the channels that a convolution reads, or is added to them; several one after another."""
+        """Fold factors and summands of a convolution's input, however many follow one another, into it."""
         x, weight, *bias = site.inputs
         parts, view, groups = list[View](), site.producer(0), site.attrs.groups
         while view.name == x.value.node and view.op in _AFFINE:
@@ -124,12 +124,12 @@ class _Folder:
         return y
 
     def _is_fixed(self, layer: View) -> bool:
-        """Whether all but the first input comes from parameters; this pass makes no others."""
+        """Whether all inputs but the first depend on parameters only; so do those of nodes that this pass makes."""
         feeds = self.graph.inputs_of(layer.name)[1:] if layer.name in self.graph else ()
         return all(value.node in self.fixed for value in feeds)
 
     def _vectors(self, view: View) -> Iterator[tuple[int, Symbol]]:
-        """Operands that may be images, each with the other as one number for each channel, if a parameter is that."""
+        """For each operand that is an image: its slot, and the other operand as a vector over channels, if fixed."""
         for slot in _AFFINE[view.op]:
             value, image = view.inputs[1 - slot], view.inputs[slot].type
             if view.producer(1 - slot).name not in self.fixed or image.shape != view.type.shape:
@@ -141,7 +141,7 @@ class _Folder:
 
 
 _AFFINE: dict[OpDef, tuple[int, ...]] = {ew.MUL: (0, 1), ew.ADD: (0, 1), ew.SUB: (0,)}
-"""Which operand may be the image."""
+"""Which operands may be the image."""
 
 
 def _is_by_channel(value: TensorType, image: TensorType) -> bool:

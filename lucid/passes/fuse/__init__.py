@@ -1,1 +1,1 @@
-"""Fusion passes, which make one op of several."""
+"""Fusion passes, which replace several ops by one."""

@@ -1,4 +1,4 @@
-"""Recognises attention spelled out as products, mask and softmax, and makes it an ``Attention`` node."""
+"""Recognises attention written out as products, mask and softmax, and replaces it by an ``Attention`` node."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from ..rewrite import Declined, Site, View, rebuild
 from ..simplify import fill_value
 
 SCALED = {ew.MUL: (0, 1), ew.DIV: (0,)}
-"""Which operand may be what the other, a number, scales."""
+"""Which operands may be a tensor scaled by the other operand, a number."""
 
 
 def fuse_attention(graph: Graph) -> Graph:
-    """Fuse ``softmax(scale * (query @ key.T) + mask) @ value`` into ``Attention``, which holds no scores as a whole.
+    """Fuse ``softmax(scale * (query @ key.T) + mask) @ value`` into ``Attention``, which never holds all scores.
 
-    The scale may be on the product, the queries or the keys, as a factor or a divisor; the mask may be added, or choose
-    minus infinity. What is between must be read by the next only; NaN in the shares may be made 0. A row that the mask
-    hides whole, of which a softmax makes NaN, becomes 0.
+    The scale may be on the product, the queries or the keys, as a factor or a divisor; the mask may be added, or select
+    minus infinity. Values in between must have no other reader. NaN among the shares may be replaced by 0. A row that
+    the mask hides entirely becomes 0, where a softmax gives NaN.
     """
 
     def rule(site: Site) -> Symbol | Declined | None:
@@ -46,7 +46,7 @@ def fuse_attention(graph: Graph) -> Graph:
 
 @struct
 class _Found:
-    """What was found above the product with the values."""
+    """The parts found above the product with the values."""
 
     query: Symbol
     key: Symbol
@@ -86,7 +86,7 @@ def _match(site: Site) -> _Found | Declined | None:
 
 
 def _shares(site: Site, parts: list[View]) -> View | Declined | None:
-    """The softmax that a product with values reads; where its NaN are made 0, through that."""
+    """The softmax that a product with values reads, perhaps through a replacement of NaN by 0."""
     view = site.producer(0)
     uses = 1
     if view.op is ew.WHERE and view.single_use and fill_value(site, view.inputs[1]) == 0:
@@ -107,7 +107,7 @@ def _shares(site: Site, parts: list[View]) -> View | Declined | None:
 
 
 def _factor(site: Site, view: View) -> tuple[int, float] | None:
-    """Which operand a node multiplies with a number, and that number."""
+    """Which operand a node multiplies by a number, and that number."""
     for slot in SCALED.get(view.op, ()):
         number = fill_value(site, view.inputs[1 - slot])
         if number is not None and math.isfinite(number) and view.inputs[slot].type.shape == view.type.shape:
@@ -130,14 +130,14 @@ def _masked(site: Site, view: View) -> tuple[int, Symbol] | None:
 
 
 def _unscaled(site: Site, x: Symbol) -> tuple[Symbol, float]:
-    """What a product reads, without the number that it is multiplied with."""
+    """An operand of a product without its scale, and the scale."""
     view = site.made_by(x)
     factor = _factor(site, view)
     return (x, 1.0) if factor is None else (view.inputs[factor[0]], factor[1])
 
 
 def _turned(site: Site, columns: Symbol) -> Symbol:
-    """Keys as rows: what was turned is taken as it was, also where it was turned with its leading axes made one."""
+    """Keys as rows. A transpose before them is undone, also one of leading axes flattened to one."""
     rank = columns.type.rank
     wanted = (*columns.type.shape[:-2], columns.type.shape[-1], columns.type.shape[-2])
     maker = site.made_by(columns)
@@ -153,7 +153,7 @@ def _turned(site: Site, columns: Symbol) -> Symbol:
 
 
 def _unfit(found: _Found, site: Site) -> Declined | None:
-    """Why the operands are not alike, but for their last two axes, or the mask is not for all of them."""
+    """Why the operands do not fit: they differ in more than their last two axes, or the mask has more axes."""
     product = found.parts[-1]
     types = [found.query.type, found.key.type, site.inputs[1].type]
     listed = ", ".join(str(type_.with_order(None)) for type_ in types)

@@ -18,10 +18,10 @@ from ..rewrite import Declined, Site, View, rebuild
 
 
 def fuse_conv_pool(graph: Graph) -> Graph:
-    """Fuse ``Conv2d``, an added bias, an activation and a ``MaxPool2d``, whichever of them are there.
+    """Fuse ``Conv2d`` with any of an added bias, an activation and a ``MaxPool2d`` that follow.
 
-    What is inside must be read by the next only, and the pooling's index by nobody. An activation
-    after the pooling counts too, if it is non-decreasing. The node takes the convolution's name.
+    Values in between must have no other reader, and the pooling's index none. An activation after the pooling is fused
+    too, if it is non-decreasing. The node takes the convolution's name.
     """
 
     def rule(site: Site) -> Symbol | list[Symbol | None] | Declined | None:
@@ -52,7 +52,7 @@ def fuse_conv_pool(graph: Graph) -> Graph:
 
 @struct
 class _Found:
-    """What was found between a node and the convolution above it."""
+    """The parts found between a node and the convolution above it."""
 
     parts: list[View] = field(default_factory=list)
     pool: MaxPoolAttrs | None = None
@@ -94,21 +94,21 @@ def _match(site: Site) -> _Found | Declined | None:
 
 
 def _ends_in_conv(view: View) -> bool:
-    """Whether it is a convolution, or what would go into the one that it reads."""
+    """Whether it is a convolution, or activations and poolings behind one."""
     while view.op.activation or view.op is MAX_POOL:
         view = view.producer(0)
     return view.op is CONV
 
 
 def _index_read(pool: View) -> Declined | None:
-    """Why a pooling stays that says where its numbers were."""
+    """Why a pooling whose index is read is not fused."""
     if not _ends_in_conv(pool):
         return None
     return Declined(f"where the maxima of {pool.name} were is read too", pool.producer(0))
 
 
 def _late(pool: View, activation: View | None) -> Declined | None:
-    """Why an activation stays behind the pooling of a convolution."""
+    """Why an activation behind the pooling of a convolution is not fused."""
     if activation is None or pool.producer(0).op is not CONV:
         return None
     name = activation.op.name
@@ -118,21 +118,21 @@ def _late(pool: View, activation: View | None) -> Declined | None:
 
 
 def _pool_before(pool: MaxPoolAttrs, activation: View | None) -> MaxPoolAttrs | None:
-    """The pooling, such that the activation found after it may come before it; None where it may not."""
+    """The pooling, if the activation found after it may come before it; otherwise None."""
     if activation is None:
         return pool
     if not activation.op.rises(activation.attrs):
         return None
-    # relu: padding below 0 loses after it as before it, and padding above 0 stays what it is
+    # relu: padding below 0 loses before it as after it, and padding above 0 is unchanged by it
     unchanged = not any(pool.padding) or pool.pad_value == -math.inf or activation.op is ew.RELU
     return pool if unchanged else None
 
 
 def _as_bias(add: View, slot: int) -> Symbol | Declined | None:
-    """What an addition adds to a convolution without bias, if that is one number for each channel."""
+    """The other operand of an addition to a convolution without bias, if it is one number for each channel."""
     conv, bias = add.producer(slot), add.inputs[1 - slot]
     shape, rank = bias.type.shape, bias.type.rank
-    if conv.op is not CONV or bias.type.shape == add.type.shape:  # which is no bias, but a shortcut
+    if conv.op is not CONV or bias.type.shape == add.type.shape:  # a shortcut rather than a bias
         return None
     if conv.type.shape != add.type.shape:
         return Declined(f"{conv.name} is added to something larger", conv)

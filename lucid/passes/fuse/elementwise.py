@@ -6,7 +6,7 @@ from collections.abc import Collection, Container, Mapping
 from typing import Final
 
 from ...base.structs import struct
-from ...graph.facts import parameter_only
+from ...graph.facts import is_elementwise, parameter_only
 from ...graph.ir import Graph, Node, Value
 from ...graph.opdef import apply
 from ...graph.ops.fused import FUSED_ELEMENTWISE, FusedAttrs, Instruction
@@ -26,10 +26,10 @@ USUAL: Final = FuseOptions()
 
 
 def fuse_elementwise(graph: Graph, options: FuseOptions = USUAL) -> Graph:
-    """Fuse each element-wise op into the one that reads it, where nothing else does and the shapes are equal.
+    """Fuse each element-wise op into its reader, if it has no other and the shapes are equal.
 
-    A value may be read several times within one group, so groups are not only chains and trees. What
-    depends on parameters only stays apart: it runs once per change of the parameters.
+    A value may be read several times within one group, so groups are not only chains and trees. Nodes that depend on
+    parameters only stay apart: they run once per change of the parameters.
     """
     groups = _Groups(graph, options.limit)
 
@@ -60,19 +60,19 @@ def fuse_elementwise(graph: Graph, options: FuseOptions = USUAL) -> Graph:
 
 
 class _Groups:
-    """Which nodes go together.
+    """Which nodes are fused.
 
-    The walk is from the last node to the first, so whoever reads a node has its group already. A node
-    joins if all its readers are in one group; then no path leaves the group and comes back.
+    The walk is from the last node to the first, so the readers of a node already have their groups. A node joins a
+    group if all its readers are in it; then no path leaves the group and comes back.
 
     Attributes
     ----------
     members
         For the last node of each group, the names of all, in order.
     feeds
-        What feeds each fusible node.
+        The inputs of each fusible node.
     left
-        For nodes that do not go with one that reads them and could: why, and which.
+        For nodes that are not fused with a fusible reader: the reason, and the reader.
     """
 
     def __init__(self, graph: Graph, limit: int) -> None:
@@ -94,7 +94,7 @@ class _Groups:
                 reason = self._apart(name, results, groups, size, limit, fixed)
                 if not reason:
                     (root[name],) = groups
-                elif not (name in fixed and near in fixed):  # which takes no time of a run
+                elif not (name in fixed and near in fixed):  # those do not run at each call
                     self.left[name] = reason, near
             size[root[name]] = size.get(root[name], 0) + 1
         for name in graph.order:
@@ -105,7 +105,7 @@ class _Groups:
         self, name: str, results: Container[str], groups: Collection[str], size: Mapping[str, int], limit: int,
         fixed: Container[str],
     ) -> str:  # fmt: skip
-        """Why a node does not go with those that read it; nothing, where it does."""
+        """Why a node is not fused with its readers; empty if it is."""
         if name in results:
             return f"{name} is asked for as a result"
         if len(groups) > 1:
@@ -123,4 +123,4 @@ class _Groups:
 
 
 def _fusible(node: Node) -> bool:
-    return node.op.elementwise and node.op.pure and len(node.outputs) == 1 and node.op is not FUSED_ELEMENTWISE
+    return is_elementwise(node) and node.op is not FUSED_ELEMENTWISE

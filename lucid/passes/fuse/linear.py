@@ -11,7 +11,7 @@ from ..rewrite import Declined, Site, rebuild
 
 
 def fuse_linear(graph: Graph) -> Graph:
-    """Fuse ``Linear`` with the activation that follows, if nobody else reads what is between.
+    """Fuse ``Linear`` with the activation that follows, if the value in between has no other reader.
 
     The node takes the linear layer's name.
     """

@@ -1,8 +1,8 @@
 """Fuses element-wise nodes that read one another, and sums of their results, into ``FusedLoop`` nodes.
 
-What several read is computed once and read while it is in the cache; ``fuse_elementwise`` joins only what nobody else
-reads. So the gradient of an activation, its sums for a bias or a normalisation, and products with it are one walk
-through memory; as are the new momentum of a parameter and the new parameter.
+Unlike in ``fuse_elementwise``, a value may have several readers. It is computed once and read while in the cache.
+So the gradient of an activation, its sums for a bias or a normalisation, and products with it are a single walk through
+memory; as are the new momentum of a parameter and the new parameter.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 
 from ...base.structs import struct
 from ...graph.builder import Builder
-from ...graph.facts import parameter_only
+from ...graph.facts import is_elementwise, parameter_only
 from ...graph.ir import Graph, Node, Value
 from ...graph.ops.fused import FUSED_LOOP, FusedAttrs, Instruction, LoopAttrs, Result, adds_up
 from ...graph.types import Shape, is_float
@@ -35,9 +35,9 @@ USUAL: Final = LoopOptions()
 
 
 def fuse_loops(graph: Graph, options: LoopOptions = USUAL) -> Graph:
-    """Join each element-wise node, and each sum or mean, with what makes an operand, where the shapes are equal.
+    """Join each element-wise node, sum or mean with the producers of its operands, if the shapes are equal.
 
-    Sums of the same value join too. Nothing joins where the way from one to the other also leads through a third node,
+    Sums of the same value are joined too. Two nodes are not joined if a path between them leads through a third node,
     which would have to run in between.
     """
     groups = _Groups(graph, options)
@@ -46,7 +46,7 @@ def fuse_loops(graph: Graph, options: LoopOptions = USUAL) -> Graph:
     return _rebuilt(graph, groups) if groups.any else graph
 
 
-# ---------------------------------------------------------------- which go together
+# ---------------------------------------------------------------- grouping
 
 
 @struct
@@ -60,7 +60,7 @@ class _Group:
     before, after
         Groups that it reads directly, and that read it.
     reaches
-        The groups that depend on it, and itself, as bits.
+        The groups that depend on it, and itself, as a bit set.
     """
 
     members: list[int]
@@ -70,7 +70,7 @@ class _Group:
 
 
 class _Groups:
-    """The graph with some of its nodes taken together; groups are known by a position of one of their nodes."""
+    """A partition of a graph's nodes into groups, each identified by the position of one of its nodes."""
 
     def __init__(self, graph: Graph, options: LoopOptions) -> None:
         self.graph, self.options = graph, options
@@ -103,7 +103,7 @@ class _Groups:
         return [self.order[i] for i in self.groups[key].members]
 
     def join_sources(self, name: str) -> None:
-        """Join a node with those that make its operands, and with others that add up the same."""
+        """Join a node with the producers of its operands, and with other sums of the same value."""
         shape, adds = self.candidates[name], adds_up(self.graph.node(name))
         for value in dict.fromkeys(self.graph.feeds[name]):
             if self.graph.type(value).shape != shape:
@@ -127,7 +127,7 @@ class _Groups:
             self._join(a, b)
 
     def _apart(self, a: int, b: int) -> str:
-        """Why two groups do not become one; nothing, where they may."""
+        """Why two groups cannot be joined; empty if they can."""
         one, two = self.groups[a], self.groups[b]
         if self._between(one, b) or self._between(two, a) or self._sum_read(one, b) or self._sum_read(two, a):
             return "what is added up of one, or computed of it by another node, the other reads"
@@ -158,7 +158,7 @@ class _Groups:
         return len(read) + sum(self.leaves(name, names) for name in names)
 
     def leaves(self, name: str, names: Iterable[str]) -> bool:
-        """Whether anything but these nodes reads a node's result."""
+        """Whether any other than these nodes reads a node's result."""
         inside = names if isinstance(names, set) else set(names)
         return Value(name) in self.kept or not inside.issuperset(self.graph.dag.successors(name))
 
@@ -183,13 +183,12 @@ class _Groups:
 
 
 def _loop_shape(graph: Graph, name: str) -> Shape:
-    """The shape that a node's loop runs over; empty where it is none."""
+    """The shape that a node loops over; empty if it cannot be part of a loop."""
     node = graph.node(name)
     if adds_up(node):
         type_ = graph.type(graph.feeds[name][0])
         return type_.shape if is_float(type_.dtype) else ()
-    fusible = node.op.elementwise and node.op.pure and len(node.outputs) == 1
-    return node.outputs[0].shape if fusible else ()
+    return node.outputs[0].shape if is_elementwise(node) else ()
 
 
 # ---------------------------------------------------------------- the new graph
@@ -213,7 +212,7 @@ def _rebuilt(graph: Graph, groups: _Groups) -> Graph:
 
 
 def _in_order(groups: _Groups) -> Iterator[int]:
-    """Groups after all that they read; else as their last nodes were."""
+    """The groups in topological order, otherwise in the order of their last nodes."""
     waits = {key: len(group.before) for key, group in groups.groups.items()}
     ready = [(groups.groups[key].members[-1], key) for key, count in waits.items() if not count]
     heapq.heapify(ready)
@@ -227,7 +226,7 @@ def _in_order(groups: _Groups) -> Iterator[int]:
 
 
 def _loop(graph: Graph, groups: _Groups, names: list[str]) -> tuple[LoopAttrs, list[Value], list[str]]:
-    """The program of these nodes, what it reads, and of which nodes its results are."""
+    """The program of these nodes, the values that it reads, and the nodes whose results it returns."""
     inside = set(names)
     reads = [value for name in names for value in graph.inputs_of(name) if value.node not in inside]
     number = {value: i for i, value in enumerate(dict.fromkeys(reads))}

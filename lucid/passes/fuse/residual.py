@@ -12,10 +12,10 @@ from ..rewrite import Declined, Site, View, rebuild
 
 
 def fuse_residual(graph: Graph) -> Graph:
-    """Fuse ``Conv2d``, an ``Add`` of something of the same shape, and an activation if one follows.
+    """Fuse ``Conv2d`` with the ``Add`` of a tensor of the same shape, and with an activation if one follows.
 
-    The convolution and the sum must be read by the next only. Of two convolutions the later one takes the
-    other's result as its residual. The node takes the convolution's name.
+    The convolution and the sum must have no other reader. Of two convolutions the later one takes the other's result as
+    its residual. The node takes the convolution's name.
     """
     position = {name: index for index, name in enumerate(graph.order)}
 
@@ -45,7 +45,7 @@ def fuse_residual(graph: Graph) -> Graph:
 
 
 def _unsuited(add: View) -> Declined | None:
-    """Why a convolution does not add what is added to its result."""
+    """Why the addition to a convolution's result is not fused into it."""
     for slot in (0, 1):
         conv, other = add.producer(slot), add.inputs[1 - slot]
         if conv.op is CONV and conv.type.same_value(add.type):

@@ -1,21 +1,21 @@
-"""Recognises linear layers spelled out as products with weights and sums."""
+"""Recognises linear layers written out as products with weights and sums."""
 
 from __future__ import annotations
 
-from ..graph.facts import parameter_only
-from ..graph.ir import Graph
-from ..graph.opdef import NoAttrs, apply
-from ..graph.ops import elementwise as ew
-from ..graph.ops.linalg import LINEAR, MATMUL
-from ..graph.trace import Symbol
-from ..graph.types import is_float
-from .rewrite import Declined, Site, View, rebuild
+from ...graph.facts import parameter_only
+from ...graph.ir import Graph
+from ...graph.opdef import NoAttrs, apply
+from ...graph.ops import elementwise as ew
+from ...graph.ops.linalg import LINEAR, MATMUL
+from ...graph.trace import Symbol
+from ...graph.types import is_float
+from ..rewrite import Declined, Site, View, rebuild
 
 
-def linear_products(graph: Graph) -> Graph:
-    """``x @ w`` is a ``Linear`` of the turned weights, and a vector of weights that is added to a ``Linear`` its bias.
+def fuse_linear_products(graph: Graph) -> Graph:
+    """Replace ``x @ w`` by ``Linear`` with transposed weights, and make a fixed vector added to ``Linear`` its bias.
 
-    For graphs that are run again and again with the same weights, which are turned once.
+    This is for graphs that run many times with the same weights, as these are transposed once.
     """
     if MATMUL not in graph.ops and LINEAR not in graph.ops:
         return graph
@@ -47,16 +47,16 @@ def linear_products(graph: Graph) -> Graph:
             return y
         return None
 
-    return rebuild(graph, rule, "linear_products")
+    return rebuild(graph, rule, "fuse_linear_products")
 
 
 def _multiplies(product: View) -> bool:
-    """Whether the right side of a product of floats is one matrix."""
+    """Whether it is a product of floats whose right side is a single matrix."""
     return product.inputs[1].type.rank == 2 and is_float(product.type.dtype)
 
 
 def _shifts(add: View, slot: int, product: View) -> bool:
-    """Whether an addition adds one number for each output to a linear layer."""
+    """Whether an addition adds one number per output to a linear layer."""
     if product.op is not LINEAR or product.type.shape != add.type.shape:
         return False
     bias = add.inputs[1 - slot].type.shape

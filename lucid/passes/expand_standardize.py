@@ -15,8 +15,8 @@ from .lower import lower
 from .rewrite import Declined, Replacement, Site, rebuild
 
 
-def open_statistics(graph: Graph) -> Graph:
-    """Take standardisations apart."""
+def expand_standardize(graph: Graph) -> Graph:
+    """Replace standardisations by the ops that they consist of."""
 
     def rule(site: Site) -> Replacement:
         (x,), a = site.inputs, site.attrs
@@ -29,4 +29,4 @@ def open_statistics(graph: Graph) -> Graph:
         return [centred * (1.0 / sqrt(variance + a.eps)), mean, variance]
 
     opened = lower(graph, lambda node: node.op is not LAYER_NORM)
-    return rebuild(opened, rule, "open_statistics", at={STANDARDIZE})
+    return rebuild(opened, rule, "expand_standardize", at={STANDARDIZE})

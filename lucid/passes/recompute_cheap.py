@@ -1,7 +1,7 @@
-"""Recomputes values that cost next to nothing for each reader, rather than keep them in memory.
+"""Recomputes cheap values for each reader, rather than keep them in memory.
 
-That is a sum or product of one array with a smaller one, such as ``(x - mean) * scale``: readers in a loop may as well
-read ``x``. Then only ``x`` is kept for the backward half.
+These are sums or products of an array and a smaller one, such as ``(x - mean) * scale``: a reader in a loop can just as
+well read ``x``. Then only ``x`` is kept for the backward half.
 """
 
 from __future__ import annotations
@@ -9,16 +9,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..graph.builder import Builder
+from ..graph.facts import is_elementwise
 from ..graph.ir import Graph, Value
 from ..graph.ops.fused import adds_up
 
-LABEL = "repeat_cheap"
+LABEL = "recompute_cheap"
 DEPTH = 3
-"""Of a chain at most so many nodes are computed anew."""
+"""The most nodes of a chain that are recomputed."""
 
 
-def repeat_cheap(graph: Graph) -> Graph:
-    """Give each reader of such a node one of its own, where all who read it are element-wise, or add it up."""
+def recompute_cheap(graph: Graph) -> Graph:
+    """Give each reader of such a node a copy of its own, if all readers are element-wise ops or sums."""
     results = set(graph.results)
     repeated: dict[str, int] = {}
     for name in reversed(graph.order):
@@ -30,10 +31,10 @@ def repeat_cheap(graph: Graph) -> Graph:
     if not repeated:
         return graph
     builder = Builder()
-    made: dict[Value, Value] = {}  # by another name where that of a node is a copy's by now
+    made: dict[Value, Value] = {}  # under another name if a copy has taken that of the node
 
     def copied(value: Value) -> Value:
-        """The value, of which what is to be computed anew is so now."""
+        """The value in the new graph; a value that is to be recomputed is emitted again."""
         if value.node not in repeated:
             return made[value]
         node = graph.node(value.node)
@@ -52,7 +53,7 @@ def repeat_cheap(graph: Graph) -> Graph:
 
 
 def _cheap(graph: Graph, name: str) -> bool:
-    """Whether a node has one operand of its own shape, and is read by what loops are made of only."""
+    """Whether a node has one operand of its own shape, and only readers that can be part of a loop."""
     node = graph.node(name)
     if not node.op.cheap:
         return False
@@ -62,7 +63,4 @@ def _cheap(graph: Graph, name: str) -> bool:
     if len(whole) != 1 or whole[0].dtype != node.outputs[0].dtype or len(types) - len(whole) > 1:
         return False
     readers = [graph.node(reader) for reader, _ in graph.users(Value(name))]
-    return all(
-        (r.op.elementwise and r.op.pure and len(r.outputs) == 1 and r.outputs[0].shape == shape) or adds_up(r)
-        for r in readers
-    )
+    return all((is_elementwise(r) and r.outputs[0].shape == shape) or adds_up(r) for r in readers)

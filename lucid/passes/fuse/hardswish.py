@@ -1,4 +1,4 @@
-"""Recognises HardSwish spelled out in imported models.
+"""Recognises HardSwish written out as simpler ops, as in imported models.
 
 As a single op it runs on the blocks of the layer before it, in fewer passes over memory.
 """
@@ -8,23 +8,23 @@ from __future__ import annotations
 import math
 from dataclasses import field
 
-from ..base.structs import struct
-from ..graph.ir import Graph
-from ..graph.ops import elementwise as ew
-from ..graph.ops.bounds import CLIP
-from ..graph.trace import Symbol
-from ..graph.types import is_float
-from .rewrite import Declined, Site, View, rebuild
-from .simplify import fill_value
+from ...base.structs import struct
+from ...graph.ir import Graph
+from ...graph.ops import elementwise as ew
+from ...graph.ops.bounds import CLIP
+from ...graph.trace import Symbol
+from ...graph.types import is_float
+from ..rewrite import Declined, Site, View, rebuild
+from ..simplify import fill_value
 
 PARTS = 4
-"""Products and quotients that an activation may be spelled with."""
+"""The most products and quotients that an activation may consist of."""
 
 
-def see_activations(graph: Graph) -> Graph:
-    """Make one op of a tensor times its own hard sigmoid.
+def fuse_hardswish(graph: Graph) -> Graph:
+    """Replace the product of a tensor and its own hard sigmoid by ``HardSwish``.
 
-    What is between must be read by the next only. Results differ in the last digits.
+    Values in between must have no other reader. Results differ in the last digits.
     """
 
     def rule(site: Site) -> Symbol | Declined | None:
@@ -47,11 +47,11 @@ def see_activations(graph: Graph) -> Graph:
             site.leave(_not_seen(view, gate, x, product.number))
         return None
 
-    return rebuild(graph, rule, "see_activations")
+    return rebuild(graph, rule, "fuse_hardswish")
 
 
 def _not_seen(view: View, gate: _Gate | None, x: Symbol, number: float) -> Declined | None:
-    """Why something times what is held between two bounds is no HardSwish, if it is nearly one."""
+    """Why a product with a clipped tensor is not a HardSwish, if it nearly is one."""
     if gate is None:
         inner = view.producer(0) if view.op is CLIP and view.attrs.low == 0 and view.attrs.high in (1, 6) else view
         if inner is view or inner.op is not ew.ADD:
@@ -63,13 +63,13 @@ def _not_seen(view: View, gate: _Gate | None, x: Symbol, number: float) -> Decli
 
 
 def _is(number: float | None, wanted: float) -> bool:
-    """Whether it is that, to the digits that models write."""
+    """Whether a number is the wanted one, to the precision that models use."""
     return number is not None and math.isclose(number, wanted, rel_tol=1e-6)
 
 
 @struct
 class _Product:
-    """A number times tensors, each with what makes it, and the nodes below the site that multiply them."""
+    """A number times tensors (each with its producer), and the nodes below the site that multiply them."""
 
     number: float = 1.0
     factors: list[tuple[Symbol, View]] = field(default_factory=list)
@@ -77,7 +77,7 @@ class _Product:
 
 
 def _gathered(site: Site) -> _Product | None:
-    """The product that a site ends; None where it is one of too many."""
+    """The product that ends at a site; None if it has too many factors."""
     found, open_ = _Product(), list[View]([site])
     while open_:
         view = open_.pop()
@@ -106,7 +106,7 @@ def _multiplies(view: View) -> bool:
 
 @struct(frozen=True)
 class _Gate:
-    """What is multiplied with ``x``, and with a number, to make the HardSwish of ``x``."""
+    """A clipped tensor that, multiplied by ``x`` and ``number``, is the HardSwish of ``x``."""
 
     x: Symbol
     number: float
@@ -114,7 +114,7 @@ class _Gate:
 
 
 def _gate(view: View) -> _Gate | None:
-    """``x + 3`` held between 0 and 6, or ``x / 6 + 0.5`` between 0 and 1."""
+    """``x + 3`` clipped to between 0 and 6, or ``x / 6 + 0.5`` to between 0 and 1."""
     inner = view.producer(0) if view.op is CLIP and view.attrs.low == 0 and view.single_use else view
     if inner is view or inner.op is not ew.ADD or not inner.single_use:
         return None
@@ -128,13 +128,13 @@ def _gate(view: View) -> _Gate | None:
 
 
 def _operand(view: View) -> tuple[int, float | None]:
-    """Which operand of two is a tensor, and the number that the other is."""
+    """Which of two operands is a tensor, and the number that the other one is."""
     numbers = [fill_value(view, x) for x in view.inputs]
     return (1, numbers[0]) if numbers[0] is not None else (0, numbers[1])
 
 
 def _factor(view: View) -> float | None:
-    """The number that a node multiplies a tensor with."""
+    """The number by which a node multiplies a tensor."""
     if view.op is not ew.MUL and view.op is not ew.DIV:
         return None
     slot, number = _operand(view)

@@ -9,7 +9,7 @@ import pytest
 
 from lucid.graph.ops.bounds import clip, flat_clip
 from lucid.graph.types import spec
-from lucid.passes.see_activations import see_activations
+from lucid.passes.fuse.hardswish import fuse_hardswish
 
 from .helpers import assert_same, ops, trace
 
@@ -38,17 +38,17 @@ UNSEEN: dict[str, Callable[[Any], Any]] = {
 @pytest.mark.parametrize("name", SEEN)
 def test_seen(name: str, dtype: str) -> None:
     before = trace(SEEN[name], spec(3, 40, dtype=dtype))
-    after = see_activations(before)
+    after = fuse_hardswish(before)
     assert ops(after) == ["HardSwish"]
     assert after.outputs[0].node == before.outputs[0].node
     assert_same(before, after, rtol=1e-5, atol=1e-6)
-    assert see_activations(after) is after
+    assert fuse_hardswish(after) is after
 
 
 @pytest.mark.parametrize("name", UNSEEN)
 def test_unseen(name: str) -> None:
     graph = trace(UNSEEN[name], (3, 4))
-    assert see_activations(graph) is graph
+    assert fuse_hardswish(graph) is graph
 
 
 def test_one_after_another() -> None:
@@ -57,7 +57,7 @@ def test_one_after_another() -> None:
             x = x * clip(x + 3.0, 0.0, 6.0) / 6.0
         return x
 
-    after = see_activations(trace(model, (3, 4)))
+    after = fuse_hardswish(trace(model, (3, 4)))
     assert ops(after) == ["HardSwish"] * 5
 
 
@@ -68,4 +68,4 @@ def test_a_long_product_is_looked_at_once() -> None:
         return x
 
     graph = trace(model, (3,))
-    assert see_activations(graph) is graph
+    assert fuse_hardswish(graph) is graph

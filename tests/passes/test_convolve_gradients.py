@@ -8,7 +8,7 @@ import pytest
 
 from lucid.graph.opdef import apply
 from lucid.graph.ops.conv import CONV_GRAD_INPUT, ConvAttrs, ConvInputAttrs
-from lucid.passes.turn_gradients import turn_gradients
+from lucid.passes.convolve_gradients import convolve_gradients
 
 from .helpers import assert_same, ops, trace
 
@@ -41,7 +41,7 @@ def test_at_stride_1_it_is_a_convolution(
     kernel: int, outputs: int, inputs: int, padding: int, dilation: int, groups: int
 ) -> None:
     before = _gradient(kernel, outputs, inputs, 1, padding, dilation, groups)
-    after = turn_gradients(before)
+    after = convolve_gradients(before)
     assert "Conv2d" in ops(after)
     assert "Conv2dGradInput" not in ops(after)
     assert_same(before, after, rtol=1e-5, atol=1e-5)
@@ -54,4 +54,4 @@ def test_at_stride_1_it_is_a_convolution(
 )
 def test_others_stay(kernel: int, outputs: int, inputs: int, stride: int, padding: int, groups: int) -> None:
     before = _gradient(kernel, outputs, inputs, stride, padding, 1, groups)
-    assert turn_gradients(before) is before
+    assert convolve_gradients(before) is before

@@ -14,10 +14,10 @@ from ..graph.windows import windows_of
 from .rewrite import Site, rebuild
 
 
-def turn_gradients(graph: Graph) -> Graph:
-    """At stride 1 it is one of the gradient of the result with the weights turned by 180 degrees.
+def convolve_gradients(graph: Graph) -> Graph:
+    """Rewrite the input gradient at stride 1 as the convolution of ``dy`` with the weights turned by 180 degrees.
 
-    Inputs and outputs change places among the weights, which are of one group, or of one channel in each.
+    Input and output channels of the weights are swapped; there must be one group, or one channel per group.
     """
 
     def rule(site: Site) -> Symbol | None:
@@ -38,4 +38,4 @@ def turn_gradients(graph: Graph) -> Graph:
         y: Symbol = apply(CONV, replace(a, padding=padding), dy, w)
         return y
 
-    return rebuild(graph, rule, "turn_gradients", at={CONV_GRAD_INPUT})
+    return rebuild(graph, rule, "convolve_gradients", at={CONV_GRAD_INPUT})

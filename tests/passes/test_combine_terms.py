@@ -10,7 +10,7 @@ import pytest
 
 import lucid
 from lucid import nn, optim
-from lucid.passes.gather_terms import gather_terms
+from lucid.passes.combine_terms import combine_terms
 
 from .helpers import assert_same, trace
 
@@ -38,7 +38,7 @@ def large(graph: Any) -> list[str]:
 )
 def test_small_terms_are_added_up_first(function: Callable[..., Any], left: list[str] | None) -> None:
     before = trace(function, IMAGE, **SMALL)
-    after = gather_terms(before)
+    after = combine_terms(before)
     if left is None:
         assert after is before
     else:
@@ -48,7 +48,7 @@ def test_small_terms_are_added_up_first(function: Callable[..., Any], left: list
 
 def test_a_gradient_of_what_is_normalised_reads_each_image_once() -> None:
     before = trace(lambda dy, x, m, s, b, d: (dy * s - b) - (x - m) * d, IMAGE, IMAGE, **SMALL)
-    after = gather_terms(before)
+    after = combine_terms(before)
     assert large(after) == ["Mul", "Mul", "Sub", "Add"]
     assert_same(before, after, rtol=1e-5, atol=1e-5)
 
@@ -59,7 +59,7 @@ def test_a_difference_that_others_read_is_looked_through_where_it_is_multiplied(
         return centred * s + b, (centred * centred).mean()
 
     before = trace(function, IMAGE, m=(3, 1), s=(3, 1), b=(3, 1))
-    after = gather_terms(before)
+    after = combine_terms(before)
     assert sorted(large(after)) == ["Add", "Mul", "Mul", "Sub"]
     assert_same(before, after, rtol=1e-5, atol=1e-5)
 
@@ -70,12 +70,12 @@ def test_a_sum_that_others_read_stays() -> None:
         return y, y - m
 
     before = trace(function, IMAGE, s=(3, 1), b=(3, 1), m=(3, 1))
-    assert gather_terms(before) is before
+    assert combine_terms(before) is before
 
 
 def test_small_terms_along_other_axes_stay_apart() -> None:
     before = trace(lambda x, m, s, b: (x - m) * s + b, IMAGE, m=(3, 1), s=(3, 1), b=(5,))
-    assert gather_terms(before) is before
+    assert combine_terms(before) is before
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_small_terms_along_other_axes_stay_apart() -> None:
 )
 def test_what_is_there_to_round_stays(function: Callable[..., Any]) -> None:
     before = trace(function, IMAGE, **SMALL)
-    assert gather_terms(before) is before
+    assert combine_terms(before) is before
 
 
 def test_a_step_rounds_by_a_large_number_as_the_eager_model_does() -> None:

@@ -1,7 +1,7 @@
 """Separates max pooling from its convolution where that is faster, which depends on sizes.
 
-Where windows overlap, few kernels pool within their blocks, and these compute the rows on a block's border twice:
-minimal filtering with a pooling behind it may take half as long.
+If windows overlap, few kernels can pool within their blocks, and those compute the rows at the borders of blocks twice.
+Minimal filtering followed by a pooling may take half as long.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from ..graph.trace import Symbol
 from ..graph.types import CHANNELS_LAST, TensorType
 from .rewrite import Site, rebuild
 
-Taken: TypeAlias = "Callable[[Node, tuple[TensorType, ...]], float]"
+NodeCost: TypeAlias = "Callable[[Node, tuple[TensorType, ...]], float]"
 
 GAIN = 1.2
-"""So many times as long both in one must be predicted to take: predictions are no better."""
+"""Predicted gain from which on they are separated: predictions are no more precise than that."""
 
 
-def part_pools(graph: Graph, taken: Taken) -> Graph:
-    """The graph with those convolutions without their pooling that are quicker so; itself where none is.
+def split_pools(graph: Graph, cost: NodeCost) -> Graph:
+    """Separate poolings from their convolutions where that is faster; returns the graph itself if it is for none.
 
     Parameters
     ----------
     graph
-        Concrete.
-    taken
-        ``taken(node, types)`` are the seconds that a node is predicted to take whose inputs are of these types.
+        A graph with concrete sizes.
+    cost
+        ``cost(node, types)`` is the predicted time, in seconds, of a node with inputs of these types.
     """
 
     def rule(site: Site) -> Symbol | None:
@@ -43,23 +43,23 @@ def part_pools(graph: Graph, taken: Taken) -> Graph:
         op, alone = _alone(attrs)
         types = tuple(x.type for x in site.inputs)
         made, pooled = _first(op, alone, types), site.type.with_order(CHANNELS_LAST)
-        parts = taken(Node(op, alone, (made,)), types) + taken(Node(MAX_POOL, attrs.pool, (pooled,)), (made,))
-        if parts * GAIN > taken(site.node, types):
+        parts = cost(Node(op, alone, (made,)), types) + cost(Node(MAX_POOL, attrs.pool, (pooled,)), (made,))
+        if parts * GAIN > cost(site.node, types):
             return None
         y: Symbol = apply(op, alone, *site.inputs)
         site.call(y, site.name)
         return apply_all(MAX_POOL, attrs.pool, y)[0]
 
-    return rebuild(graph, rule, "part_pools", at={CONV_POOL})
+    return rebuild(graph, rule, "split_pools", at={CONV_POOL})
 
 
 def _alone(attrs: ConvPoolAttrs) -> tuple[OpDef, Attrs]:
-    """The convolution with all but the pooling."""
+    """The convolution without its pooling."""
     if attrs.activation is None and not attrs.floor:
         return CONV, attrs.conv
     return CONV_POOL, replace(attrs, pool=None)
 
 
 def _first(op: OpDef, attrs: Attrs, types: tuple[TensorType, ...]) -> TensorType:
-    """What an op makes of these, channels last."""
+    """The type of an op's first result, channels-last."""
     return op.infer_types(attrs, types)[0].with_order(CHANNELS_LAST)

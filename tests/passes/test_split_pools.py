@@ -16,7 +16,7 @@ from lucid.graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs
 from lucid.graph.ops.pool import MAX_POOL, max_pool2d
 from lucid.graph.types import CHANNELS_LAST
 from lucid.passes.fuse.conv_pool import fuse_conv_pool
-from lucid.passes.part_pools import GAIN, part_pools
+from lucid.passes.split_pools import GAIN, split_pools
 from lucid.runtime.planning.machine import described
 
 from ..machines import USUAL
@@ -45,7 +45,7 @@ def test_what_is_sooner_apart_goes_apart(activation: str | None, op: Any) -> Non
         pool = isinstance(node.attrs, ConvPoolAttrs) and node.attrs.pool is not None
         return WHOLE if pool else POOLING if node.op is MAX_POOL else CONVOLUTION
 
-    after = part_pools(before, taken)
+    after = split_pools(before, taken)
     ((name, fused),) = ((name, node) for name, node in before.nodes() if node.op is CONV_POOL)
     (pooling,) = (node for _, node in after.nodes() if node.op is MAX_POOL)
     assert after.node(name).op is op
@@ -54,7 +54,7 @@ def test_what_is_sooner_apart_goes_apart(activation: str | None, op: Any) -> Non
         (same,) = (n for _, n in after.nodes() if n.op is node.op)
         assert node.attrs == same.attrs
         assert node.outputs[0] == replace(same.outputs[0], order=CHANNELS_LAST)
-    assert part_pools(after, taken) is after
+    assert split_pools(after, taken) is after
     assert_same(before, after)
 
 
@@ -64,12 +64,12 @@ def test_what_is_not_much_sooner_stays() -> None:
     def taken(node: Node, types: Any) -> float:
         return GAIN * 2 - 0.01 if isinstance(node.attrs, ConvPoolAttrs) and node.attrs.pool is not None else 1.0
 
-    assert part_pools(before, taken) is before
+    assert split_pools(before, taken) is before
 
 
 def test_convolutions_without_a_pooling_are_not_asked_about() -> None:
     before = fuse_conv_pool(trace(lambda x, w, b: conv2d(x, w, b).relu(), IMAGE, **WEIGHTS))
-    assert part_pools(before, lambda node, types: 1 / 0) is before
+    assert split_pools(before, lambda node, types: 1 / 0) is before
 
 
 def _net(channels: int, pool: nn.Module) -> nn.Module:
