@@ -1,4 +1,4 @@
-"""From the functions that ran to the values they read: globals, closures, defaults, imports."""
+"""The checks of what functions that ran have read: globals, closures, defaults, imports."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from .reach import Reach
 from .values import BY_ANY_NAME, NAMED, STATES, told_by
 
 
-class Watcher(Reach):
-    """Takes down what traced code reads."""
+class Collector(Reach):
+    """Collects checks of everything that traced code reads."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class Watcher(Reach):
     # ------------------------------------------------------------ code that runs
 
     def begins(self, frame: types.FrameType) -> None:
-        """A function begins whose code has not run before in this trace."""
+        """Handle the first run of a function's code in this trace."""
         code = frame.f_code
         self.begun[id(code)] = code
         if is_library_frame(frame):
@@ -76,10 +76,10 @@ class Watcher(Reach):
         self._work()
 
     def _functions_of(self, frame: types.FrameType) -> list[types.FunctionType]:
-        """The functions of the code that runs, wherever they are; this looks through all there is."""
+        """All functions that have the code that runs; this searches all objects."""
         code = frame.f_code
         found = [one for one in gc.get_referrers(code) if type(one) is types.FunctionType]
-        if gc.get_freeze_count():  # of what is frozen the collector says what it refers to, but not what refers to it
+        if gc.get_freeze_count():  # the collector knows what frozen objects refer to, but not what refers to them
             self._frozen = self._frozen or _Frozen()
             known = set(map(id, found))
             found += (one for one in self._frozen.of(frame) if id(one) not in known)
@@ -91,7 +91,7 @@ class Watcher(Reach):
         return found
 
     def captured(self, tensor: Tensor) -> None:
-        """The graph reads a tensor: itself, or as the gradient of one that is known."""
+        """Handle a tensor that the graph reads: itself, and as the gradient of a known tensor."""
         self.look(tensor, Place("a tensor", ""))
         for check in tuple(self._lasting):
             for owner in (check.tensors if isinstance(check, ModuleCheck) else check).tensors:
@@ -115,7 +115,7 @@ class Watcher(Reach):
             self._put((space.get("__wrapped__"),), place)
 
     def _bound(self, function: types.FunctionType) -> None:
-        """What a function that runs carries along: closure and defaults."""
+        """The closure and defaults of a function that runs."""
         code = function.__code__
         place = Place(function.__qualname__, f"{shown(code.co_filename)}:{code.co_firstlineno}")
         self._checks.append(checks.attribute(function, "__defaults__", function.__defaults__))
@@ -125,7 +125,7 @@ class Watcher(Reach):
             self._checks.append(checks.attribute(function, "__kwdefaults__", function.__kwdefaults__))
             self.look(function.__kwdefaults__, place)
         cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
-        if is_library_code(code, function.__globals__):  # a wrapper of the library's, around what is the user's
+        if is_library_code(code, function.__globals__):  # a library's wrapper around something of the user's
             for cell in cells.values():
                 self._cell(cell, (), place)
             return
@@ -154,34 +154,34 @@ class Watcher(Reach):
             self._name((), True)
 
     def _import(self, read: Read, space: Mapping[str, object], place: Place, *, last: bool = False) -> None:
-        """A module that a function imports; where that is not there yet, as it is at the end of the trace."""
+        """A module that a function imports; one that is not loaded yet is looked up at the end of the trace."""
         within = str(space.get("__package__") or "")
         parents = [within.rsplit(".", up)[0] for up in range(within.count(".") + 1)] if within else []
         names = (read.name, read.name.partition(".")[0], *(f"{parent}.{read.name}".rstrip(".") for parent in parents))
         found = {name: sys.modules[name] for name in names if name in sys.modules}
         for name, module in found.items():
-            if not is_library_module(name):  # another may be put in its place
+            if not is_library_module(name):  # it may be replaced
                 self._slot(sys.modules, name, checks.entry(sys.modules, name, module))
             self.look(module, place)
         if not found and not last:
             self._unread.append(functools.partial(self._import, read, space, place, last=True))
 
     def _space(self, space: dict[str, object], place: Place) -> None:
-        """Globals that are read as a dict: all, by identity, and the content of those that the code names."""
+        """Globals that are read as a dict: all of them by identity, and the content of those that the code names."""
         self._slot(space, "all", checks.mapping(space))
         texts = reads(self._here).texts if self._here is not None else ()
         words = {word for text in texts for word in re.findall(r"\w+", text)}
         self._put([value for name, value in space.items() if name in words], place)
 
     def _named(self) -> None:
-        """A module is found by a name: one that stands in the code."""
+        """A module that is looked up by a name in the code."""
         if self._here is not None:
             for text in reads(self._here).texts:
                 if text in sys.modules:
                     self.look(sys.modules[text], Place(text, code=self._here, name=text))
 
     def _follow(self, value: object, steps: Sequence[Step], place: Place) -> None:
-        """Along attributes and items that are read at once, then all that is reached from the last."""
+        """Follow attributes and items that are read in a chain, then everything reachable from the last value."""
         for at, (kind, key) in enumerate(steps):
             found = self._item(value, key) if kind == "item" else self._attribute(value, key)
             if found is ABSENT:
@@ -202,7 +202,7 @@ class Watcher(Reach):
         return found
 
     def _attribute(self, value: object, name: str) -> object:
-        """The value of an attribute that is read without running code, with its check; else ABSENT."""
+        """The value of an attribute if it can be read without running code (adding its check); otherwise ABSENT."""
         if name == "__dict__" and type(getattr(value, name, None)) is dict:
             self._slot(value, name, checks.attribute(value, name, value.__dict__))
             return value.__dict__
@@ -233,19 +233,19 @@ _OF_FUNCTIONS = frozenset({"__closure__", "__defaults__", "__kwdefaults__", "__g
 
 
 class _Frozen:
-    """Functions that ``gc.freeze()`` may have taken out of the collector's sight, by their code.
+    """Functions by their code, including those that ``gc.freeze()`` hides from the garbage collector.
 
-    They are looked for among all that can be reached from modules and from what runs: once in a trace, and then on from
-    what runs meanwhile.
+    They are searched for among everything reachable from modules and frames: fully once per trace, and later from new
+    frames only.
     """
 
     def __init__(self) -> None:
         self._seen: dict[int, object] = {}
-        """By id: what is held keeps its id."""
+        """By id; holding an object keeps its id valid."""
         self._found: dict[types.CodeType, list[types.FunctionType]] = {}
 
     def of(self, frame: types.FrameType) -> list[types.FunctionType]:
-        """The functions of the code that runs in a frame."""
+        """The functions that have the code of a frame."""
         roots: list[object] = [sys.modules]
         one: types.FrameType | None = frame
         while one is not None:
@@ -260,6 +260,6 @@ class _Frozen:
             fresh = {id(one): one for one in reached if id(one) not in self._seen and id(one) not in mine}
             self._seen |= fresh
             for one in fresh.values():
-                if type(one) is types.FunctionType:  # nothing is asked what it is
+                if type(one) is types.FunctionType:  # isinstance could run an object's own code
                     self._found.setdefault(one.__code__, []).append(one)
-            reached = list(filter(gc.is_tracked, gc.get_referents(*fresh.values())))  # what is not leads nowhere
+            reached = list(filter(gc.is_tracked, gc.get_referents(*fresh.values())))  # others refer to nothing
