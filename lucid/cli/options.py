@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
-from typing import Any
+from typing import cast
 
 import click
 from click.shell_completion import CompletionItem
@@ -52,10 +52,10 @@ class Settings:
 def with_settings(given: Mapping[str, object]) -> dict[str, object]:
     """The arguments of a command, with those that say how to compile a model replaced by ``settings``."""
     rest = dict(given)
-    known: dict[str, Any] = {name: rest.pop(name) for name in ("specs", "sizes", "threads", "exact") if name in rest}
+    known = {name: rest.pop(name) for name in ("specs", "sizes", "threads", "exact") if name in rest}
     if "sizes" in known:
-        known["sizes"] = parse_sizes(known["sizes"])
-    return {**rest, "settings": Settings(**known)} if known else rest
+        known["sizes"] = parse_sizes(cast("Iterable[str]", known["sizes"]))
+    return {**rest, "settings": Settings(**known)} if known else rest  # type: ignore[arg-type]  # as click parses them
 
 
 class Number(click.FloatRange):

@@ -10,7 +10,7 @@ from itertools import pairwise
 from ..base.lazy import networkx as nx
 from ..formats.draw.files import arranged
 from ..formats.draw.focus import with_neighbours
-from ..formats.draw.making import view_of
+from ..formats.draw.graph_view import view_of
 from ..formats.draw.merging import ordered
 from ..formats.draw.pairs import beside, compared
 from ..formats.draw.view import Edge, View

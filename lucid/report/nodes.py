@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
-from ..formats.draw.making import family
+from ..formats.draw.graph_view import family
 from ..formats.draw.words import shorten
 from ..graph.facts import read_values
 from ..graph.ir import Graph, Node

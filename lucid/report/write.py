@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..base.checks import named
 from ..errors import FileError
-from ..formats.draw.making import view_of
+from ..formats.draw.graph_view import view_of
 from ..formats.draw.modules import closed, separated
 from ..formats.draw.view import Row, View
 from ..formats.files import checked_path, write_atomically

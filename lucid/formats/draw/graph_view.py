@@ -1,4 +1,4 @@
-"""Builds the view of a graph: a box for each node, with details of other nodes written into it."""
+"""The view of a graph: a box for each node, into which details of other nodes are written."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from .view import PLACE, Box, Edge, Part, Path, Row, View, path_of, shorten_name
 from .words import attribute_words, output_name, shorten, slot_name, type_label
 
 _MOST_FOLDED = 200
-"""Nodes that a row looks at behind a value that only parameters decide."""
+"""The most nodes behind a value that depends on parameters only which a row examines."""
 
 
 @struct(frozen=True)
-class Wishes:
-    """How a graph is to be shown.
+class DrawOptions:
+    """How to show a graph.
 
     Attributes
     ----------
     full
-        Every node is a box; otherwise what depends on parameters only, and what the backward graph reads of the forward
-        one, stands in the box that reads it.
+        Whether every node is a box; otherwise nodes that depend on parameters only, and values that the backward graph
+        reads from the forward one, are written into the boxes that read them.
     frames
-        Nodes to highlight, and in which colours.
+        Nodes to highlight, and the colours.
     notes
-        What else is known of nodes: lines to show when one points at them.
+        Further lines to show when the mouse is over a node.
     links
-        Where a click on a node leads; a node of a region goes by its path, as ``loop > body > relu``.
+        The address that a click on a node opens; a node of a region is named by its path, as ``loop > body > relu``.
     apart
         Inputs that keep a box of their own.
     """
@@ -49,7 +49,7 @@ class Wishes:
     apart: frozenset[str] = frozenset()
 
 
-USUAL: Final = Wishes()
+USUAL: Final = DrawOptions()
 
 
 def family(node: Node) -> str:
@@ -60,35 +60,35 @@ def family(node: Node) -> str:
 
 
 def is_gradient(name: str, node: Node) -> bool:
-    """Whether autodiff made the node, or it is a cotangent that comes in."""
+    """Whether autodiff made the node, or it is an input for a cotangent."""
     made = any(step.startswith("autodiff") for step in node.origin.history)
     return made or (node.op.source == "input" and name.startswith("grad."))
 
 
 def module_path(node: Node) -> str:
-    """The module that a node belongs to; a parameter, to the one that owns it."""
+    """The module that a node belongs to; for a parameter, the one that owns it."""
     if isinstance(node.attrs, ParameterAttrs):
         return node.attrs.name.rpartition(".")[0]
     return node.origin.modules[0] if node.origin.modules else ""
 
 
-def view_of(graph: Graph, wishes: Wishes = USUAL) -> View:
-    """What there is to draw of a graph.
+def view_of(graph: Graph, options: DrawOptions = USUAL) -> View:
+    """The view of a graph.
 
     Parameters
     ----------
     graph
         Any graph.
-    wishes
+    options
         How to show it.
     """
-    made = _Making(graph, wishes)
+    made = _ViewBuilder(graph, options)
     made.run()
     return View(tuple(made.boxes), tuple(made.edges))
 
 
 def _scalar(node: Node) -> str | None:
-    """What a constant holds, if that is a single number."""
+    """The value of a constant that is a single number; None for others."""
     if family(node) != "constant" or node.outputs[0].size != 1:
         return None
     value = next(v for name, v in node.attrs.items() if name == "value")
@@ -97,15 +97,20 @@ def _scalar(node: Node) -> str | None:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-class _Making:
-    """Collects boxes and arrows of one graph; a region is within the frames of the node that runs it."""
+class _ViewBuilder:
+    """Collects the boxes and arrows of one graph; a region is drawn within the frames of the node that runs it."""
 
     def __init__(
-        self, graph: Graph, wishes: Wishes, prefix: str = "", around: Path = (), handed: Mapping[str, Row] | None = None
+        self,
+        graph: Graph,
+        options: DrawOptions,
+        prefix: str = "",
+        around: Path = (),
+        handed: Mapping[str, Row] | None = None,
     ) -> None:
-        self.graph, self.wishes, self.prefix, self.around = graph, wishes, prefix, around
+        self.graph, self.options, self.prefix, self.around = graph, options, prefix, around
         self.handed = handed or {}
-        """What is known of inputs of a region that are no box."""
+        """For inputs of a region that have no box, the row that describes them."""
         self.boxes: list[Box] = []
         self.edges: list[Edge] = []
         self.nodes = dict(graph.nodes())
@@ -113,18 +118,18 @@ class _Making:
         self.gradient = {name for name, node in self.nodes.items() if is_gradient(name, node)}
         self.owned = {name: self._module(name) for name in self.nodes}
         returned = {value.node for value in graph.results}
-        shown = returned | set(wishes.frames)
+        shown = returned | set(options.frames)
         self.numbers = {
             name: text for name, node in self.nodes.items() if name not in shown and (text := _scalar(node)) is not None
         }
-        self.folded: set[str] = set() if wishes.full else self._foldable(shown)
+        self.folded: set[str] = set() if options.full else self._foldable(shown)
         self.saved: set[str] = (
-            set() if wishes.full else {n for n in self.nodes if self._saved(n)} - shown - wishes.apart
+            set() if options.full else {n for n in self.nodes if self._saved(n)} - shown - options.apart
         )
-        self.leaves = set() if wishes.full else self._leaves()
+        self.leaves = set() if options.full else self._leaves()
 
     def run(self) -> None:
-        """Make everything."""
+        """Collect all boxes and arrows."""
         hidden = {*self.numbers, *self.folded, *self.saved}
         unread = {n for n in self.graph.inputs if Value(n) not in self.read} if self.around else set()
         results: dict[str, list[tuple[str, str, str, Value]]] = {}
@@ -142,15 +147,15 @@ class _Making:
         return [self.prefix + name for name in self.graph.inputs]
 
     def outputs(self) -> list[str]:
-        """The boxes of what a region gives, in order."""
+        """The boxes of a region's results, in order."""
         return [key for kind, key, _, _ in self._results() if kind == "output"]
 
-    # ------------------------------------------------------------ what is written into others
+    # ------------------------------------------------------------ nodes without a box
 
     def _foldable(self, shown: set[str]) -> set[str]:
-        """Nodes that depend on parameters only and that another node reads."""
+        """Nodes that depend on parameters only and are read by another node."""
         found = parameter_only(self.graph)
-        if not self.graph.inputs:  # nothing would be left
+        if not self.graph.inputs:  # otherwise nothing would remain
             found = {name for name in found if not self.graph.feeds[name]}
         for name in self.graph.order:
             if name in found and (name in shown or not found.issuperset(self.graph.dag.predecessors(name))):
@@ -158,13 +163,13 @@ class _Making:
         return found
 
     def _saved(self, name: str) -> bool:
-        """Whether an input is what a backward graph reads of the forward one."""
+        """Whether an input is a value that a backward graph reads from the forward one."""
         readers = list(self.graph.dag.successors(name))
         source = self.nodes[name].op.source == "input" and name not in self.gradient
         return source and bool(readers) and self.gradient.issuperset(readers)
 
     def _leaves(self) -> set[str]:
-        """Nodes that nothing reads but the caller, who knows what the results are called."""
+        """Nodes whose only reader is the caller, as results with names."""
         known = {value.node for value, label in zip(self.graph.outputs, self.graph.names, strict=False) if label}
         known |= {value.node for _, value in self.graph.updates}
         unnamed = zip_longest(self.graph.outputs, self.graph.names)
@@ -173,7 +178,7 @@ class _Making:
         return {one for one in known if not list(dag.successors(one)) and len(self.nodes[one].outputs) == 1}
 
     def _behind(self, name: str) -> list[str]:
-        """A folded node and what it is made of."""
+        """A folded node, and the nodes behind it."""
         found: dict[str, None] = {}
         stack = [name]
         while stack and len(found) < _MOST_FOLDED:
@@ -184,7 +189,7 @@ class _Making:
         return list(found)
 
     def _folded_row(self, name: str, slot: int, value: Value) -> Row:
-        """A value that only parameters decide."""
+        """The row for a value that depends on parameters only."""
         source, text = self.nodes[value.node], type_label(self.graph.type(value))
         if isinstance(source.attrs, ParameterAttrs):
             return Row("parameter", f"{PLACE} {text}", (source.attrs.name,))
@@ -204,7 +209,7 @@ class _Making:
     # ------------------------------------------------------------ boxes
 
     def _module(self, name: str) -> str:
-        """Whose module a node is drawn in: its own, or, for a source that only gradients read, its first reader's."""
+        """The module that a node is drawn in: its own or, for a source that only gradients read, its first reader's."""
         own = module_path(self.nodes[name])
         users = list(self.graph.dag.successors(name))
         if not self.graph.feeds[name] and users and name not in self.gradient and self.gradient.issuperset(users):
@@ -212,7 +217,7 @@ class _Making:
         return own
 
     def _frames(self, name: str) -> Path:
-        """The frames around a node; within a region, those of the node that runs it and then what is left."""
+        """The frames around a node; within a region, those of the node that runs it, then those of inner modules."""
         module, holder = self.owned[name], ".".join(part.name for part in self.around if part.kind == "module")
         inner = module.removeprefix(holder).lstrip(".") if holder and f"{module}.".startswith(f"{holder}.") else module
         return (*self.around, *path_of(inner))
@@ -243,9 +248,9 @@ class _Making:
                 tuple((a.name, n.outputs[0].size) for o, a in read.items()
                       if isinstance(a, ParameterAttrs) and isinstance((n := self.nodes[o]).outputs[0].size, int)),
                 (node.op.name, None if isinstance(attrs, ParameterAttrs) else attrs, node.outputs,
-                 tuple((r.kind, r.text) for r in rows if r.kind != "name"), self.wishes.frames.get(name)),
-                frame=self.wishes.frames.get(name, ""), hover=self._hover(name, behind),
-                link=self.wishes.links.get(name, ""),
+                 tuple((r.kind, r.text) for r in rows if r.kind != "name"), self.options.frames.get(name)),
+                frame=self.options.frames.get(name, ""), hover=self._hover(name, behind),
+                link=self.options.links.get(name, ""),
             )
         )  # fmt: skip
 
@@ -258,7 +263,7 @@ class _Making:
         return kind if kind in ("elementwise", "shape", "reduce", "linear", "other", "constant") else "gradient"
 
     def _heading(self, name: str) -> Iterator[Row]:
-        """A node's title, its name as far as the title does not say it, and its attributes."""
+        """A node's title, its name and its attributes."""
         node = self.nodes[name]
         if node.op.source in ("input", "parameter"):
             label = node.attrs.name if isinstance(node.attrs, ParameterAttrs) else name
@@ -276,14 +281,14 @@ class _Making:
         yield from (Row("detail", line) for line in attribute_words(node))
 
     def _spoken(self, name: str) -> str:
-        """A node's name, or its module's where that is as clear."""
+        """A node's name, or that of its module if that is as clear."""
         module, _, last = name.rpartition(".")
         node = self.nodes[name]
         alone = last == snake_case(node.op.name) if node.op.source != "input" else not re.search(r"\d$", last)
         return module if module and alone and module == module_path(node) else name
 
     def _number(self, node: Node, slot: int, value: Value) -> str:
-        """A number that a node reads; which of many operands it is, matters less."""
+        """A number that a node reads, with the name of the operand unless it is one of many."""
         several = slot >= len(node.op.inputs) - 1 and node.op.inputs[-1].startswith("*")
         return self.numbers[value.node] if several else f"{slot_name(node, slot)} = {self.numbers[value.node]}"
 
@@ -297,7 +302,7 @@ class _Making:
             ops = Counter(self.nodes[one].op.name for one in dict.fromkeys(behind))
             lines.append("written into it: " + ", ".join(f"{n} {op}" for op, n in ops.items()))
             lines += [shorten(one, 80) for one in list(dict.fromkeys(behind))[:20]]
-        return "\n".join([*lines, *self.wishes.notes.get(name, ())])
+        return "\n".join([*lines, *self.options.notes.get(name, ())])
 
     # ------------------------------------------------------------ arrows
 
@@ -313,15 +318,15 @@ class _Making:
         self.edges.append(Edge(self.prefix + value.node, target, value.output, label, kind, tip))
 
     def _read_types(self, name: str) -> set[TensorType]:
-        """The types that arrows bring to a node: where its result is of one of them, that need not be said again."""
+        """The types of the values that a node reads: a result of such a type needs no label."""
         return {self.graph.type(value) for value in self.graph.inputs_of(name) if not self._hidden(value.node)}
 
     def _hidden(self, name: str) -> bool:
-        """Whether no arrow leads from it: who reads it says so in words."""
+        """Whether it has no arrows, because its readers name it in words."""
         return name in self.numbers or name in self.folded or name in self.saved
 
-    def _inward(self, name: str, inner: Mapping[str, _Making]) -> None:
-        """The arrows into a node, or into the graphs that it runs."""
+    def _inward(self, name: str, inner: Mapping[str, _ViewBuilder]) -> None:
+        """Add the arrows into a node, or into the graphs that it runs."""
         node, feeds = self.nodes[name], self.graph.inputs_of(name)
         for slot, value in enumerate(feeds):
             if self._hidden(value.node):
@@ -339,10 +344,10 @@ class _Making:
     def _source(self, name: str) -> bool:
         return self.nodes[name].op.source in ("parameter", "constant")
 
-    def _regions(self, name: str) -> dict[str, _Making]:
-        """The graphs that a node runs, each within a frame; what they give goes to the node."""
+    def _regions(self, name: str) -> dict[str, _ViewBuilder]:
+        """Add the graphs that a node runs, each within a frame, with arrows from their results to the node."""
         node = self.nodes[name]
-        found: dict[str, _Making] = {}
+        found: dict[str, _ViewBuilder] = {}
         feeds = self.graph.inputs_of(name)
         for label, region in regions_of(node.attrs).items() if node.op.regions else ():
             handed: dict[str, Row] = {}
@@ -352,9 +357,9 @@ class _Making:
                 elif value.node in self.folded:
                     handed[inside] = self._folded_row(name, feeds.index(value), value)
             around = (*self._frames(name), Part(f"{name}: {label}", 0, "region"))
-            inner = _Making(
+            inner = _ViewBuilder(
                 region.graph,
-                replace(self.wishes, frames={}, notes={}, links=self._links_within(f"{name} > {label} > ")),
+                replace(self.options, frames={}, notes={}, links=self._links_within(f"{name} > {label} > ")),
                 f"{self.prefix}{name}{PLACE}{label}{PLACE}",
                 around,
                 handed,
@@ -368,11 +373,11 @@ class _Making:
         return found
 
     def _links_within(self, path: str) -> dict[str, str]:
-        """Where clicks on the nodes of a region lead, which is at this path."""
-        return {name.removeprefix(path): to for name, to in self.wishes.links.items() if name.startswith(path)}
+        """The links of the nodes of the region at this path."""
+        return {name.removeprefix(path): to for name, to in self.options.links.items() if name.startswith(path)}
 
     def _results(self) -> Iterator[tuple[str, str, str, Value]]:
-        """Kind, key, label and value of each."""
+        """Kind, key, label and value of each result."""
         outputs, names = self.graph.outputs, self.graph.names
         unnamed = len(outputs) - sum(map(bool, names))
         for i, value in enumerate(outputs):
@@ -396,7 +401,7 @@ class _Making:
 
 
 def _given_row(label: str) -> Row:
-    """What a result is called; after ``∂`` or ``update`` stands a name."""
+    """The row with the name of a result; ``∂`` and ``update`` are followed by a name."""
     first, space, name = label.partition(" ")
     if space and first in ("∂", "update"):
         return Row("gives", f"{first} {PLACE}", (name,))

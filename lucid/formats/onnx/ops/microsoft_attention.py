@@ -20,7 +20,7 @@ from ....graph.types import int64
 from ..model import MICROSOFT
 from ..registry import Call, Value, converter
 from .attention import flat_heads, heads_of, in_heads, with_past
-from .quantised_simple import scaled
+from .microsoft_quantised import scaled
 
 Three = tuple[AbstractTensor, AbstractTensor, AbstractTensor]
 """Queries, keys and values."""

@@ -20,7 +20,7 @@ from ....graph.types import float32
 from ..limits import checked
 from ..model import ML, Array
 from ..registry import Call, Value, converter
-from .learned import FLOAT64, INT64, labelled, labels_of, rows_of, transformed
+from .ml import FLOAT64, INT64, labelled, labels_of, rows_of, transformed
 
 
 def _numbers(call: Call, name: str) -> Array:
