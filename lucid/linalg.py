@@ -9,7 +9,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .base.absent import LINALG, face
-from .graph.ops import decompositions, determinant, diagonals, linalg, products, solving, vector_norms
+from .graph.ops import (
+    decompositions,
+    determinant,
+    diagonals,
+    linalg,
+    matrix_exponential,
+    products,
+    solving,
+    vector_norms,
+)
 from .graph.public import apart, flag, operand, public, string, tensor, whole
 from .tensor.tensor import Tensor
 
@@ -19,6 +28,7 @@ matrix_norm: Callable[..., Tensor] = public(vector_norms.matrix_norm, ord=None)
 
 matmul: Callable[..., Tensor] = public(linalg.matmul)
 multi_dot: Callable[..., Tensor] = public(products.multi_dot)
+matrix_exp: Callable[..., Tensor] = public(matrix_exponential.matrix_exp)
 matrix_power: Callable[..., Tensor] = apart(public(solving.matrix_power, n=whole))
 vecdot: Callable[..., Tensor] = public(products.vecdot, a=operand, b=operand)
 cross: Callable[..., Tensor] = public(products.cross_along, "cross", a=tensor, b=tensor)
@@ -37,8 +47,8 @@ svdvals: Callable[..., Tensor] = public(decompositions.svdvals)
 qr: Callable[..., decompositions.Triangular] = public(decompositions.qr)
 
 __all__ = [
-    "cholesky", "cross", "det", "diagonal", "eigh", "eigvalsh", "inv", "matmul", "matrix_norm", "matrix_power",
-    "multi_dot", "norm", "qr", "slogdet", "solve", "svd", "svdvals", "vecdot", "vector_norm",
+    "cholesky", "cross", "det", "diagonal", "eigh", "eigvalsh", "inv", "matmul", "matrix_exp", "matrix_norm",
+    "matrix_power", "multi_dot", "norm", "qr", "slogdet", "solve", "svd", "svdvals", "vecdot", "vector_norm",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:  # to the type checker a name that is not here is an error

@@ -12,6 +12,7 @@ from .ops import (
     cumulative,
     determinant,
     diagonals,
+    matrix_exponential,
     nonelementary,
     products,
     solving,
@@ -104,6 +105,7 @@ class MathMethods(AbstractTensor, Generic[R]):
     slogdet: Method[solving.SignAndLog] = public(solving.slogdet)
     inverse: Method[R] = public(solving.inv, "inverse")
     cholesky: Method[R] = public(solving.cholesky, upper=flag)
+    matrix_exp: Method[R] = public(matrix_exponential.matrix_exp)
     matrix_power: Method[R] = apart(public(solving.matrix_power, n=whole))
 
 

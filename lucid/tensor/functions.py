@@ -212,7 +212,7 @@ addmm, baddbmm, addcmul, addcdiv = map(_methods, ("addmm", "baddbmm", "addcmul",
 inner, vdot, kron, dist, cross = map(_methods, ("inner", "vdot", "kron", "dist", "cross"))
 diag, diagonal, diag_embed, trace = map(_methods, ("diag", "diagonal", "diag_embed", "trace"))
 det, logdet, slogdet, inverse = map(_methods, ("det", "logdet", "slogdet", "inverse"))
-cholesky, matrix_power = map(_methods, ("cholesky", "matrix_power"))
+cholesky, matrix_exp, matrix_power = map(_methods, ("cholesky", "matrix_exp", "matrix_power"))
 var_mean, std_mean, meshgrid = math_methods.var_mean, math_methods.std_mean, math_methods.meshgrid
 block_diag, tensordot, chain_matmul = math_methods.block_diag, math_methods.tensordot, math_methods.chain_matmul
 trapezoid = trapz = math_methods.trapezoid

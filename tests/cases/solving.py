@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lucid.graph.ops import solving
+from lucid.graph.ops import matrix_exponential, solving
 
 from .case import Case
 from .elementwise import Make
@@ -65,5 +65,15 @@ CASES = [
     ),
     Case("slogdet", lambda x: tuple(solving.slogdet(x)), _regular((2, 3, 3)), lambda torch, x: torch.linalg.slogdet(x)),
     Case("logdet-empty", solving.logdet, _regular((0, 2, 2)), lambda torch, x: torch.logdet(x)),
+    *(
+        Case(
+            f"matrix-exp-{label}",
+            matrix_exponential.matrix_exp,
+            _regular(shape),
+            lambda torch, x: torch.linalg.matrix_exp(x),
+            rtol=1e-4,
+        )
+        for label, shape in (("several", (2, 3, 3)), ("one", (1, 1)), ("empty", (0, 2, 2)))
+    ),
     Case("matrix-power", lambda x: solving.matrix_power(x, -3), _regular((2, 2)), rtol=1e-4),
 ]

@@ -11,6 +11,7 @@ from lucid.graph.ops.decompositions import EIGH, QR, SVD, FactorAttrs
 from lucid.graph.ops.determinant import DET
 from lucid.graph.ops.einsum import EINSUM, EinsumAttrs
 from lucid.graph.ops.fused_linear import FUSED_LINEAR, FusedLinearAttrs
+from lucid.graph.ops.matrix_exponential import MATRIX_EXP
 from lucid.graph.ops.shape import AxisAttrs
 from lucid.graph.ops.solving import CHOLESKY, INVERSE, SLOG_DET, SOLVE
 from lucid.graph.ops.top_k import TOP_K, TopKAttrs
@@ -143,6 +144,13 @@ def _regular(draw: Draw, sides: bool = False) -> Drawn:
 
 
 @st.composite
+def _small(draw: Draw) -> Drawn:
+    """Square matrices whose exponentials are not large."""
+    batch, size = draw(shapes(0, 3, limit=12)), draw(st.integers(0, 4))
+    return Drawn(NoAttrs(), (draw(between((*batch, size, size), draw(dtypes()), -1.0, 1.0)),))
+
+
+@st.composite
 def _linear(draw: Draw) -> Drawn:
     x = draw(values(draw(shapes(1)), draw(dtypes("fiu"))))
     outputs, dtype = draw(_size()), x.dtype.name
@@ -222,6 +230,7 @@ DRAWS: dict[OpDef, Strategy] = {
     SOLVE: _regular(sides=True),
     CHOLESKY: _regular(),
     SLOG_DET: _regular(),
+    MATRIX_EXP: _small(),
     **{op: _apart(op) for op in (EIGH, SVD, QR)},
     FUSED_LINEAR: _fused_linear(),
     EINSUM: _einsum() | _product(),

@@ -22,6 +22,7 @@ from . import indexing as indexing
 from . import linalg as linalg
 from . import loops as loops
 from . import loss as loss
+from . import matrix_exponential as matrix_exponential
 from . import nonelementary as nonelementary
 from . import norm as norm
 from . import pad as pad

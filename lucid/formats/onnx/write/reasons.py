@@ -18,6 +18,7 @@ REASONS: Mapping[str, str] = {
     "Cholesky": _MATRICES,
     "Eigh": _MATRICES,
     "Inverse": _MATRICES,
+    "MatrixExp": _MATRICES,
     "Qr": _MATRICES,
     "SlogDet": _MATRICES,
     "Solve": _MATRICES,
