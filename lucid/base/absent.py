@@ -195,7 +195,6 @@ LINALG: Final[Mapping[str, str]] = {
     "tensorsolve": "lucid.linalg.solve of reshaped tensors",
     "tensorinv": "lucid.linalg.inv of a reshaped tensor",
     **dict.fromkeys(("inv_ex", "solve_ex", "cholesky_ex"), "without _ex it is there, with an error of the run"),
-    "matrix_exp": "there is no such op",
     "vander": "x.unsqueeze(-1) ** lucid.arange(n)",
 }
 """Names of ``lucid.linalg``."""
@@ -212,18 +211,21 @@ AUTOGRAD: Final[Mapping[str, str]] = {
 """Names of ``lucid.autograd``."""
 
 UTILS: Final[Mapping[str, str]] = {
-    **dict.fromkeys(
-        ("weight_norm", "spectral_norm", "parametrize", "parametrizations"),
-        "there are no parametrisations: compute the weight in forward, and nn.functional.linear or conv2d",
-    ),
     "rnn": "there are no packed sequences; the layers take padded ones, and lucid.gather picks the last steps",
     "checkpoint": _CHECKPOINT,
     "prune": "weight.data.copy_(weight.numpy() * mask)",
     "clip_grad_norm": "clip_grad_norm_",
     "data": "lucid.data",
-    "fuse_conv_bn_eval": "lucid.compile(model.eval()) fuses them",
 }
 """Names of ``lucid.nn.utils``."""
+
+PARAMETRIZE: Final[Mapping[str, str]] = {
+    "transfer_parametrizations_and_params": "register_parametrization of the other module, then load_state_dict",
+}
+"""Names of ``lucid.nn.utils.parametrize``."""
+
+PARAMETRIZATIONS: Final[Mapping[str, str]] = {}
+"""Names of ``lucid.nn.utils.parametrizations``."""
 
 INIT: Final[Mapping[str, str]] = {
     "sparse_": "tensor.copy_(values)",

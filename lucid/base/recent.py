@@ -1,4 +1,4 @@
-"""A dictionary that drops its least recently used entries."""
+"""A least-recently-used dictionary."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ V = TypeVar("V")
 
 
 class Recent(OrderedDict[K, V]):
-    """Holds a limited number of entries, dropping the least recently used ones.
+    """Holds a number of entries: where there are more, those that were not used for longest go.
 
     Parameters
     ----------
     most
-        The number of entries.
+        How many.
     """
 
     def __init__(self, most: int) -> None:
@@ -23,14 +23,14 @@ class Recent(OrderedDict[K, V]):
         self.most = most
 
     def use(self, key: K) -> V | None:
-        """The entry, now the most recently used; None if there is none."""
+        """The entry, which is the one used last from now on; None where there is none."""
         if key not in self:
             return None
         self.move_to_end(key)
         return self[key]
 
     def keep(self, key: K, value: V) -> list[V]:
-        """Add an entry; returns the entries that were dropped."""
+        """Hold an entry too; returns those that went for it."""
         self[key] = value
         self.move_to_end(key)
         return [self.popitem(last=False)[1] for _ in range(len(self) - self.most)]

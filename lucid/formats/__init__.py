@@ -1,6 +1,6 @@
 """Graphs outside memory: text, ``.lucid`` files, pictures.
 
-The functions behind ``graph.draw`` and ``graph.text`` are registered here, and load when they are first used.
+A graph shows itself (``graph.draw``, ``graph.text``) by what is announced here, and loads when it is first asked for.
 """
 
 from __future__ import annotations

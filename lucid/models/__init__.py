@@ -1,4 +1,4 @@
-"""The networks of the benchmarks."""
+"""The networks Lucid measures itself on."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Reports: a compiled model as an HTML page that shows what it is, how it runs, and where time and memory go."""
+"""A compiled model as an HTML page: what it is, how it runs, where time and memory go."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 from ..base.lazy import networkx as nx
 from ..formats.draw.files import arranged
 from ..formats.draw.focus import with_neighbours
-from ..formats.draw.graph_view import view_of
+from ..formats.draw.making import view_of
 from ..formats.draw.merging import ordered
 from ..formats.draw.pairs import beside, compared
 from ..formats.draw.view import Edge, View
@@ -20,17 +20,17 @@ from .nodes import Data
 from .scenes import scene
 
 WHOLE = 240
-"""The most boxes, of both sides, for graphs to be drawn whole; otherwise only changes and their neighbours are."""
+"""Boxes of both sides, up to which all are drawn; of larger graphs, what has changed and what stands around it."""
 MOST = 400
-"""The most boxes that are drawn of changes."""
+"""Boxes that are drawn of what has changed."""
 SEARCHED = 600
-"""The most boxes that are searched for repeated blocks."""
+"""Boxes that are searched for what repeats and becomes one."""
 NAMED = 200
-"""The most nodes that are named for each kind of change."""
+"""Nodes that are named of each kind of change."""
 
 
 def change_data(traced: Graph, passes: Sequence[Pass]) -> list[Data]:
-    """The passes in order, each with its changes."""
+    """The passes in their order, each with what it changed."""
     found: list[Data] = []
     known = (traced, view_of(traced))
 
@@ -67,7 +67,7 @@ def _named(names: Sequence[str]) -> Data:
 
 
 def _picture(sides: tuple[View, View]) -> View | None:
-    """Before and after side by side; None if there is nothing to see, or too much."""
+    """Before beside after; None where there is nothing to see, or too much."""
     for part, most, views in (("", WHOLE, sides), (", what has changed", MOST, [_near(view) for view in sides])):
         if 0 < _boxes(views) <= SEARCHED:
             found = [arranged(view, columns=1) for view in views]
@@ -81,9 +81,9 @@ def _boxes(views: Sequence[View]) -> int:
 
 
 def _near(view: View) -> View:
-    """The marked boxes and their neighbours, with dashed arrows in place of what is left out between them."""
+    """The boxes with a mark and what stands around them; a dashed arrow leads over what is left out in between."""
     near = with_neighbours(view, {box.key for box in view.boxes if box.mark})
-    near = replace(near, boxes=tuple(replace(box, path=()) for box in near.boxes))  # frames would span distant boxes
+    near = replace(near, boxes=tuple(replace(box, path=()) for box in near.boxes))  # frames would hold what lies apart
     linked: nx.Graph[str] = nx.Graph((edge.source, edge.target) for edge in near.edges)
     linked.add_nodes_from(box.key for box in near.boxes)
     order = {box.key: number for number, box in enumerate(near.boxes)}

@@ -16,18 +16,18 @@ from ..runtime.program.printer import Source
 
 @struct(frozen=True)
 class Subject:
-    """The compiled model that a report describes.
+    """A compiled model, as far as a report tells of it.
 
     Attributes
     ----------
     title
-        The name of the model.
+        What it is called.
     traced, passes, declined
-        The traced graph, the passes that optimised it, and why others did not apply.
+        Where it comes from.
     plan, source
-        The plan and the source of its program.
+        How it runs.
     profile
-        Measured times, if there are any.
+        How long that takes, where it was measured.
     weights
         Its parameters and buffers, by name.
     """

@@ -123,7 +123,7 @@ ABSENT = [
     ("lucid.nextafter(t)", r"np\.nextafter"), ("t.tobytes()", r"t\.numpy\(\)\.tobytes"), ("t.fill(1)", r"t\.fill_"),
     ("np.fill_diagonal(t, 0)", r"np\.array\(t\)"), ("np.arctan(x, out=t)", r"np\.array\(t\)"), ("np.full_like(t, 1j)", "fill_value"), ("t.isclose(t).mean()", r"t\.float\(\)\.mean"), ("lucid.linalg.eig(t)", r"np\.linalg\.eig"), ("t.normal_()", r"nn\.init\.normal_"),
     ("lucid.relu_(t)", "relu"), ("t.maen()", "'mean'"), ("lucid.special.erfc(t)", r"lucid\.erfc"), ("lucid.conv2d", r"functional\.conv2d"), ("lucid.Size", "tuple"),
-    ("lucid.optim.RAdam", "Adam"), ("nn.utils.weight_norm", "forward"),
+    ("lucid.optim.RAdam", "Adam"), ("nn.utils.prune", "mask"),
     ("nn.init.xavier_normal", "xavier_normal_"), ("lucid.models.resnet19", "'resnet18'"), ("lucid.passes.defaults", "'default'"),
     ("lucid.optim.SGD(nn.Linear(3, 2), lr=0.1)", r"\.parameters\(\)"), ("lucid.optim.SGD(3, lr=0.1)", "iterable"), ("lucid.no_grad(3)", "function"),
     ("nn.Linear(3, 2).get_parameter('weights')", "parameter"), ("t.div(2, rounding_mode='up')", "'trunc'"),
@@ -174,7 +174,7 @@ PYTORCHS = {
     "lucid.optim": "LBFGS RAdam Adadelta",
     "lucid.compile(nn.Linear(3, 2))": "to_onnx export_python run predict summary fit",
     "lucid.autograd": "Function Variable functional backward gradcheck detect_anomaly no_grad",
-    "nn.utils": "weight_norm spectral_norm rnn prune data", "nn.Linear(3, 2)": "half compile fit register_full_backward_hook device",
+    "nn.utils": "rnn prune data", "nn.Linear(3, 2)": "half compile fit register_full_backward_hook device",
 }  # fmt: skip
 
 

@@ -1,17 +1,15 @@
-"""Helpers for training loops."""
+"""Gradients that are clipped, and parameters as one vector."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..base.absent import UTILS, face
-from ..base.checks import flag, number
-from ..errors import GradientError, OptionError
-from ..tensor.tensor import Tensor
+from ...base.checks import flag, number
+from ...errors import GradientError, OptionError
+from ...tensor.tensor import Tensor
 
 
 def _listed(name: str, parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
@@ -90,7 +88,3 @@ def vector_to_parameters(vector: Tensor, parameters: Iterable[Tensor]) -> None:
     for p in listed:
         p.copy_(flat[start : start + p.numel()].reshape(p.shape))
         start += p.numel()
-
-
-if not TYPE_CHECKING:  # to the type checker a name that is not here is an error
-    __getattr__, __dir__ = face(globals(), UTILS)
