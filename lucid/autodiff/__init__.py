@@ -1,1 +1,1 @@
-"""Graph-to-graph differentiation: the reverse walk, and the two halves that training runs."""
+"""Graph-to-graph differentiation: the reverse walk, and the forward and backward halves for training."""

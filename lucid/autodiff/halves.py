@@ -1,4 +1,4 @@
-"""The forward and backward graphs of training, cached by the inputs and results that they are for."""
+"""The forward and backward graphs of training, cached by the inputs and results that need gradients."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Used: TypeAlias = "tuple[bool, ...]"
 """For each output, whether it has a cotangent."""
 
 KEPT = 16
-"""How many sets of used outputs keep their graphs."""
+"""For how many sets of used outputs graphs are kept."""
 
 
 class Halves:
-    """What computes a graph and its gradients.
+    """The graphs that compute a graph's results and their gradients.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class Halves:
     parameters
         Names of the nodes of the parameters that require a gradient.
     optimise
-        The passes for training.
+        Runs the passes for training on a graph.
     """
 
     def __init__(self, traced: Graph, parameters: Sequence[str], optimise: Callable[[Graph], Graph]) -> None:
@@ -42,22 +42,22 @@ class Halves:
         self._differentiable: dict[Wanted, tuple[bool, ...]] = {}
 
     def graphs(self) -> list[Graph]:
-        """Those that have been made."""
+        """All graphs that have been made."""
         cuts, backwards = list(self._partitions.values()), list(self._backwards.values())
         return [cut.forward for cut in cuts] + [one.graph for one in (*(cut.half for cut in cuts), *backwards)]
 
     def sources(self, wanted: Wanted) -> list[str]:
-        """Nodes to differentiate with respect to: inputs so marked, and the parameters."""
+        """Nodes to differentiate with respect to: the wanted inputs, and the parameters."""
         return [name for name, want in zip(self.traced.inputs, wanted, strict=True) if want] + [*self.parameters]
 
     def differentiable(self, wanted: Wanted) -> tuple[bool, ...]:
-        """For each output, whether it requires a gradient where the inputs so marked do."""
+        """For each output, whether it requires a gradient if the wanted inputs do."""
         if wanted not in self._differentiable:
             self._differentiable[wanted] = differentiable(self.traced, self.sources(wanted))
         return self._differentiable[wanted]
 
     def split(self, wanted: Wanted) -> Partition:
-        """The optimised forward and backward graphs, where all outputs that can be are used."""
+        """The optimised forward and backward graphs, for gradients of all outputs that have one."""
         with self._lock:
             if wanted not in self._partitions:
                 cut = partition(self._joint(wanted, self.differentiable(wanted)))
@@ -66,9 +66,9 @@ class Halves:
             return self._partitions[wanted]
 
     def backward(self, wanted: Wanted, used: Used, keeping: bool) -> Backward:
-        """What computes the gradients where cotangents of the ``used`` outputs only come in.
+        """The graph that computes the gradients from cotangents of the ``used`` outputs.
 
-        Without ``keeping`` it takes the graph's inputs before the cotangents, and computes the forward values again.
+        Without ``keeping`` it takes the graph's inputs before the cotangents, and recomputes the forward values.
         """
         key = (wanted, used, keeping)
         with self._lock:

@@ -1,9 +1,9 @@
 """Reverse-mode differentiation, graph to graph.
 
-``emit_gradients`` is the reverse walk: it visits the nodes between the wanted values and the outputs
-once, last first, asks each op's gradient rule for the gradients of its inputs, and sums where a value
-is used more than once. ``differentiate`` wraps it as a pass; ``partition`` cuts the joint graph into the
-forward graph with the values to keep, and the backward graph that reads them.
+``emit_gradients`` is the reverse walk: it visits each node between the wanted values and the outputs once, last first,
+applies the op's gradient rule to get the gradients of its inputs, and sums the gradients of a value that has several
+uses. ``differentiate`` adds them to a graph; ``partition`` cuts this joint graph into a forward graph, which also
+returns the values to keep, and a backward graph, which reads them.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from ..graph.trace import Symbol, Tracer
 from ..graph.types import is_float
 
 COTANGENT = "grad."
-"""Prefix of the inputs through which the gradients of the outputs come in."""
+"""Prefix of the inputs that are the gradients of the outputs."""
 GRADIENT = "∂"
-"""What the name of a gradient begins with; then follows of what."""
+"""Prefix of the names of gradients, before the name of what they are with respect to."""
 
 
 def emit_gradients(
@@ -45,11 +45,11 @@ def emit_gradients(
     wanted
         Values to differentiate with respect to.
     stop
-        Names of nodes the walk does not look behind.
+        Names of nodes behind which the walk does not go.
 
     Returns
     -------
-    One symbol for each wanted value, or None where no gradient reaches it.
+    One symbol for each wanted value, or None if no gradient reaches it.
     """
     builder = tracer.builder
     path = _between(builder, [value.node for value in seeds], [value.node for value in wanted], set(stop))
@@ -84,7 +84,7 @@ def emit_gradients(
 
 
 def _between(builder: Builder, ends: Sequence[str], starts: Sequence[str], stop: set[str]) -> set[str]:
-    """Nodes on a path from a start to an end, both included; nothing behind ``stop``."""
+    """Nodes on a path from a start to an end, both included; no path leads through ``stop``."""
     behind = reachable(builder.dag, ends, stop)
     found: set[str] = set()
     stack = [name for name in starts if name in behind]
@@ -128,7 +128,7 @@ def _through_decomposition(
         if isinstance(cotangent, Symbol):
             seeds[output.value] = seeds[output.value] + cotangent if output.value in seeds else cotangent
     inputs = [x.value for x in context.inputs if isinstance(x, Symbol)]
-    once = list(dict.fromkeys(inputs))  # a value that the op reads twice has one gradient, which is that of both
+    once = list(dict.fromkeys(inputs))  # a value that the op reads twice has one gradient, for both uses
     found = dict(zip(once, emit_gradients(tracer, seeds, once, {value.node for value in once}), strict=True))
     return [found.pop(value, None) for value in inputs]
 
@@ -143,7 +143,7 @@ def _check(node: Node, builder: Builder, value: Value, gradient: Symbol) -> None
 
 
 def differentiable(graph: Graph, wanted: Collection[str]) -> tuple[bool, ...]:
-    """For each output, whether it requires a gradient where the named inputs and parameters do."""
+    """For each output, whether it requires a gradient if the named inputs and parameters do."""
     found = {Value(name) for name in wanted}
     for name, node in graph.nodes():
         if isinstance(node.op.gradient, NoGradient) or found.isdisjoint(graph.inputs_of(name)):
@@ -164,7 +164,7 @@ class Joint:
     forward_outputs
         How many of the outputs are the original's.
     wanted
-        Names (of inputs and parameters' nodes) whose gradients follow, in order.
+        Names of the inputs and parameter nodes whose gradients follow, in order.
     """
 
     graph: Graph
@@ -181,14 +181,14 @@ def differentiate(
     Parameters
     ----------
     graph
-        What computes the outputs.
+        The graph; it is not changed.
     wanted
-        Names of inputs and parameters' nodes.
+        Names of inputs and parameter nodes.
     used
-        The outputs whose gradients (cotangents) come in, as inputs named ``grad.<output>``; all of a floating-point
-        type when omitted.
+        The outputs whose gradients (cotangents) are given, as inputs named ``grad.<output>``; by default all of a
+        floating-point type.
     zeros
-        Whether a wanted value that no gradient reaches gets zeros; otherwise it is left out.
+        Whether the gradient of a wanted value that no gradient reaches is zeros; otherwise it is left out.
     """
     builder = Builder.extending(graph)
     tracer = Tracer(builder)
@@ -208,10 +208,10 @@ def differentiate(
 
 
 def region_gradient(region: Region, wanted: Sequence[bool], used: Sequence[bool]) -> Region:
-    """The gradients of a region, computed anew from what it reads.
+    """A region that computes the gradients of another, recomputing its values.
 
-    It takes the region's inputs, then the cotangents of the outputs that are ``used``, and gives the gradients with
-    respect to the ``wanted`` inputs, zeros where none flows.
+    It takes the region's inputs, then the cotangents of the outputs that are ``used``, and returns the gradients with
+    respect to the ``wanted`` inputs; zeros where none flows.
     """
     graph = region.graph
     builder = Builder.extending(graph)
@@ -229,13 +229,13 @@ def region_gradient(region: Region, wanted: Sequence[bool], used: Sequence[bool]
 
 
 def _called(graph: Graph, name: str) -> str:
-    """What a user calls what gets a gradient: a parameter by the parameter's name."""
+    """The user's name for an input or a parameter node."""
     attrs = graph.node(name).attrs
     return printable(attrs.name if isinstance(attrs, ParameterAttrs) else name)[: MAX_NAME - len(GRADIENT) - 1]
 
 
 Place: TypeAlias = "tuple[str, int]"
-"""Where a forward graph has a value: ``("input", i)`` or ``("output", i)``."""
+"""The place of a value in a forward graph: ``("input", i)`` or ``("output", i)``."""
 
 
 @struct(frozen=True)
@@ -247,9 +247,9 @@ class Backward:
     graph
         Takes the cotangents, then the kept values; returns the gradients.
     kept
-        Where the forward graph has each of the kept values.
+        The place of each kept value in the forward graph.
     wanted
-        Names (of inputs and parameters' nodes) whose gradients it returns.
+        Names of the inputs and parameter nodes whose gradients it returns.
     """
 
     graph: Graph
@@ -289,9 +289,9 @@ class Partition:
 
 @collection_paused()
 def partition(joint: Joint) -> Partition:
-    """Cut a joint graph into what the outputs need and all that is drawn, and the rest.
+    """Cut a joint graph in two: the nodes that the outputs need and all random draws, and the rest.
 
-    Values are kept only where the backward graph cannot read them from a parameter or a constant.
+    Values are kept only if the backward graph cannot read them from a parameter or a constant.
     """
     graph, count = joint.graph, joint.forward_outputs
     outputs, gradients = graph.outputs[:count], graph.outputs[count:]
@@ -312,7 +312,7 @@ def partition(joint: Joint) -> Partition:
 
 @collection_paused()
 def backward_half(joint: Joint, places: Mapping[Value, Place]) -> Backward:
-    """What computes a joint graph's gradients from values that a forward graph has at ``places``."""
+    """The half of a joint graph that computes the gradients, from the values of a forward graph at ``places``."""
     graph, gradients = joint.graph, joint.graph.outputs[joint.forward_outputs :]
     cotangents = [name for name in graph.inputs if name.startswith(COTANGENT)]
     nodes, kept = set(cotangents), set()
@@ -336,5 +336,5 @@ def backward_half(joint: Joint, places: Mapping[Value, Place]) -> Backward:
 
 
 def _readable_again(graph: Graph, value: Value) -> bool:
-    """Parameters and constants are read where they are; a random key drawn again would be another one."""
+    """Whether the backward graph can read a value itself: a parameter or a constant, but not a random key."""
     return not graph.dag.pred[value.node] and settled(graph.node(value.node))

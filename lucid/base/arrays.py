@@ -11,7 +11,7 @@ Array: TypeAlias = "np.ndarray[Any, Any]"
 
 
 def read_only(array: Array) -> Array:
-    """The same numbers, to be read only."""
+    """A read-only view of an array."""
     view: Array = array.view()
     view.flags.writeable = False
     return view

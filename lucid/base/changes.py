@@ -1,4 +1,4 @@
-"""Two change counters: a single comparison tells a compiled model that nothing changed since its last call."""
+"""Two change counters, by which a compiled model knows with one comparison that nothing changed since its last call."""
 
 from __future__ import annotations
 
@@ -27,36 +27,36 @@ class Changes:
         self.now = 0
 
     def note(self) -> int:
-        """There was a change. Returns the new count."""
+        """Count a change; returns the new count."""
         self.now = next(self._numbers)
         return self.now
 
 
 of_models = Changes()
-"""An attribute, parameter, hook or mode of a module was set: a trace may no longer hold."""
+"""Counts when an attribute, parameter, hook or mode of a module is set: a trace may then be out of date."""
 
 of_contents = Changes()
-"""A tensor was written in place: packed weights may no longer hold."""
+"""Counts when a tensor is written in place: packed weights may then be out of date."""
 
 
 writing = RLock()
-"""Held by a program while it writes over parameters, and by who is to have them all as one step has left them."""
+"""Held by a program while it overwrites parameters, and by readers that need all of them from the same step."""
 
 
 _NEVER: tuple[object, int, str] = None, 0, ""
 
 
 class _Writes:
-    """When memory was last written in place, by the array that owns it: views and aliases share what they share."""
+    """When memory was last written in place, recorded for the array that owns it, so views and aliases share it."""
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[object, int, str]] = {}
         self.begun: dict[int, tuple[object, int]] = {}
-        """When the content of memory last got a history that it had not before."""
+        """When the content of memory last acquired a gradient history."""
 
     @staticmethod
     def _owner(array: Array) -> object:
-        """What owns the memory: an array, or the buffer that it was made from."""
+        """The owner of the memory: an array, or the buffer that it was made from."""
         owner, base = array, array.base
         while base is not None:
             if isinstance(base, np.ndarray) or hasattr(type(base), "__weakref__") or type(base) is memoryview:
@@ -65,16 +65,16 @@ class _Writes:
         return owner
 
     def note(self, array: Array, where: str = "") -> int:
-        """The content of ``array`` has changed, at this line of the user's; returns the new count."""
+        """Note that the content of ``array`` has changed, at this line of the user's; returns the new count."""
         owner, now = self._owner(array), of_contents.note()
         known, key = self._known, id(owner)
-        # the reference of an entry that is replaced goes with it, and never calls back. What it calls is written in C:
-        # no signal's handler runs within it, whose exception would be lost
+        # a replaced entry takes its weak reference with it, which then never calls back. The callback is a C function,
+        # so no signal handler can run within it, whose exception would be lost
         known[key] = ref(owner, partial(known.pop, key)), now, where
         return now
 
     def note_all(self, arrays: Iterable[Array]) -> int:
-        """As :meth:`note`, of arrays whose content has changed at once, at no line of the user's."""
+        """As :meth:`note`, for arrays that have changed together, at no line of the user's."""
         known, now = self._known, of_contents.note()
         for array in arrays:
             owner = array if array.base is None else self._owner(array)
@@ -86,31 +86,31 @@ class _Writes:
         return now
 
     def move(self, before: Array, after: Array) -> None:
-        """What was in one array is in another from now on, unchanged: what was noted of it goes with it."""
+        """Note that the content of one array has moved to another, unchanged; its record moves too."""
         held, now, where = self._known.get(id(self._owner(before)), _NEVER)
         if held is not None:
             owner = self._owner(after)
             self._known[id(owner)] = ref(owner, partial(self._known.pop, id(owner))), now, where
 
     def begin(self, array: Array) -> None:
-        """What has just been written has a history, which views of that memory do not know of yet."""
+        """Note that the content just written has a gradient history, of which views of the memory do not know yet."""
         owner = self._owner(array)
         key = id(owner)
         self.begun[key] = ref(owner, partial(self.begun.pop, key)), of_contents.now
 
     def begins(self, array: Array) -> int:
-        """When that was; 0 where it never was."""
+        """The count at the last :meth:`begin` for this memory; 0 if there was none."""
         return self.begun.get(id(self._owner(array)), (None, 0))[1]
 
     def last(self, array: Array) -> int:
-        """When the memory of ``array`` was last written; 0 where it never was."""
+        """The count when the memory of ``array`` was last written; 0 if it never was."""
         known = self._known
         if not known:
             return 0
         return known.get(id(array if array.base is None else self._owner(array)), _NEVER)[1]
 
     def where(self, array: Array) -> str:
-        """The user's line that last wrote the memory of ``array``, in parentheses; nothing where it is not known."""
+        """The user's line that last wrote the memory of ``array``, in parentheses; empty if unknown."""
         line = self._known.get(id(self._owner(array)), _NEVER)[2]
         return f" ({line})" if line else ""
 
@@ -119,7 +119,7 @@ writes = _Writes()
 
 
 class Table(dict[K, V]):
-    """A dict whose changes are counted as a model's: what a module holds, also where it is set past the module."""
+    """A dict held by a module, whose changes are counted as the model's even if they bypass the module."""
 
     __slots__ = ()
 

@@ -1,5 +1,5 @@
-"""Checks of arguments, where they come in. Each returns the value as a plain Python one, or raises an
-:class:`OptionError` that names the function or module, the argument and what it got."""
+"""Checks of arguments. Each returns the value as a plain Python one, or raises an :class:`OptionError` that names the
+function or module, the argument and the value that it got."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ V = TypeVar("V")
 IN_WORDS = {
     1: "one int", 2: "one int or two (vertical, horizontal)", 3: "one int or three (depth, vertical, horizontal)"
 }  # fmt: skip
-"""What is given for the axes of images of so many."""
+"""What to give for each axis of an image, by the number of axes."""
 
 LARGEST = (1 << 63) - 1
-"""No size, stride or index is larger than memory can be addressed."""
+"""The largest size, stride or index: memory has no larger addresses."""
 
-# made once: `isinstance(x, a | b)` would make the union at each call, which takes ten times as long as the question
+# made once: `isinstance(x, a | b)` would make the union at each call, which takes ten times as long as the check
 _BOOLS = (bool, np.bool_)
 _NUMBERS = (int, float)
 _TEXTS = (str, bytes)
@@ -31,7 +31,7 @@ _LISTS = (tuple, list)
 
 
 def shown(value: object) -> str:
-    """A value for a message, on one line and not too long, whatever it is."""
+    """Any value as text for a message: on one line, and not too long."""
     try:
         text = repr(value)
     except Exception:  # noqa: BLE001 - an object's own __repr__ may fail in any way
@@ -41,12 +41,12 @@ def shown(value: object) -> str:
 
 
 def named(text: str) -> str:
-    """A name or path for a message: as it is, or quoted where it has signs that are not printed or is too long."""
+    """A name or path for a message: as it is, or quoted if it is too long or has characters that cannot be printed."""
     return text if text.isprintable() and len(text) <= 1000 else shown(text)
 
 
 def placed(owner: str, names: Sequence[str], args: Sequence[V], kwargs: Mapping[str, V]) -> list[V]:
-    """Inputs in the order of their names, of which those behind the positional ones come by name."""
+    """Inputs in the order of ``names``, some given by position and the rest by name."""
     unknown = [name for name in kwargs if name not in names[len(args) :]]
     if len(args) > len(names) or unknown:
         raise OptionError(
@@ -60,7 +60,7 @@ def placed(owner: str, names: Sequence[str], args: Sequence[V], kwargs: Mapping[
 
 
 def listed(names: Iterable[str]) -> str:
-    """Names for a message."""
+    """Names as a list for a message."""
     return ", ".join(map(named, names))
 
 
@@ -146,21 +146,21 @@ def _bounds(low: float, high: float, below: float | None) -> str:
 
 
 def mapping(owner: str, name: str, value: object) -> Mapping[Any, Any]:
-    """A dict, or what is like one."""
+    """A dict, or another mapping."""
     if not isinstance(value, Mapping):
         raise OptionError(f"{owner}: {name} is a dict, got {shown(value)}")
     return value
 
 
 def several(owner: str, name: str, value: object) -> list[Any]:
-    """What an iterable holds; a string is none."""
+    """The items of an iterable other than a string."""
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
         raise OptionError(f"{owner}: {name} is a list or another iterable, got {shown(value)}")
     return list(value)
 
 
 def function(owner: str, name: str, value: object) -> Any:
-    """What can be called."""
+    """A callable."""
     if not callable(value):
         raise OptionError(f"{owner}: {name} is a function, got {shown(value)}")
     return value
@@ -189,20 +189,20 @@ def choice(owner: str, name: str, value: object, options: Sequence[str]) -> str:
 
 
 def is_device(value: object) -> bool:
-    """Whether it names a device rather than an element type."""
+    """Whether a value names a device rather than an element type."""
     return type(value).__name__ == "device" or (
         isinstance(value, str) and value.split(":")[0] in ("cpu", "cuda", "mps", "xpu", "hip", "meta", "gpu", "tpu")
     )
 
 
 def device(name: object = "cpu") -> str:
-    """The name of the device that everything runs on, for programs that pass one around."""
+    """The name of the only device, the processor; for programs that pass a device around."""
     check_device("device", name)
     return "cpu"
 
 
 def check_device(owner: str, value: object) -> None:
-    """Raise for any device but the processor, on which everything runs."""
+    """Raise for any device other than the processor."""
     if value is None or (is_device(value) and str(value).split(":")[0] == "cpu"):
         return
     raise OptionError(
@@ -214,7 +214,7 @@ _PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 
 
 def user_stacklevel() -> int:
-    """The ``stacklevel`` with which a warning of the caller's points at the innermost frame outside this package."""
+    """The ``stacklevel`` for the caller's warning to point at the innermost frame outside this package."""
     frame, level = sys._getframe(1), 1
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame, level = frame.f_back, level + 1

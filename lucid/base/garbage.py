@@ -10,10 +10,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def collection_paused() -> Iterator[None]:
-    """Within it, or in a function decorated with it, Python does not collect garbage unasked.
+    """While inside (or in a function decorated with it), automatic garbage collection is off.
 
-    Graphs, plans and modules are large and not garbage; the collector would walk through all of them again and
-    again while they grow, which takes half of the time on graphs of 10,000 nodes and more.
+    Graphs, plans and modules are large, and the collector would walk through them again and again while they are built,
+    which takes half of the time for graphs of 10,000 nodes or more.
     """
     if not gc.isenabled():
         yield
@@ -26,9 +26,9 @@ def collection_paused() -> Iterator[None]:
 
 
 def give_back_freed() -> None:
-    """Let the system have what was freed and the C library keeps, as glibc does: it takes a few milliseconds."""
+    """Return freed memory that the C library keeps (as glibc does) to the system; takes a few milliseconds."""
     if sys.platform == "linux":
-        import ctypes  # it takes milliseconds too
+        import ctypes  # importing it takes milliseconds too
 
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:

@@ -9,11 +9,11 @@ import numpy as np
 from .arrays import Array
 
 SAMPLE = 512
-"""Of so many elements an array's hash is made, whatever its size."""
+"""How many elements of an array, at most, its hash is computed from."""
 
 
 class Key:
-    """A tuple whose hash is computed once: keys hold the keys of what they are made of."""
+    """A tuple whose hash is computed only once, as keys may contain other keys."""
 
     __slots__ = ("hash", "value")
 
@@ -28,14 +28,14 @@ class Key:
 
 
 class Content:
-    """What an array holds: equal for arrays of the same type and the same bytes.
+    """The content of an array as a key: equal for arrays of the same type, shape and bytes.
 
-    The bytes are compared, and only where a few of them are the same: no time goes into what no other is like.
+    The hash is computed from a sample of the elements; all bytes are compared only if that is equal.
 
     Attributes
     ----------
     array
-        It is not copied if its elements lie one after another, and must not change.
+        The array, which must not change; it is copied only if it is not contiguous.
     """
 
     __slots__ = ("_hash", "array")

@@ -12,7 +12,7 @@ from .garbage import collection_paused
 
 
 class LazyModule(ModuleType):
-    """Stands for the module of its name, which is imported when one of its attributes is first asked for."""
+    """Stands for the module of its name, which is imported when one of its attributes is first used."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -24,15 +24,14 @@ class LazyModule(ModuleType):
 
 @collection_paused()
 def import_unhindered(name: str, package: str | None = None) -> ModuleType:
-    """The module of a name, as ``importlib.import_module`` gives it: what modules are made of is no garbage."""
+    """``importlib.import_module`` without garbage collection, as modules are not garbage."""
     return import_module(name, package)
 
 
 def from_home(package: str, homes: Mapping[str, str], name: str) -> Any:
-    """What a package has under ``name``: the module of that name, or what the module that ``homes`` tells has.
+    """The attribute ``name`` of a package, imported from its module in ``homes`` (or that module itself).
 
-    The module is imported now. For the package's ``__getattr__``: the package keeps what is found, so that it is not
-    asked again.
+    This is for the package's ``__getattr__``; the result is stored in the package, so it is called only once per name.
     """
     module = import_unhindered(f".{homes[name]}", package)
     found = module if homes[name] == name else getattr(module, name)

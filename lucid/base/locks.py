@@ -9,7 +9,7 @@ from weakref import ref
 
 
 class _Inside(Protocol):
-    """What the standard library asks of a lock, in conditions and after a fork."""
+    """Methods of locks that the standard library uses in conditions and after a fork."""
 
     def _is_owned(self) -> bool: ...
 
@@ -20,10 +20,10 @@ _locks: set[ref[RLock]] = set()
 
 
 def forkable() -> RLock:
-    """A lock, reentrant, that a forked child has free, unless the thread that forks holds it.
+    """A reentrant lock that is free in a forked child, unless the thread that forks holds it.
 
-    What was being made under it when another thread held it is not there, or is there in part: it may guard only what
-    is made in full before it is put where others find it.
+    If another thread holds it at the fork, what it was changing is left incomplete in the child. So such a lock may
+    guard only objects that are complete before they are stored where others find them.
     """
     lock = RLock()
     _locks.add(ref(lock, _locks.discard))

@@ -18,18 +18,18 @@ KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 @struct(frozen=True)
 class Plugin:
-    """What an installed distribution announces by one entry point.
+    """A plug-in that an installed distribution announces by an entry point.
 
     Attributes
     ----------
     kind
         ``"op"``, ``"pass"`` or ``"backend"``.
     name
-        Of the op, the pass or the back end.
+        Name of the op, the pass or the back end.
     target
-        Where it stands, as ``module:attribute``.
+        Its location, as ``module:attribute``.
     distribution, version
-        Of what was installed.
+        Name and version of the distribution.
     """
 
     kind: Kind
@@ -49,7 +49,7 @@ class Plugin:
         Raises
         ------
         PluginError
-            Whatever goes wrong; it names the distribution.
+            If anything goes wrong; it names the distribution.
         """
         try:
             return metadata.EntryPoint(self.name, self.target, GROUPS[self.kind]).load()
@@ -60,7 +60,7 @@ class Plugin:
 
 
 def announced(kind: Kind) -> tuple[Plugin, ...]:
-    """All plug-ins of a kind, by name; none of them is imported."""
+    """All plug-ins of a kind, sorted by name; none is imported."""
     try:
         entries = metadata.entry_points(group=GROUPS[kind])
         found = {_plugin(kind, entry) for entry in entries}
@@ -78,12 +78,12 @@ def _plugin(kind: Kind, entry: metadata.EntryPoint) -> Plugin:
 
 
 def find(kind: Kind, name: str) -> Plugin | None:
-    """The plug-in of that name; None where no distribution announces one.
+    """The plug-in of that name; None if no distribution announces one.
 
     Raises
     ------
     PluginError
-        Where several do.
+        If several do.
     """
     found = [one for one in announced(kind) if one.name == name]
     if len(found) > 1:

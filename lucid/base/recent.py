@@ -1,4 +1,4 @@
-"""A least-recently-used dictionary."""
+"""A dictionary that drops its least recently used entries."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ V = TypeVar("V")
 
 
 class Recent(OrderedDict[K, V]):
-    """Holds a number of entries: where there are more, those that were not used for longest go.
+    """Holds a limited number of entries, dropping the least recently used ones.
 
     Parameters
     ----------
     most
-        How many.
+        The number of entries.
     """
 
     def __init__(self, most: int) -> None:
@@ -23,14 +23,14 @@ class Recent(OrderedDict[K, V]):
         self.most = most
 
     def use(self, key: K) -> V | None:
-        """The entry, which is the one used last from now on; None where there is none."""
+        """The entry, now the most recently used; None if there is none."""
         if key not in self:
             return None
         self.move_to_end(key)
         return self[key]
 
     def keep(self, key: K, value: V) -> list[V]:
-        """Hold an entry too; returns those that went for it."""
+        """Add an entry; returns the entries that were dropped."""
         self[key] = value
         self.move_to_end(key)
         return [self.popitem(last=False)[1] for _ in range(len(self) - self.most)]

@@ -1,9 +1,9 @@
-"""Dataclasses whose methods are written when they are first asked for.
+"""Dataclasses whose methods are generated when they are first used.
 
-``dataclasses.dataclass`` compiles up to six methods for each class as its module is imported: half a millisecond for
-each of some two hundred classes, of most of which no program makes an instance. A struct is a dataclass to all who ask
-(``fields``, ``replace``, ``is_dataclass``, classes made of it), and its methods do what a dataclass's do; but each is
-compiled when it is needed.
+``dataclasses.dataclass`` compiles up to six methods for each class when its module is imported. That takes half a
+millisecond for each of some two hundred classes, most of which no one program instantiates. A struct behaves like a
+dataclass in every way (``fields``, ``replace``, ``is_dataclass``, inheritance), but compiles each method when it is
+first needed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class _Factory:
-    """Stands for a default that is made anew at each call."""
+    """Marks a default value that is made at each call."""
 
     def __repr__(self) -> str:
         return "<factory>"
@@ -31,20 +31,20 @@ _MADE_ANEW: Final = _Factory()
 
 
 class _Later:
-    """A method of a struct until somebody asks for it: then it is written, and takes the place of this."""
+    """Stands in for a method of a struct: the first access generates the method, which replaces it."""
 
     def __init__(self, owner: type, name: str, lines: Callable[[type], list[str]]) -> None:
         self.owner, self.name, self.lines = owner, name, lines
 
     def __get__(self, instance: object, owner: type | None = None) -> object:
         method = vars(self.owner)[self.name]
-        if method is self:  # else it was asked of what somebody had taken down before
+        if method is self:  # otherwise it was accessed through an earlier reference
             method = self._written()
             setattr(self.owner, self.name, method)
         return method.__get__(instance, owner)
 
     def _written(self) -> FunctionType:
-        # whose code a function is, is told by its globals: a trace looks closely at what is not the library's
+        # guards of a trace tell library code from user code by the module name in a function's globals
         space: dict[str, object] = {"__name__": self.owner.__module__}
         space |= {"_set": object.__setattr__, "_MADE_ANEW": _MADE_ANEW}
         for field in dataclasses.fields(self.owner):
@@ -73,7 +73,7 @@ def _init(owner: type) -> list[str]:
             anew = f"_make_{field.name}()"
             value = f"{anew} if {value} is _MADE_ANEW else {value}" if field.init else anew
         elif not field.init:
-            continue  # what the class has, or what comes after
+            continue  # it is set by __post_init__, or is the default of the class
         lines.append(keep.format(field.name, value))
     return [*lines, "self.__post_init__()" if hasattr(owner, "__post_init__") else "pass"]
 
@@ -105,7 +105,7 @@ def _repr(self: object) -> str:
 
 
 def _freeze(cls: type[T], names: frozenset[str]) -> None:
-    """Have the class refuse what would change its instances."""
+    """Make the class refuse changes of its instances."""
 
     def frozen_set(self: object, name: str, value: object) -> None:
         if type(self) is cls or name in names:
@@ -124,9 +124,9 @@ def _freeze(cls: type[T], names: frozenset[str]) -> None:
 
 
 def _collect(cls: type, frozen: bool) -> None:
-    """Give the class its fields, and those of its bases, as ``dataclasses`` tells them apart.
+    """Give the class its own and inherited fields, as ``dataclasses`` identifies them.
 
-    That is asked of a class that has nothing else: it need write no methods, whatever the bases are.
+    ``dataclasses`` is applied to a bare class with the same annotations, so that it generates no methods.
     """
     told: dict[str, str] = cls.__annotations__
     given = {name: vars(cls)[name] for name in told if name in vars(cls)}
@@ -165,9 +165,9 @@ else:
         Parameters
         ----------
         cls
-            What to decorate; may be left out: ``@struct(frozen=True)``.
+            The class to decorate; may be left out: ``@struct(frozen=True)``.
         frozen, eq, repr
-            As ``dataclasses.dataclass`` takes them.
+            As for ``dataclasses.dataclass``.
         """
 
         def made(cls: type[T]) -> type[T]:

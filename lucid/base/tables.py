@@ -8,7 +8,7 @@ from .lazy import html
 
 
 def as_html(rows: Sequence[Sequence[str]], facts: Sequence[str] = ()) -> str:
-    """A table, whose first row is its heading, and lines below it."""
+    """A table, whose first row is its heading, with lines below it, as HTML."""
 
     def row(cells: Sequence[str], kind: str) -> str:
         style = "text-align:left;white-space:pre"
@@ -21,7 +21,7 @@ def as_html(rows: Sequence[Sequence[str]], facts: Sequence[str] = ()) -> str:
 
 
 def printable(text: str) -> str:
-    """The text with a space for each sign that is not printed, such as those that turn the direction of letters."""
+    """The text with a space for each unprintable character, such as those that reverse the writing direction."""
     return "".join(c if c.isprintable() else " " for c in text)
 
 

@@ -1,6 +1,6 @@
-"""Arrays of texts as arrays of numbers: the letters of each along a last axis, with zeros behind.
+"""Arrays of strings as arrays of numbers: the code points of each along the last axis, padded with zeros.
 
-That is how NumPy itself holds texts of a fixed width, in UTF-32: where an array is one of those, nothing is copied.
+NumPy itself stores strings of a fixed width like this, in UTF-32, so that such arrays are not copied.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from ..errors import DTypeError, ExecutionError
 from .arrays import Array
 
 LARGEST = 1 << 28
-"""Letters that an array of texts may have, those that fill up the shorter ones included."""
+"""The most characters that an array of strings may have, including padding."""
 LAST_LETTER = 0x10FFFF
 
 
 def is_array_of_texts(value: object) -> TypeGuard[Array]:
-    """Whether a value is an array of texts (or of objects, which may be texts)."""
+    """Whether a value is an array of strings (or of objects, which may be strings)."""
     return isinstance(value, np.ndarray) and value.dtype.kind in "OSTU"
 
 
 def as_texts(array: object) -> Array:
-    """Texts in lists or an array of any kind (objects, bytes of UTF-8) as an array of those of a fixed width.
+    """Strings in lists or in any array (also of objects or UTF-8 bytes) as an array of fixed-width strings.
 
     Raises
     ------
     DTypeError
-        Where something in it is no text, or the longest would make the array too large.
+        If an element is not a string, or the longest would make the array too large.
     """
     given = array if isinstance(array, np.ndarray) else np.array(array, object)
     if given.dtype.kind == "U" and given.dtype.itemsize:
@@ -49,9 +49,9 @@ def _text(value: object) -> str:
 
 
 def encoded(array: object, *, roomy: bool = False) -> Array:
-    """The letters of texts as int32; ``roomy`` makes the last axis a power of two, 8 or more.
+    """The code points of strings as int32. With ``roomy``, the last axis is a power of two of at least 8.
 
-    What is compiled for a width is then compiled for few of them.
+    So a model, which is compiled for a width, is compiled for only a few widths.
     """
     texts = as_texts(array)
     width = texts.dtype.itemsize // 4
@@ -61,12 +61,12 @@ def encoded(array: object, *, roomy: bool = False) -> Array:
 
 
 def decoded(codes: Array) -> Array:
-    """The texts whose letters these are.
+    """The strings that have these code points.
 
     Raises
     ------
     ExecutionError
-        Where a number is that of no letter.
+        If a number is not a code point.
     """
     if codes.size and (codes.min() < 0 or codes.max() > LAST_LETTER):
         raise ExecutionError("a string contains a number that is not a code point")

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def topological(dag: nx.DiGraph[K], position: Callable[[K], int]) -> tuple[K, ...]:
-    """The nodes in an order in which none stands before what feeds it, otherwise by position.
+    """The nodes in topological order, otherwise by position.
 
-    The views that the graph keeps of itself for this are taken from it again: they refer to it, and such a cycle only
-    the garbage collector would free.
+    The views of itself that the graph caches for this are removed again: they refer back to it, and only the garbage
+    collector would free such a cycle.
     """
     try:
         return tuple(nx.lexicographical_topological_sort(dag, key=position))

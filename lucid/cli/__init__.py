@@ -11,7 +11,7 @@ commands = LazyModule("lucid.cli.commands")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is 0, 1 where what was asked turned out wrong or different, or 2 for bad input."""
+    """Run one command; the exit code is 0, or 1 if something is wrong or differs, or 2 for bad input."""
     try:
         run = commands.run
     except ModuleNotFoundError as error:

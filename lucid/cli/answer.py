@@ -1,4 +1,4 @@
-"""What a command answers: data for scripts, tables and lines for people, and an exit code."""
+"""The answer of a command: data for scripts, tables and lines for people, and an exit code."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import field
 from ..base.structs import struct
 
 GOOD, WRONG, BAD_INPUT = 0, 1, 2
-"""Exit codes: all is as it should be; what was asked turned out wrong, or different; the question has no answer."""
+"""Exit codes: success; something is wrong, or differs; the input is bad."""
 
 
 @struct(frozen=True)
@@ -18,7 +18,7 @@ class Table:
     Attributes
     ----------
     head
-        What stands above the columns; one that begins with ``>`` is of numbers, and set to the right.
+        Headings of the columns; those that begin with ``>`` are right-aligned, for numbers.
     """
 
     head: tuple[str, ...]
@@ -33,9 +33,9 @@ class Answer:
     Attributes
     ----------
     data
-        What JSON can say, for ``--json``.
+        The answer as JSON data, for ``--json``.
     parts
-        The same for people, from top to bottom.
+        The answer for people, from top to bottom.
     """
 
     data: Mapping[str, object]
@@ -44,12 +44,12 @@ class Answer:
 
 
 def facts(**rows: str) -> Table:
-    """A table of names and what is said of them; an underscore in a name is a space, what is empty is left out."""
+    """A table of names and texts; underscores in names become spaces, and empty texts are left out."""
     return Table(("", ""), [(name.replace("_", " "), text) for name, text in rows.items() if text])
 
 
 def amount(count: float, unit: str = "B") -> str:
-    """``44.7 MB``: a number with a prefix, such that few digits stand before the point."""
+    """``44.7 MB``: a number with the largest prefix that leaves it at least 1."""
     for prefix, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if count >= size:
             return f"{count / size:,.1f} {prefix}{unit}"

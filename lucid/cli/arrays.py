@@ -23,7 +23,7 @@ def _suffix(path: str) -> str:
 
 
 def contents(path: str) -> list[str]:
-    """The names of the arrays in a file; one without a name where it holds one only."""
+    """The names of the arrays in a file; a single empty name if it holds one unnamed array."""
     if _suffix(path) != ".npz":
         return [""]
     with _numpy_file(path) as file, np.load(file, allow_pickle=False) as archive:
@@ -31,7 +31,7 @@ def contents(path: str) -> list[str]:
 
 
 def read_array(path: str, key: str, wanted: TensorType | None = None) -> Array:
-    """An array of a file; a picture becomes what is wanted."""
+    """An array from a file; a picture is converted to the wanted type."""
     suffix = _suffix(path)
     if suffix in PICTURES:
         return read_picture(path, wanted)
@@ -47,7 +47,7 @@ def read_array(path: str, key: str, wanted: TensorType | None = None) -> Array:
 
 @contextmanager
 def _numpy_file(path: str) -> Iterator[IO[bytes]]:
-    """An open file; what NumPy says of it becomes an error that names it."""
+    """An open file; errors that NumPy raises become one that names the file."""
     with open_regular(path) as (file, _):
         try:
             yield file  # type: ignore[misc]

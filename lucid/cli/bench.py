@@ -1,4 +1,4 @@
-"""``lucid bench``: how long a call takes, in this one process."""
+"""``lucid bench``: how long a call takes, in this process."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ..tensor.grad_mode import no_grad
 from . import options
 from .answer import Answer, Table, counted, duration
 from .inputs import Inputs
-from .models import open_model, wish
+from .models import open_model
 from .show import progress
 
 DAY = 86_400.0
-"""Seconds; the most that is measured, and the longest pause."""
+"""The longest measurement, and the longest pause, in seconds."""
 
 PARAMETERS = (
     options.model(), options.INPUTS,
@@ -27,22 +27,21 @@ PARAMETERS = (
         ["--pause"], type=options.Number(0, DAY * 1e3), default=30.0, show_default=True,
         help="Milliseconds between paced calls.",
     ),
-    options.SEED, options.SPECS, options.SIZES, options.THREADS, options.EXACT,
+    options.SEED, *options.SETTINGS,
 )  # fmt: skip
 
 ROUNDS = 10
-"""Parts of the time, between which the bar moves on."""
+"""The number of parts of a measurement, after each of which the progress bar advances."""
 
 
 def run(
-    model: str, inputs: tuple[str, ...], seconds: float, pause: float, seed: int, specs: tuple[str, ...],
-    sizes: tuple[str, ...], threads: int | None, exact: bool,
+    model: str, inputs: tuple[str, ...], seconds: float, pause: float, seed: int, settings: options.Settings,
 ) -> Answer:  # fmt: skip
-    """Medians of calls again and again (loop), and with pauses, as requests come (paced)."""
-    how, given = wish(specs=specs, sizes=sizes, threads=threads, exact=exact), Inputs(inputs)
+    """Medians of calls one after another (loop), and with pauses between them, like requests (paced)."""
+    given = Inputs(inputs)
     start = time.perf_counter()
-    net = open_model(model, how, given.alone)
-    args, kwargs = net.arguments(arrays := given.arrays(net, how.sizes_to_draw(model), seed, draw=True))
+    net = open_model(model, settings, given.alone)
+    args, kwargs = net.arguments(arrays := given.arrays(net, settings.sizes_to_draw(model), seed, draw=True))
     with no_grad():
         net(*args, **kwargs)
         ready = time.perf_counter() - start
@@ -66,7 +65,7 @@ def timed(
     call: Callable[[], object], seconds: float, pause: float, label: str,
     clock: Callable[[], float] = time.perf_counter, sleep: Callable[[float], None] = time.sleep,
 ) -> list[float]:  # fmt: skip
-    """Seconds of each call, for about so many in all; at least one in each round."""
+    """The seconds of each call, calling for about ``seconds`` in total, and at least once in each round."""
     found: list[float] = []
     for _ in progress(range(ROUNDS), label):
         end = clock() + seconds / ROUNDS
@@ -83,5 +82,5 @@ def timed(
 
 
 def summary(times: list[float]) -> dict[str, float]:
-    """In seconds."""
+    """Statistics of times, in seconds."""
     return {"median": median(times), "min": min(times), "max": max(times), "calls": len(times)}

@@ -1,4 +1,4 @@
-"""The commands, and how each is run: what goes wrong is one line, and an exit code."""
+"""The commands, and how they are run: an error is one line, and an exit code."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import click
 from ..base.lazy import LazyModule
 from ..errors import LucidError
 from .answer import BAD_INPUT, Answer
+from .options import with_settings
 from .show import show
 
 HOMES = {
@@ -28,7 +29,7 @@ HOMES = {
     "passes": LazyModule("lucid.cli.passes"),
     "plugins": LazyModule("lucid.cli.plugins"),
 }
-"""Where a command stands; only the one that is asked for is loaded."""
+"""The module of each command; only the one that is used is loaded."""
 
 HELP = {
     "info": "What a model takes, gives and consists of.",
@@ -45,11 +46,11 @@ HELP = {
 }
 
 INTERRUPTED, CLOSED, INTERNAL = 130, 141, 70
-"""Exit codes of an interrupt, of an output that nobody reads any more, and of a mistake of Lucid's own."""
+"""Exit codes of an interrupt, of a closed output, and of an internal error."""
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run the command that the arguments (by default the process's) say; returns the exit code."""
+    """Run the command in the arguments (by default those of the process); returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     asked = {word for word in given if word in HOMES}
     group = _group(set(HOMES) if "_LUCID_COMPLETE" in os.environ else asked)
@@ -87,7 +88,7 @@ def _refused(message: str, context: click.Context | None = None) -> int:
 
 
 def _group(loaded: set[str]) -> click.Group:
-    """All commands by name; those that are loaded know their parameters."""
+    """All commands by name, with the parameters of those to be loaded."""
     made = {name: _command(name) if name in loaded else click.Command(name, help=HELP[name]) for name in HOMES}
     made["completion"] = _completion()
     return click.Group(
@@ -116,7 +117,7 @@ def _command(name: str) -> click.Command:
 
 def _answered(command: Callable[..., Answer], *, as_json: bool, debug: bool, **given: object) -> int:
     try:
-        answer = command(**given)
+        answer = command(**with_settings(given))
     except Exception:
         if debug:
             traceback.print_exc()
@@ -136,7 +137,7 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 def _completion() -> click.Command:
-    """``lucid completion bash`` prints what the shell is to read."""
+    """``lucid completion bash`` prints the script for the shell."""
     return click.Command(
         "completion", callback=_print_completion, params=[click.Argument(["shell"], type=click.Choice(SHELLS))],
         help="What lets a shell complete commands.\n\nFor bash: eval \"$(lucid completion bash)\"",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import click
 
@@ -11,7 +12,7 @@ from ..errors import OptionError
 from ..formats.onnx.write.versions import NEWEST, OLDEST, USUAL
 from . import options
 from .answer import Answer, amount, counted
-from .models import open_model, wish
+from .models import open_model
 from .show import working
 
 PARAMETERS = (
@@ -22,27 +23,25 @@ PARAMETERS = (
         ["--opset"], type=click.IntRange(OLDEST, NEWEST),
         help=f"The version of the operators of an .onnx file; {USUAL} where none is said.",
     ),
-    options.SPECS, options.SIZES, options.EXACT, options.THREADS,
+    *options.SETTINGS,
 )  # fmt: skip
 
 
 def run(
-    model: str, target: str, tune: bool, opset: int | None, specs: tuple[str, ...], sizes: tuple[str, ...], exact: bool,
-    threads: int | None,
+    model: str, target: str, tune: bool, opset: int | None, settings: options.Settings,
 ) -> Answer:  # fmt: skip
     """Who loads a .lucid file needs no onnx package, and no code of the model's; .onnx files are for other runtimes."""
     kind = os.path.splitext(target)[1].lower()
     if kind not in (".lucid", ".onnx"):
         raise OptionError(f"{named(target)}: models are written as .lucid and .onnx files")
-    if kind == ".onnx" and (tune or exact or threads is not None):
+    if kind == ".onnx" and (tune or settings.exact or settings.threads is not None):
         raise OptionError(
             f"{named(target)}: an .onnx file does not say how it is run: leave out --tune, --exact, --threads"
         )
     if kind == ".lucid" and opset is not None:
         raise OptionError(f"{named(target)}: --opset is for an .onnx file")
-    how = wish(specs=specs, sizes=sizes, exact=exact, threads=threads, tune=tune)
     with working(f"compiling {named(model)}"):
-        net = open_model(model, how)
+        net = open_model(model, replace(settings, tune=tune))
         if tune:
             args, kwargs = net.arguments(net.example_inputs())
             net(*args, **kwargs)

@@ -20,7 +20,7 @@ from ..tensor.grad_mode import no_grad
 from . import options
 from .answer import GOOD, WRONG, Answer, Table
 from .inputs import Inputs
-from .models import open_model, wish
+from .models import open_model
 from .sources import kind_of
 
 PARAMETERS = (
@@ -30,12 +30,12 @@ PARAMETERS = (
         ["--tolerance"], type=options.Number(0), default=1e-4, show_default=True,
         help="Results are the same up to this part of the greatest.",
     ),
-    options.SEED, options.SPECS, options.SIZES, options.THREADS, options.EXACT,
+    options.SEED, *options.SETTINGS,
 )  # fmt: skip
 
 
 class Difference(NamedTuple):
-    """One thing that differs: what it is, and what it is in either model."""
+    """Something that differs, and what it is in each model."""
 
     what: str
     a: str
@@ -43,18 +43,18 @@ class Difference(NamedTuple):
 
 
 def run(
-    a: str, b: str, inputs: tuple[str, ...], random: bool, tolerance: float, seed: int, specs: tuple[str, ...],
-    sizes: tuple[str, ...], threads: int | None, exact: bool,
+    a: str, b: str, inputs: tuple[str, ...], random: bool, tolerance: float, seed: int, settings: options.Settings,
 ) -> Answer:  # fmt: skip
     """Graphs as traced are compared, and weights; with --input or --random results too. The exit code is 1 for any."""
-    how, given = wish(specs=specs, sizes=sizes, threads=threads, exact=exact), Inputs(inputs)
+    given = Inputs(inputs)
     one, other = (
-        open_model(name, how if kind_of(name) == "python" else replace(how, specs=()), given.alone) for name in (a, b)
+        open_model(name, settings if kind_of(name) == "python" else replace(settings, specs=()), given.alone)
+        for name in (a, b)
     )
     found = [*_ends(one.traced, other.traced), *_nodes(one.traced, other.traced), *_weights(one, other)]
     compared = bool(inputs) or random
     if compared:
-        found += _results(one, other, given.arrays(one, how.sizes_to_draw(a), seed, draw=random), tolerance)
+        found += _results(one, other, given.arrays(one, settings.sizes_to_draw(a), seed, draw=random), tolerance)
     listed = [one._asdict() for one in found]
     data = {"a": a, "b": b, "same": not found, "results_compared": compared, "differences": listed}
     what = "structure, weights and results" if compared else "structure and weights"
@@ -73,7 +73,7 @@ def _ends(a: Graph, b: Graph) -> Iterator[Difference]:
 
 
 def _nodes(a: Graph, b: Graph) -> Iterator[Difference]:
-    """By name; where hardly a name is in both, by how many there are of an operator."""
+    """Compare nodes by name; if few names are in both graphs, by the number of nodes of each operator."""
     names = dict.fromkeys((*a.order, *b.order))
     if sum(name in a and name in b for name in names) * 2 < min(len(a), len(b)):
         counts = [Counter(node.op.name for _, node in graph.nodes()) for graph in (a, b)]
@@ -127,7 +127,7 @@ def _results(a: CompiledModel, b: CompiledModel, arrays: list[Array], tolerance:
 
 
 def _distance(a: Array, b: Array) -> float:
-    """The greatest difference of two numbers; infinite where only one is finite, or NaN."""
+    """The greatest difference between elements; infinite if only one of them is finite, or NaN."""
     with np.errstate(all="ignore"):
         apart = np.abs(a.astype(np.float64) - b.astype(np.float64))
     same = (a == b) | ((a != a) & (b != b))

@@ -9,7 +9,7 @@ from ..errors import OptionError
 from ..formats.draw.files import DETAILS
 from . import options
 from .answer import Answer, counted
-from .models import open_model, wish
+from .models import open_model
 
 GRAPHS = ("optimised", "traced", "backward")
 
@@ -35,20 +35,20 @@ PARAMETERS = (
 
 
 def run(
-    model: str, picture: str, which: str, backward: bool, links: str | None, specs: tuple[str, ...],
-    sizes: tuple[str, ...], **how: str | int | None,
+    model: str, picture: str, which: str, backward: bool, links: str | None, settings: options.Settings,
+    **how: str | int | None,
 ) -> Answer:  # fmt: skip
     """The picture's suffix says what is written: .svg, .png, .pdf or .dot."""
     if which != GRAPHS[0] and (backward or links is not None):
         raise OptionError(f"--backward and --links are for the graph that runs: leave out --graph {which}")
-    net = open_model(model, wish(specs=specs, sizes=sizes))
-    options = {name: value for name, value in how.items() if value is not None}
+    net = open_model(model, settings)
+    given = {name: value for name, value in how.items() if value is not None}
     if which == GRAPHS[0]:
         graph = net.graph
-        net.draw(picture, backward=backward, links=links, **options)
+        net.draw(picture, backward=backward, links=links, **given)
     else:
         graph = net.traced if which == "traced" else net.backward_graph
-        graph.draw(picture, **options)
+        graph.draw(picture, **given)
     if backward:  # of two graphs, each with nodes of the other's
         return Answer({"picture": picture, "graph": "training"}, [f"{named(picture)}: both halves of training"])
     said = f"{named(picture)}: {counted(len(graph), 'node')}"

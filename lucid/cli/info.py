@@ -1,4 +1,4 @@
-"""``lucid info``: what a model says of itself. Of a file no more is read than that takes."""
+"""``lucid info``: a description of a model, for which no more of a file is read than necessary."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PARAMETERS = (options.model(), options.SPECS, click.Option(["--weights"], is_fla
 
 @struct
 class _Found:
-    """What is known of a model; what is not stays empty."""
+    """What is known about a model; unknown fields are empty."""
 
     about: dict[str, str] = field(default_factory=dict)
     inputs: dict[str, str] = field(default_factory=dict)
@@ -42,10 +42,10 @@ class _Found:
     weights: dict[str, TensorType] | None = None
 
 
-def run(model: str, specs: tuple[str, ...], weights: bool) -> Answer:
+def run(model: str, weights: bool, settings: options.Settings) -> Answer:
     """Weights are not read, and whether a file is damaged is not asked: `lucid verify` does."""
     kind = kind_of(model)
-    found = _of_lucid(model) if kind == "lucid" else _of_onnx(model) if kind == "onnx" else _of_python(model, specs)
+    found = _of_lucid(model) if kind == "lucid" else _of_onnx(model) if kind == "onnx" else _of_python(model, settings)
     data: dict[str, object] = {"model": model, "kind": kind}
     if kind != "python":
         data["bytes"] = os.path.getsize(model)
@@ -111,7 +111,7 @@ def _of_lucid(path: str) -> _Found:
 
 
 def _take_graph(found: _Found, graph: Graph) -> None:
-    """What a traced graph says."""
+    """Take inputs, outputs and operators from a traced graph."""
     found.inputs = {name: str(type_) for name, type_ in zip(graph.inputs, graph.input_types, strict=True)}
     found.outputs = {f"{n}: {v.node}": str(graph.type(v)) for n, v in enumerate(graph.outputs)}
     found.operators = Counter(node.op.name for _, node in graph.nodes() if node.op.source is None)
@@ -140,11 +140,11 @@ def _onnx_type(one: ValueDef) -> str:
     return f"{kind}[{', '.join('?' if size is None else str(size) for size in one.shape)}]"
 
 
-def _of_python(name: str, specs: tuple[str, ...]) -> _Found:
+def _of_python(name: str, settings: options.Settings) -> _Found:
     model = models.attribute(name)
     found = _Found({"is": type(model).__name__})
-    if specs or isinstance(model, Graph | models.CompiledModel):
-        net = models.open_model(name, models.wish(specs=specs))
+    if settings.specs or isinstance(model, Graph | models.CompiledModel):
+        net = models.open_model(name, settings)
         found.nodes = {"traced": len(net.traced), "optimised": len(net.graph)}
         _take_graph(found, net.traced)
     if isinstance(model, models.Module):

@@ -1,4 +1,4 @@
-"""What a user gives for the inputs of a model."""
+"""The files that a user gives for the inputs of a model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .options import pairs
 
 
 class Inputs:
-    """Files of arrays for the inputs of a model, in order or as ``NAME=FILE``, read as the model wants them."""
+    """Files for the inputs of a model, in order or as ``NAME=FILE``, converted to the types that it takes."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         by_position = [text for text in texts if "=" not in text or os.path.exists(text)]
@@ -23,11 +23,11 @@ class Inputs:
         self._files = [(path, key) for path in by_position for key in contents(path)]
 
     def alone(self) -> list[Array]:
-        """The arrays as they are, for a model that has yet to be compiled for them."""
+        """The arrays unconverted, for a model that is still to be compiled for them."""
         return [read_array(path, key) for path, key in self._files] if not self._named else []
 
     def arrays(self, net: CompiledModel, sizes: Mapping[str, int], seed: int, *, draw: bool) -> list[Array]:
-        """An array for each input of the model; with ``draw`` what was not given is drawn."""
+        """An array for each input of the model; with ``draw``, missing ones are random."""
         traced = net.traced
         names = net.input_names if len(net.input_names) == len(traced.inputs) else traced.inputs
         types = dict(zip(names, traced.input_types, strict=True))
@@ -42,7 +42,7 @@ class Inputs:
         return [found[name] for name in types]
 
     def _places(self, names: Sequence[str]) -> Iterator[tuple[str, str, str]]:
-        """Which input each file is for: the name of an input, a path, and the name of the array in the file."""
+        """For each file the name of its input, its path, and the name of the array in it."""
         takes = f"the model takes {len(names)} input{'s' * (len(names) != 1)} ({', '.join(map(named, names))})"
         keyed = {key for _, key in self._files if key in names} - self._named.keys()
         rest = iter([name for name in names if name not in self._named and name not in keyed])
@@ -66,6 +66,6 @@ def _only(path: str) -> str:
 
 
 def _sizes_in(found: Mapping[str, Array], types: Mapping[str, TensorType]) -> dict[str, int]:
-    """The sizes that arrays have on axes whose size is a name."""
+    """The sizes of named axes, from arrays."""
     dims = ((str(dim), size) for name, array in found.items() for dim, size in zip(types[name].shape, array.shape))  # noqa: B905 - what does not fit, the call says
     return {name: size for name, size in dims if name.isidentifier()}

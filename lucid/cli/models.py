@@ -1,4 +1,4 @@
-"""What a user names, as a compiled model: a .lucid or .onnx file, or ``module:attribute``."""
+"""The compiled model for a name: a .lucid or .onnx file, or ``module:attribute``."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import field
 from functools import reduce
 
 from ..base.arrays import Array
 from ..base.checks import named, shown
-from ..base.structs import struct
 from ..compiler.compiled import CompiledModel
 from ..compiler.entry import compile, load
 from ..errors import LucidError, OptionError
@@ -22,81 +20,65 @@ from ..graph.ir import Graph
 from ..graph.types import spec
 from ..nn.module import Module
 from ..onnx import module as onnx
-from .options import parse_sizes, parse_specs
+from .options import Settings, parse_specs
 from .sources import kind_of
 
 
-@struct(frozen=True)
-class Wish:
-    """How a model is to be compiled, as the options of a command say."""
-
-    specs: Sequence[str] = ()
-    sizes: Mapping[str, int] = field(default_factory=dict)
-    threads: int | None = None
-    exact: bool = False
-    verify: bool | str = False
-    tune: bool = False
-
-    def sizes_to_draw(self, model: str) -> Mapping[str, int]:
-        """The sizes of inputs that are drawn; those of an ONNX file are fixed as it is read, and free no more."""
-        return {} if kind_of(model) == "onnx" else self.sizes
-
-
-def wish(
-    *, specs: Sequence[str] = (), sizes: Sequence[str] = (), threads: int | None = None, exact: bool = False,
-    verify: bool | str = False, tune: bool = False,
-) -> Wish:  # fmt: skip
-    """From the texts of the options."""
-    return Wish(specs, parse_sizes(sizes), threads, exact, verify, tune)
-
-
-def open_model(name: str, how: Wish, given: Callable[[], Sequence[Array]] | None = None) -> CompiledModel:
+def open_model(name: str, settings: Settings, given: Callable[[], Sequence[Array]] | None = None) -> CompiledModel:
     """The compiled model of a file or of ``module:attribute``.
 
-    ``given`` reads its inputs, where they are known: a model of Python without a ``--spec`` is compiled for them. A
-    command without it takes no inputs, and so no sizes of such but those that an ONNX file is read with.
+    ``given`` reads the inputs of commands that take any: a Python model without ``--spec`` is compiled for them. For
+    other commands, sizes may be given only to fix those of an ONNX file.
     """
     kind = kind_of(name)
-    if given is None and how.sizes and kind != "onnx":
+    if given is None and settings.sizes and kind != "onnx":
         raise OptionError(f"--size fixes the sizes of an .onnx file; {named(name)} is not one")
-    if kind != "python" and how.specs:
+    if kind != "python" and settings.specs:
         raise OptionError(f"--spec is for module:attribute; {named(name)} already says what it takes")
     if kind == "lucid":
-        if how.tune:
+        if settings.tune:
             raise OptionError(f"--tune applies when a model is compiled; {named(name)} already is")
-        return load(name, threads=how.threads, exact=how.exact, verify=how.verify)
+        return load(name, threads=settings.threads, exact=settings.exact, verify=settings.verify)
     if kind == "onnx":
-        model = onnx.load(name, how.sizes)
-        return _compiled(model, model.specs, {}, how)
-    return _of_python(name, how, given or tuple)
+        model = onnx.load(name, settings.sizes)
+        return _compiled(model, model.specs, {}, settings)
+    return _of_python(name, settings, given or tuple)
 
 
-def _compiled(model: object, by_position: Sequence[object], by_name: Mapping[str, object], how: Wish) -> CompiledModel:
+def _compiled(
+    model: object, by_position: Sequence[object], by_name: Mapping[str, object], settings: Settings
+) -> CompiledModel:
     made: CompiledModel = compile(
-        model, *by_position, threads=how.threads, exact=how.exact, verify=how.verify, tune=how.tune, **by_name
+        model,
+        *by_position,
+        threads=settings.threads,
+        exact=settings.exact,
+        verify=settings.verify,
+        tune=settings.tune,
+        **by_name,
     )  # type: ignore[call-overload]
     return made
 
 
-def _of_python(name: str, how: Wish, given: Callable[[], Sequence[Array]]) -> CompiledModel:
+def _of_python(name: str, settings: Settings, given: Callable[[], Sequence[Array]]) -> CompiledModel:
     model = attribute(name)
-    by_position, by_name = parse_specs(how.specs)
+    by_position, by_name = parse_specs(settings.specs)
     if isinstance(model, CompiledModel):
-        if how.specs:
+        if settings.specs:
             raise OptionError(f"{named(name)} is already compiled; leave out --spec")
         return model
     if isinstance(model, Graph):
-        return _compiled(model, (), {}, how)
+        return _compiled(model, (), {}, settings)
     if not by_position and not by_name:
         by_position = [spec(*array.shape, dtype=array.dtype) for array in given()]
         if not by_position:
             raise OptionError(f"{named(name)}: describe its inputs, as in --spec N,3,224,224")
     with blamed(name):
-        return _compiled(model, by_position, by_name, how)
+        return _compiled(model, by_position, by_name, settings)
 
 
 def attribute(name: str) -> object:
-    """What a module has under a name, in evaluation mode; what can be called without arguments makes the model."""
+    """The object ``module:attribute``, in evaluation mode; if it is callable without arguments, what it returns."""
     module_name, _, path = name.partition(":")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
@@ -121,12 +103,12 @@ def attribute(name: str) -> object:
 
 
 def _makes(found: Callable[..., object]) -> bool:
-    """Whether it is a class or function that makes a model: one that takes no input."""
+    """Whether it is a class or function that makes a model, as it needs no argument."""
     if isinstance(found, Module):
         return False
     try:
         parameters = inspect.signature(found).parameters.values()
-    except (TypeError, ValueError):  # of what is written in C, nothing is known
+    except (TypeError, ValueError):  # functions written in C may have no signature
         return isinstance(found, type)
     loose = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
     needed = any(one.default is one.empty and one.kind not in loose for one in parameters)
@@ -137,7 +119,7 @@ def _makes(found: Callable[..., object]) -> bool:
 
 @contextmanager
 def blamed(name: str) -> Iterator[None]:
-    """What goes wrong within a user's module is one error, which says where."""
+    """While inside, any error in a user's module becomes a single error that says where it occurred."""
     try:
         yield
     except LucidError:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import field
+from typing import cast
 
 import click
 from click.shell_completion import CompletionItem
 
 from ..base.checks import shown
+from ..base.structs import struct
 from ..errors import OptionError
 from ..graph.types import DTYPES, TensorType, spec
+from .sources import kind_of
 
 
 def _files(context: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
-    """Model files and folders that begin so."""
+    """Model files and folders whose names begin like this, for completion."""
     folder, _, start = begun.rpartition("/")
     try:
         entries = sorted(os.scandir(folder or ("/" if begun.startswith("/") else ".")), key=lambda one: one.name)
@@ -29,11 +33,36 @@ def _files(context: click.Context, parameter: click.Parameter, begun: str) -> li
     ]
 
 
+@struct(frozen=True)
+class Settings:
+    """How a model is to be compiled, from the options that several commands have."""
+
+    specs: Sequence[str] = ()
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    threads: int | None = None
+    exact: bool = False
+    verify: bool | str = False
+    tune: bool = False
+
+    def sizes_to_draw(self, model: str) -> Mapping[str, int]:
+        """The sizes for random inputs; those of an ONNX file are fixed when it is loaded."""
+        return {} if kind_of(model) == "onnx" else self.sizes
+
+
+def with_settings(given: Mapping[str, object]) -> dict[str, object]:
+    """The arguments of a command, with those that say how to compile a model replaced by ``settings``."""
+    rest = dict(given)
+    known = {name: rest.pop(name) for name in ("specs", "sizes", "threads", "exact") if name in rest}
+    if "sizes" in known:
+        known["sizes"] = parse_sizes(cast("Iterable[str]", known["sizes"]))
+    return {**rest, "settings": Settings(**known)} if known else rest  # type: ignore[arg-type]  # as click parses them
+
+
 class Number(click.FloatRange):
-    """A number within bounds; what is none (NaN) lies outside of any."""
+    """A number within bounds; NaN is refused."""
 
     def convert(self, value: float, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The number that a text says."""
+        """The number in a text."""
         number: float = super().convert(value, param, ctx)
         if math.isnan(number):
             self.fail(f"{shown(value)} is no number", param, ctx)
@@ -54,6 +83,8 @@ SIZES = click.Option(
 )
 THREADS = click.Option(["--threads"], type=click.IntRange(1), help="How many threads a call may use.")
 EXACT = click.Option(["--exact"], is_flag=True, help="Round as plain sums of products do.")
+SETTINGS = (SPECS, SIZES, THREADS, EXACT)
+"""The options of :class:`Settings`."""
 SEED = click.Option(["--seed"], type=click.IntRange(0), default=0, help="Of the numbers that are drawn.")
 INPUTS = click.Option(
     ["--input", "inputs"], multiple=True, metavar="[NAME=]FILE",

@@ -1,4 +1,4 @@
-"""``lucid passes``: the list of them, and what they make of a model."""
+"""``lucid passes``: the list of passes, and what they do to a model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..passes.editing import default
 from ..passes.pipeline import Pass, run_passes
 from . import options
 from .answer import Answer, Table, duration
-from .models import open_model, wish
+from .models import open_model
 
 PARAMETERS = (
     click.Argument(["model"], required=False),
@@ -28,11 +28,10 @@ PARAMETERS = (
 
 
 def run(
-    model: str | None, only: str | None, also: tuple[str, ...], output: str | None, specs: tuple[str, ...],
-    sizes: tuple[str, ...], exact: bool,
+    model: str | None, only: str | None, also: tuple[str, ...], output: str | None, settings: options.Settings,
 ) -> Answer:  # fmt: skip
-    """Without a MODEL, the passes in their order; with one, how many nodes each leaves, and which come and go."""
-    passes = Options(exact=exact, passes=default().add(*also)).inference_passes
+    """Without a MODEL, the passes in order; with one, how many nodes each leaves, adds and removes."""
+    passes = Options(exact=settings.exact, passes=default().add(*also)).inference_passes
     if only is not None:
         alone = [one for one in passes if one.name == only]
         if not alone:
@@ -42,7 +41,7 @@ def run(
     if model is None:
         listed = [{"name": one.name, "does": _does(one)} for one in passes]
         return Answer({"passes": listed}, [Table(("pass", "what it does"), [(p["name"], p["does"]) for p in listed])])
-    graph = open_model(model, wish(specs=specs, sizes=sizes, exact=exact)).traced
+    graph = open_model(model, settings).traced
     seen: list[dict[str, object]] = []
     clock = [time.perf_counter()]
 
@@ -64,7 +63,7 @@ def run(
 
 
 def _more(a: Graph, b: Graph) -> dict[str, int]:
-    """Of which operators the first graph has more nodes than the second, and how many."""
+    """The operators of which the first graph has more nodes than the second, with the difference."""
     counts = [Counter(node.op.name for _, node in graph.nodes()) for graph in (a, b)]
     return dict(sorted((counts[0] - counts[1]).items()))
 

@@ -17,7 +17,7 @@ image = LazyModule("PIL.Image")
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-"""Kinds of pictures, as Pillow calls them, by their number of channels."""
+"""Pillow's names of kinds of pictures, by their number of channels."""
 
 
 def _require_pillow() -> None:
@@ -28,9 +28,9 @@ def _require_pillow() -> None:
 
 
 def read_picture(path: str, wanted: TensorType | None) -> Array:
-    """A picture as a batch of one: numbers from 0 to 1, or from 0 to 255 for an input of whole numbers.
+    """A picture as a batch of one: numbers from 0 to 1, or from 0 to 255 for an input of integers.
 
-    Its channels are as many as the input's, first or last as there; where nothing is said, three, first.
+    It has as many channels as the input, first or last as there; by default three, first.
     """
     _require_pillow()
     channels, first = _layout(path, wanted)
@@ -50,7 +50,7 @@ def read_picture(path: str, wanted: TensorType | None) -> Array:
 
 
 def _layout(path: str, wanted: TensorType | None) -> tuple[int, bool]:
-    """How many channels an input has, and whether they come before rows and columns."""
+    """The number of channels of an input, and whether they precede rows and columns."""
     if wanted is None:
         return 3, True
     shape = wanted.shape
@@ -65,7 +65,7 @@ def _layout(path: str, wanted: TensorType | None) -> tuple[int, bool]:
 def picture_bytes(array: Array) -> bytes:
     """An array as a PNG file: (H, W), or with 1, 3 or 4 channels first or last, in a batch of one or without one.
 
-    Whole numbers are from 0 to 255; others from 0 to 1, and brought there where they are not.
+    Integers range from 0 to 255, other numbers from 0 to 1; arrays outside this range are rescaled.
     """
     _require_pillow()
     planes = array[0] if array.ndim == 4 and len(array) == 1 else array

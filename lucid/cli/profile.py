@@ -7,24 +7,23 @@ import click
 from . import options
 from .answer import Answer
 from .inputs import Inputs
-from .models import open_model, wish
+from .models import open_model
 
 PARAMETERS = (
     options.model(), options.INPUTS,
     click.Option(["--repeat"], type=click.IntRange(1), default=10, show_default=True, help="Runs to take medians of."),
     click.Option(["--trace"], type=click.Path(dir_okay=False), help="Write a trace for Chrome or Perfetto, as JSON."),
-    options.SEED, options.SPECS, options.SIZES, options.THREADS, options.EXACT,
+    options.SEED, *options.SETTINGS,
 )  # fmt: skip
 
 
 def run(
-    model: str, inputs: tuple[str, ...], repeat: int, trace: str | None, seed: int, specs: tuple[str, ...],
-    sizes: tuple[str, ...], threads: int | None, exact: bool,
+    model: str, inputs: tuple[str, ...], repeat: int, trace: str | None, seed: int, settings: options.Settings,
 ) -> Answer:  # fmt: skip
-    """Of the program that runs, beside what the machine could do."""
-    how, given = wish(specs=specs, sizes=sizes, threads=threads, exact=exact), Inputs(inputs)
-    net = open_model(model, how, given.alone)
-    args, kwargs = net.arguments(given.arrays(net, how.sizes_to_draw(model), seed, draw=True))
+    """Times of the program that runs, next to what the machine could do."""
+    given = Inputs(inputs)
+    net = open_model(model, settings, given.alone)
+    args, kwargs = net.arguments(given.arrays(net, settings.sizes_to_draw(model), seed, draw=True))
     found = net.profile(*args, repeat=repeat, **kwargs)
     if trace is not None:
         found.save(trace)

@@ -14,31 +14,30 @@ from . import options
 from .answer import Answer, Table
 from .arrays import write_arrays
 from .inputs import Inputs
-from .models import open_model, wish
+from .models import open_model
 
 PARAMETERS = (
     options.model(),
     click.Argument(["inputs"], nargs=-1, metavar="[[NAME=]FILE]..."),
     click.Option(["--output", "-o"], type=click.Path(dir_okay=False), help="Write results as .npz, .npy or .png."),
     click.Option(["--random"], is_flag=True, help="Draw the inputs that are not given."),
-    options.SEED, options.SPECS, options.SIZES, options.THREADS, options.EXACT,
+    options.SEED, *options.SETTINGS,
 )  # fmt: skip
 
 FEW = 5
-"""Numbers of a result that are shown."""
+"""How many numbers of a result are shown."""
 
 
 def run(
-    model: str, inputs: tuple[str, ...], output: str | None, random: bool, seed: int, specs: tuple[str, ...],
-    sizes: tuple[str, ...], threads: int | None, exact: bool,
+    model: str, inputs: tuple[str, ...], output: str | None, random: bool, seed: int, settings: options.Settings,
 ) -> Answer:  # fmt: skip
     """Files are .npy, .npz, .png or of another kind of picture, given in order, or by name as NAME=FILE.
 
     A picture is numbers from 0 to 1 in a batch of one.
     """
-    how, given = wish(specs=specs, sizes=sizes, threads=threads, exact=exact), Inputs(inputs)
-    net = open_model(model, how, given.alone)
-    arrays = given.arrays(net, how.sizes_to_draw(model), seed, draw=random)
+    given = Inputs(inputs)
+    net = open_model(model, settings, given.alone)
+    arrays = given.arrays(net, settings.sizes_to_draw(model), seed, draw=random)
     args, kwargs = net.arguments(arrays)
     with no_grad():
         leaves, _ = flatten(net(*args, **kwargs), results=True)

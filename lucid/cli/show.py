@@ -1,4 +1,4 @@
-"""Answers on a terminal, in a file or as JSON; and progress, on a terminal alone."""
+"""Showing answers, on a terminal, in a file or as JSON; and progress, on a terminal only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .answer import Answer, Table
 T = TypeVar("T")
 
 WIDE = 4096
-"""Columns where nobody looks: what goes to a file or a pipe is not cut."""
+"""Columns of output to a file or a pipe, so that lines are not cut."""
 
 
 def show(answer: Answer, *, as_json: bool) -> None:
@@ -30,7 +30,7 @@ def show(answer: Answer, *, as_json: bool) -> None:
         return
     if not out.is_terminal:
         out = Console(highlight=False, width=WIDE)
-    with out.capture() as printed:  # what goes wrong with standard output is not for rich to handle
+    with out.capture() as printed:  # errors of standard output must not be handled by rich
         for number, part in enumerate(answer.parts):
             if isinstance(part, Table):
                 if number:
@@ -62,7 +62,7 @@ def _table(part: Table) -> table.Table:
 
 
 def _plain(value: object) -> object:
-    """The value as JSON has it; it has no NaN and no infinity, which become text."""
+    """The value as JSON data; NaN and infinities, which JSON lacks, become strings."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, float) and not math.isfinite(value):
@@ -73,7 +73,7 @@ def _plain(value: object) -> object:
 
 
 def progress(steps: Sequence[T], label: str) -> Iterable[T]:
-    """The steps one after another, with a bar on a terminal that says how many are done."""
+    """The steps one after another, with a progress bar on a terminal."""
     console = Console(stderr=True)
     steps_: Iterable[T] = track(steps, label, console=console, transient=True, disable=not console.is_terminal)
     return steps_
@@ -81,7 +81,7 @@ def progress(steps: Sequence[T], label: str) -> Iterable[T]:
 
 @contextmanager
 def working(label: str) -> Iterator[None]:
-    """On a terminal a bar goes to and fro for as long as it takes."""
+    """While inside, a bar moves back and forth on a terminal."""
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         bar.add_task(label, total=None)

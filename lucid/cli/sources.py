@@ -1,4 +1,4 @@
-"""Which kind of model a name is of."""
+"""The kind of model that a name stands for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ATTRIBUTE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
 def kind_of(name: str) -> str:
-    """``lucid``, ``onnx`` or ``python``; raises where it is none, or there is no such file."""
+    """``lucid``, ``onnx`` or ``python``; raises if it is none of them, or there is no such file."""
     suffix = os.path.splitext(name)[1].lower()
     if suffix in SUFFIXES:
         if not os.path.exists(name):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import click
 
 from ..base.checks import named
@@ -10,31 +12,29 @@ from ..tensor.grad_mode import no_grad
 from . import options
 from .answer import WRONG, Answer, Table, counted, facts
 from .inputs import Inputs
-from .models import open_model, wish
+from .models import open_model
 from .show import working
 
 PARAMETERS = (
     options.model(), options.INPUTS,
     click.Option(["--evidence"], metavar="FOLDER", help="Where the smallest graph that shows a fault goes."),
-    options.SEED, options.SPECS, options.SIZES, options.THREADS, options.EXACT,
+    options.SEED, *options.SETTINGS,
 )  # fmt: skip
 
 
 def run(
-    model: str, inputs: tuple[str, ...], evidence: str | None, seed: int, specs: tuple[str, ...],
-    sizes: tuple[str, ...], threads: int | None, exact: bool,
+    model: str, inputs: tuple[str, ...], evidence: str | None, seed: int, settings: options.Settings,
 ) -> Answer:  # fmt: skip
-    """Each pass, and each step of the program, on sampled inputs.
+    """Each pass, and each step of the program, is checked on sampled inputs.
 
-    The exit code is 1 where one computes something else; the answer names the pass or the lowering, and the node.
+    The exit code is 1 if one is wrong; the answer names the pass or the lowering, and the node.
     """
-    how = wish(specs=specs, sizes=sizes, threads=threads, exact=exact, verify=evidence or True)
-    given = Inputs(inputs)
+    settings, given = replace(settings, verify=evidence or True), Inputs(inputs)
     try:
         with working(f"verifying {named(model)}"), no_grad():
-            net = open_model(model, how, given.alone)
+            net = open_model(model, settings, given.alone)
             graph = net.graph
-            args, kwargs = net.arguments(given.arrays(net, how.sizes_to_draw(model), seed, draw=True))
+            args, kwargs = net.arguments(given.arrays(net, settings.sizes_to_draw(model), seed, draw=True))
             net(*args, **kwargs)
     except (ProofError, ExecutionError) as error:
         said = " ".join(str(error).split())

@@ -18,10 +18,10 @@ from ..proof.sampling import difference
 from .trails import Trail, like, trail
 
 TOLERANCE = 1e-4
-"""Largest difference that is rounding, relative to the largest value."""
+"""The largest difference that counts as rounding, relative to the largest value."""
 
 SMALLEST = 1e-3
-"""Where all values are smaller, differences are relative to this."""
+"""If all values are smaller, differences are relative to this."""
 
 
 @struct(frozen=True)
@@ -152,7 +152,7 @@ def compare(
 
 
 def _given(value: object) -> object:
-    """An input with arrays for what is like one, and what holds several as it is."""
+    """An input with array-like values as arrays, within its dicts and lists."""
     if isinstance(value, str) or is_array_of_texts(value):
         return value
     if isinstance(value, dict):
@@ -163,12 +163,12 @@ def _given(value: object) -> object:
 
 
 def _is_apart(value: object) -> bool:
-    """Whether an item of a list is an input by itself, and no row of an array."""
+    """Whether an item of a list is an input by itself rather than a row of an array."""
     return isinstance(value, dict | str) or (hasattr(value, "__array__") and not isinstance(value, np.generic))
 
 
 def _matched(own: Trail, other: Trail) -> Iterator[tuple[str, Array, Array]]:
-    """The results of both: by their names, where both have the same, otherwise in their order."""
+    """The results of both, matched by name if both have the same names, otherwise by position."""
     same = set(own.names) == set(other.names)
     if not own.names or (not same and not (own.keyed and other.keyed)):
         numbered = enumerate(zip(own.results, other.results, strict=True))
@@ -184,7 +184,7 @@ def _matched(own: Trail, other: Trail) -> Iterator[tuple[str, Array, Array]]:
 
 
 def _pair(name: str, place: str, a: Array, b: Array, tolerance: float) -> Pair:
-    if is_array_of_texts(b):  # which are letters in a graph
+    if is_array_of_texts(b):  # which are code points in a graph
         a, b = _as_wide(a, encoded(b))
     if a.shape != b.shape or a.dtype.kind != b.dtype.kind:
         return Pair(name, place, float("inf"), 0.0, agrees=False)
@@ -197,13 +197,13 @@ def _pair(name: str, place: str, a: Array, b: Array, tolerance: float) -> Pair:
 
 
 def _as_wide(a: Array, b: Array) -> Sequence[Array]:
-    """Letters of texts with as many zeros behind them as those of both need."""
+    """Code points of strings, padded with zeros to a common width."""
     width = max(a.shape[-1:] + b.shape[-1:])
     return [np.pad(x, [*[(0, 0)] * (x.ndim - 1), (0, width - x.shape[-1])]) if x.ndim else x for x in (a, b)]
 
 
 def _common(own: Trail, graph: Graph, other: Trail) -> Iterator[tuple[str, Array, Array]]:
-    """The values that both have, by the names of nodes of the graph, in order."""
+    """The values that both have, with the names of nodes of the graph, in order."""
     paths = {name: path for path, name in own.last.items()}
     theirs = () if other.graph is None else other.graph.outputs
     ends = {mine.node for mine, end in zip(graph.outputs, theirs, strict=False) if mine == end}
@@ -216,12 +216,12 @@ def _common(own: Trail, graph: Graph, other: Trail) -> Iterator[tuple[str, Array
 
 
 def _means_the_same(a: Node, b: Node) -> bool:
-    """Passes leave names to what they make of a node, which has another value then, unless it is a result."""
+    """Whether nodes of one name have the same value: a pass may give a node's name to one that replaces it."""
     return a.op is b.op and a.origin.history == b.origin.history
 
 
 def _first(graph: Graph, results: Sequence[Pair], steps: Mapping[str, Pair]) -> Pair | None:
-    """Go from the results that differ towards the inputs as far as nothing agrees."""
+    """The first value that differs, going from the results that differ towards the inputs until values agree."""
     stack = [value.node for value, pair in zip(graph.outputs, results, strict=False) if not pair.agrees]
     seen: set[str] = set()
     while stack:

@@ -1,4 +1,4 @@
-"""Intermediate values of models of any kind."""
+"""The intermediate values of models of any kind."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ onnxruntime = LazyModule("onnxruntime")
 
 @struct(frozen=True)
 class Trail:
-    """The values of a model on given inputs.
+    """The values of a model for given inputs.
 
     Attributes
     ----------
     what
-        The model, in words.
+        A description of the model.
     results
-        What it returns.
+        Its results.
     names
-        What these are called, where they are in dicts or the outputs of a file; otherwise nothing.
+        Their names, if they are in dicts or are the outputs of a file; otherwise empty.
     keyed
-        Whether these are the keys of dicts, which two models that do the same have in common.
+        Whether the names are keys of dicts, which two equivalent models have in common.
     graph
-        The graph whose nodes the ``steps`` are; None of a model that is not Lucid's.
+        The graph whose nodes the ``steps`` are; None for a model that is not Lucid's.
     steps, nodes
-        Values of nodes by their names, of one with several outputs the first; and the nodes.
+        The (first) values of nodes by name, and the nodes.
     last
-        By the path of a module the name of the node that is computed last in it.
+        For the path of a module, the name of the node that is computed last in it.
     modules
-        Of a model that is not Lucid's, values by the paths of the modules that give them.
+        For a model that is not Lucid's, the values that modules return, by path.
     """
 
     what: str
@@ -67,7 +67,7 @@ class Trail:
 
 
 def trail(model: object, inputs: Sequence[object], parameters: Mapping[str, Array]) -> Trail:
-    """Run a model of any kind, and keep what it computes."""
+    """Run a model of any kind, and keep the values that it computes."""
     if isinstance(model, CompiledModel):
         return _of_program("the compiled model", model, inputs)
     if isinstance(model, Graph):
@@ -88,17 +88,17 @@ def trail(model: object, inputs: Sequence[object], parameters: Mapping[str, Arra
 
 
 def _of_program(what: str, net: CompiledModel, inputs: Sequence[object]) -> Trail:
-    """What its program computes."""
+    """The values that a compiled model's program computes."""
     return _of_values(what, *net.values(*_placed(net.input_names, inputs)))
 
 
 def _of_definition(what: str, net: CompiledModel, inputs: Sequence[object]) -> Trail:
-    """What it means: the graph as it was traced, by the reference."""
+    """The values of the traced graph by definition, computed by the reference."""
     return _of_values(what, *net.values(*_placed(net.input_names, inputs), reference=True))
 
 
 def _placed(names: Sequence[str], inputs: Sequence[object]) -> Sequence[object]:
-    """Inputs in the order of their names, where they are given as a dict by these."""
+    """Inputs in the order of their names, if they are given as a single dict."""
     if names and len(inputs) == 1 and isinstance(inputs[0], Mapping):
         return placed("compare", names, (), inputs[0])
     return inputs
@@ -113,14 +113,14 @@ def _of_values(what: str, graph: Graph, values: Mapping[Value, Array]) -> Trail:
     nodes = {name: node for name, node in graph.nodes() if not node.op.source and Value(name) in values}
     steps = {name: values[Value(name)] for name in nodes}
     last = {node.origin.modules[0]: name for name, node in nodes.items() if len(node.origin.modules) == 1}
-    last = {path: name for path, name in last.items() if not nodes[name].origin.history}  # as they were traced
+    last = {path: name for path, name in last.items() if not nodes[name].origin.history}  # unchanged since tracing
     return Trail(
         what, [values[value] for value in graph.outputs], graph.names, bool(graph.names), graph, steps, nodes, last
     )
 
 
 def _of_torch(torch: Any, model: Any, inputs: Sequence[object]) -> Trail:
-    """A PyTorch module as it is, with what each of its modules gives that runs once."""
+    """The values of a PyTorch module, with the results of each of its modules that runs exactly once."""
     given: dict[str, list[Array]] = {}
 
     def note(path: str, module: object, args: object, result: Any) -> None:
@@ -128,7 +128,7 @@ def _of_torch(torch: Any, model: Any, inputs: Sequence[object]) -> Trail:
             given.setdefault(path, []).append(result.detach().cpu().numpy().copy())
 
     with ExitStack() as stack, torch.no_grad():
-        if model.training:  # whose running statistics the run would move
+        if model.training:  # the run would change running statistics
             stack.callback(model.load_state_dict, {name: x.clone() for name, x in model.state_dict().items()})
         for path, module in model.named_modules():
             stack.callback(module.register_forward_hook(partial(note, path)).remove)
@@ -142,7 +142,7 @@ def _of_torch(torch: Any, model: Any, inputs: Sequence[object]) -> Trail:
 
 
 def _as_tensors(torch: Any, value: object) -> object:
-    """Arrays as tensors, in whatever holds them."""
+    """Arrays as tensors, within dicts and lists."""
     if isinstance(value, np.ndarray) and not is_array_of_texts(value):
         return torch.from_numpy(value)
     if isinstance(value, dict):
@@ -153,13 +153,13 @@ def _as_tensors(torch: Any, value: object) -> object:
 
 
 def like(value: Sequence[object], items: list[object]) -> object:
-    """A list, a tuple or a named one as the value is, of these items."""
+    """These items as a list, tuple or named tuple, like ``value``."""
     make: Callable[..., object] = type(value)
     return items if isinstance(value, list) else make(*items) if hasattr(value, "_fields") else tuple(items)
 
 
 def _tensors(torch: Any, result: object, path: str = "") -> Iterator[tuple[str, Any]]:
-    """The tensors of a result, in order, by key and place."""
+    """The tensors of a result, in order, with their keys and positions."""
     if isinstance(result, torch.Tensor):
         yield path, result
     items = dict(enumerate(result)) if isinstance(result, list | tuple) else result
@@ -168,14 +168,14 @@ def _tensors(torch: Any, result: object, path: str = "") -> Iterator[tuple[str, 
 
 
 def _columns(value: object) -> object:
-    """Scores by their labels, a dict for each row, as an array with a column for each label."""
+    """A list of dicts of scores by label as an array with a row for each dict and a column for each label."""
     if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
         return np.array([list(row.values()) for row in value], np.float32)
     return value
 
 
 def _of_onnx(path: Path, inputs: Sequence[object]) -> Trail:
-    """A file in ONNX Runtime, with what each of its operators gives."""
+    """The values of a file in ONNX Runtime, with the result of each operator."""
     paths = onnx_module.load(path).paths
     proto = onnx.load(path)
     outputs = [one.name for one in proto.graph.output]

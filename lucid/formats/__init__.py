@@ -1,6 +1,6 @@
 """Graphs outside memory: text, ``.lucid`` files, pictures.
 
-A graph shows itself (``graph.draw``, ``graph.text``) by what is announced here, and loads when it is first asked for.
+The functions behind ``graph.draw`` and ``graph.text`` are registered here, and load when they are first used.
 """
 
 from __future__ import annotations

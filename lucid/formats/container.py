@@ -1,7 +1,7 @@
-"""The container of a .lucid file, which is that of safetensors: a header of JSON, then the bytes of the tensors.
+"""The container of a .lucid file, which is that of safetensors: a JSON header, then the bytes of the tensors.
 
-What the header claims is checked against the size of the file before anything of that size is allocated. Small files
-are read; the bytes of large ones are mapped.
+Sizes in the header are checked against the size of the file before anything of that size is allocated. Small files are
+read; large ones are memory-mapped.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ JSON: TypeAlias = Any
 
 FORMAT = "lucid"
 VERSION, WITH_REGIONS, WITH_NAMES = VERSIONS = "1", "2", "3"
-"""Versions of what is in a file: since the second graphs stand in graphs, since the third results have names."""
+"""Versions of the content: the second added nested graphs, the third names of results."""
 #: Longest header that is read or written; the limit of the safetensors library.
 MAX_HEADER = 100_000_000
 #: Most axes of a value; NumPy's arrays have no more.
 MAX_RANK = 64
-#: Digits of the longest number; larger ones are no floating-point numbers.
+#: Digits of the longest number; longer ones exceed floating-point numbers.
 MAX_DIGITS = 308
-#: Bytes of tensors from which on a file is mapped: its pages come in as they are read.
+#: Bytes of tensors from which on a file is mapped; its pages are then loaded when they are read.
 MAPPED = 1 << 28
 CHUNK = 1 << 22
 TENSOR_TYPES = {
@@ -49,7 +49,7 @@ def canonical(data: JSON) -> str:
 
 
 def parse_json(text: str) -> JSON:
-    """``text`` as JSON, strictly: no NaN, no infinities, no numbers beyond those of float64, no key twice."""
+    """``text`` as strict JSON: no NaN, no infinities, no numbers beyond float64, no duplicate keys."""
     return json.loads(
         text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_integer, parse_float=_finite
     )
@@ -83,7 +83,7 @@ def _finite(text: str) -> float:
 
 @struct(frozen=True)
 class Tensor:
-    """An entry of the tensor table; ``start`` and ``stop`` count bytes from where the data begin."""
+    """An entry of the tensor table; ``start`` and ``stop`` are offsets from the start of the data."""
 
     name: str
     dtype: DType
@@ -94,7 +94,7 @@ class Tensor:
 
 @struct(frozen=True)
 class Header:
-    """A checked header, and where the data begin."""
+    """A checked header, and the offset of the data."""
 
     fields: dict[str, JSON]
     metadata: dict[str, str]
@@ -108,7 +108,7 @@ class Header:
 
 
 def read_header(file: BufferedIOBase, size: int) -> Header:
-    """The header of a file of ``size`` bytes; raises FileError for what it cannot be."""
+    """The header of a file of ``size`` bytes; raises FileError if it is invalid."""
     fields, start = _read_fields(file, size)
     metadata = _check_metadata(fields)
     return Header(fields, metadata, _check_tensors(fields, size - start), start)
@@ -148,7 +148,7 @@ def _check_metadata(header: dict[str, JSON]) -> dict[str, str]:
 
 
 def _check_tensors(header: dict[str, JSON], available: int) -> list[Tensor]:
-    """Every claim of the tensor table against the size of the file; in order of their bytes."""
+    """The entries of the tensor table in the order of their bytes, checked against the size of the file."""
     tensors = sorted(
         (_check_tensor(name, data) for name, data in header.items() if name != "__metadata__"),
         key=lambda t: (t.start, t.stop),
@@ -191,10 +191,10 @@ def _is_size(value: JSON) -> bool:
 
 
 class Data:
-    """The bytes of the tensors: read into memory, or mapped where they are many.
+    """The bytes of the tensors: read into memory, or mapped if there are at least ``mapped`` of them.
 
-    Mapped pages are the process's own once it writes to them. On Windows a file that is mapped could not be replaced,
-    so there all is read. ``mapped`` are the bytes from which on they are many.
+    Mapped pages are copied when they are written to. On Windows everything is read, as a mapped file could not be
+    replaced there.
     """
 
     def __init__(self, file: BufferedIOBase, header: Header, mapped: int = MAPPED) -> None:

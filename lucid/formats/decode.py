@@ -1,4 +1,4 @@
-"""Graphs from the JSON of a file. Whatever it says is checked: kinds, numbers, names, types, sizes and work."""
+"""Graphs from the JSON of a file. Everything in it is checked: kinds, numbers, names, types, sizes and work."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .sizes import check_sizes
 JSON: TypeAlias = Any
 
 WORK, WORK_PER_NODE = 20_000, 200
-"""Products of terms that dimensions may take, and how many more for each node; honest ones take a tenth."""
+"""The most products of terms for computing dimensions, in total and per node; ordinary graphs need a tenth."""
 
 
 def decode_graphs(data: JSON, constants: Sequence[ConstArray]) -> dict[str, Graph]:
@@ -42,7 +42,7 @@ def decode_graphs(data: JSON, constants: Sequence[ConstArray]) -> dict[str, Grap
 
 
 def _count(data: JSON) -> int:
-    """How many nodes a graph has, with those of graphs in it."""
+    """The number of nodes of a graph, including nested graphs."""
     found, level, depth = 0, [data], 0
     while level:
         if depth > DEEPEST:
@@ -107,7 +107,7 @@ def _decode_node(
 
 
 class _Types:
-    """The table of types; one is read when a node has it."""
+    """The table of types; each is parsed when a node first uses it."""
 
     def __init__(self, texts: list[JSON]) -> None:
         self._texts = texts
@@ -136,7 +136,7 @@ def _decode_origin(data: JSON) -> Origin:
 def _fields(
     data: JSON, required: set[str] | None, what: str, optional: Mapping[str, JSON] | None = None
 ) -> dict[str, JSON]:
-    """``data`` as an object with exactly these fields (any, for None), optional ones filled in."""
+    """``data`` as an object with exactly these fields (any if ``required`` is None), with defaults filled in."""
     if not isinstance(data, dict):
         raise GraphError(f"{what}: expected an object, found {str(data)[:60]}")
     if required is None:

@@ -1,4 +1,4 @@
-"""Attributes, types and graphs as plain data, generic over ops; text form and files are both built on it.
+"""Attributes, types and graphs as plain data, for any op; the basis of the text form and of files.
 
 Decoding trusts nothing: it checks names, kinds and numbers of fields against the attribute class.
 """
@@ -63,7 +63,7 @@ def decode_dim(text: str) -> Dim:
 
 
 class ArrayTable:
-    """The arrays that attributes hold, each once; JSON refers to them by number."""
+    """The distinct arrays in attributes, to which JSON refers by number."""
 
     def __init__(self) -> None:
         self.numbers: dict[ConstArray, int] = {}
@@ -73,7 +73,7 @@ class ArrayTable:
 
 
 def encode_value(value: object, arrays: ArrayTable) -> object:
-    """An attribute value as JSON; what JSON lacks becomes an object with one telling key."""
+    """An attribute value as JSON; kinds that JSON lacks become objects with one key that names the kind."""
     value = plain(value)
     if value is None or isinstance(value, bool | int | str):
         return value
@@ -103,7 +103,7 @@ def encode_attrs(attrs: Attrs, arrays: ArrayTable) -> dict[str, object]:
 
 
 def encode_graph(graph: Graph, constants: ArrayTable) -> dict[str, object]:
-    """A graph as object: nodes by number, and tables of their types and origins."""
+    """A graph as a JSON object: nodes by number, and tables of their types and origins."""
     number = {name: i for i, name in enumerate(graph.order)}
     types: dict[str, int] = {}
     origins: dict[Origin, int] = {}
@@ -149,7 +149,7 @@ def array_text(array: Array, most: int = 32) -> str:
 
 
 def array_from_items(items: Sequence[str], dtype: DType, shape: tuple[int, ...]) -> ConstArray:
-    """A constant from the words of its elements."""
+    """A constant from its elements as text."""
     if len(items) != math.prod(shape):
         raise GraphError(f"an array of shape {shape} has {math.prod(shape)} elements, got {len(items)}")
     try:

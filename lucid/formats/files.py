@@ -31,7 +31,7 @@ def checked_path(path: object, verb: str) -> str:
     Raises
     ------
     FileError
-        It is no path, is empty, holds a NUL or ends as the name of a folder does.
+        If it is not a path, is empty, contains a NUL or ends like the name of a folder.
     """
     text, wrong = "", None
     if not isinstance(path, str | bytes | os.PathLike):
@@ -50,17 +50,17 @@ def checked_path(path: object, verb: str) -> str:
 
 
 def write_atomically(path: str | os.PathLike[str], chunks: Iterable[bytes | memoryview]) -> None:
-    """Write ``chunks`` to a file beside ``path``, flush it to the disk, and give it the name ``path``.
+    """Write ``chunks`` to a temporary file next to ``path``, flush it to disk, and rename it to ``path``.
 
-    Where ``path`` is a link, what it leads to is written. A file that is there already gives the new one its mode and,
-    as far as that is allowed, its owner. The file beside it has a short name of its own, is locked while it is written,
-    and goes with any exception; what a killed writer left is removed by the next one that writes into the folder.
+    If ``path`` is a link, its target is written. The mode of an existing file is kept, and its owner as far as
+    permitted. The temporary file is locked while it is written, and removed after any exception; one that was left by a
+    killed process is removed by the next write to the folder.
 
     Raises
     ------
     FileError
-        If the path cannot be written, or is a device, a pipe, a folder or a link that leads in a circle; what was
-        there before is untouched.
+        If the path cannot be written, or is a device, a pipe, a folder or a circular link; an existing file is then
+        unchanged.
     """
     path = checked_path(path, "written")
     try:
@@ -80,7 +80,7 @@ def write_atomically(path: str | os.PathLike[str], chunks: Iterable[bytes | memo
             os.replace(temporary, target)
     except (OSError, ValueError) as error:
         raise FileError(f"{named(path)}: cannot be written: {_reason(error)}; choose another path") from error
-    with contextlib.suppress(OSError):  # it is written, and only its name may not outlast a power cut
+    with contextlib.suppress(OSError):  # the file is written; only its name might not survive a power failure
         _sync_directory(target.parent)
 
 
@@ -89,7 +89,7 @@ def _reason(error: Exception) -> str:
 
 
 def _replaceable(target: Path) -> os.stat_result | None:
-    """What is known of the file that will be replaced, if there is one; a link that is left here leads in a circle."""
+    """The status of the file that will be replaced, if there is one; a link that is still one here is circular."""
     try:
         found = os.lstat(target)
     except FileNotFoundError:
@@ -100,7 +100,7 @@ def _replaceable(target: Path) -> os.stat_result | None:
 
 
 def kind_of(mode: int) -> str:
-    """What a path that is no regular file is, in words."""
+    """The kind of a path that is not a regular file, in words."""
     kinds = {
         stat.S_IFDIR: "a folder", stat.S_IFLNK: "a link that leads in a circle", stat.S_IFIFO: "a pipe",
         stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
@@ -110,13 +110,13 @@ def kind_of(mode: int) -> str:
 
 @contextmanager
 def _beside(target: Path, *, private: bool) -> Iterator[tuple[Path, BinaryIO]]:
-    """A new, locked file in the same folder, which is removed unless it was renamed."""
+    """A new, locked file in the same folder, which is removed unless it is renamed."""
     temporary, handle = _create_locked(target.parent, 0o600 if private else 0o666)
     with os.fdopen(handle, "wb") as file:
         try:
             yield temporary, file
         except BaseException:
-            with contextlib.suppress(OSError):  # what is still to be written does not fit either
+            with contextlib.suppress(OSError):  # flushing the rest may fail too
                 file.close()
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
@@ -129,11 +129,11 @@ def _create_locked(folder: Path, mode: int) -> tuple[Path, int]:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
         if _lock(handle) and os.fstat(handle).st_nlink:
             return path, handle
-        os.close(handle)  # it was taken for one that a killed writer left, before it was locked
+        os.close(handle)  # before it was locked, another process took it for a leftover
 
 
 def _lock(handle: int) -> bool:
-    """Lock an open file for as long as it is open; False where another has. Some file systems have no locks."""
+    """Lock an open file until it is closed; False if another process has locked it. Some file systems have no locks."""
     if fcntl is not None:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -145,7 +145,7 @@ def _lock(handle: int) -> bool:
 
 
 def _remove_stale(folder: Path) -> None:
-    """Remove what writers that were killed have left: their locks went with them."""
+    """Remove temporary files of killed processes, whose locks are gone."""
     if fcntl is None:
         return
     with contextlib.suppress(OSError):
@@ -162,7 +162,7 @@ def _remove_stale(folder: Path) -> None:
 
 
 def _take_after(handle: int, temporary: Path, old: os.stat_result) -> None:
-    """Give the new file the owner and the mode of the old one; a mode that was given for another owner is narrowed."""
+    """Give the new file the owner and mode of the old one; without its group, group permissions are dropped."""
     mode = stat.S_IMODE(old.st_mode)
     if hasattr(os, "fchown"):
         made = os.fstat(handle)
@@ -180,7 +180,7 @@ def _take_after(handle: int, temporary: Path, old: os.stat_result) -> None:
 
 
 def _sync_directory(directory: Path) -> None:
-    """Make the new name durable, where directories can be opened (not on Windows)."""
+    """Make the new name durable, if directories can be opened (not on Windows)."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
@@ -197,7 +197,7 @@ def open_regular(path: str | os.PathLike[str]) -> Iterator[tuple[io.BufferedIOBa
     Raises
     ------
     FileError
-        It cannot be read, or is no file.
+        If it cannot be read, or is not a regular file.
     """
     path = checked_path(path, "read")
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)

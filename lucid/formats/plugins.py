@@ -1,4 +1,4 @@
-"""What a file records about the distributions that provide its ops."""
+"""The record, in a file, of the distributions that provide its ops."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ..graph.opdef import added_ops, all_ops, find_op
 from .container import JSON, canonical, parse_json
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-"""How an op and a distribution may be called; what a file says goes into messages."""
+"""Valid names of ops and distributions, as names from files appear in messages."""
 
 
 def encode_plugins(graphs: Mapping[str, JSON]) -> dict[str, str]:
-    """The field of the metadata, for graphs as they are written; nothing where all ops are Lucid's own.
+    """The field of the metadata for encoded graphs; empty if all ops are Lucid's own.
 
-    Of an op that no distribution announces it holds no more than the name.
+    For an op that no distribution announces, it holds only the name.
     """
     added = added_ops()
     held = added.intersection(_texts(graphs)) if added else ()
@@ -26,7 +26,7 @@ def encode_plugins(graphs: Mapping[str, JSON]) -> dict[str, str]:
 
 
 def _texts(data: JSON) -> Iterator[str]:
-    """All texts in it: fused nodes hold names of ops too, each in its own way."""
+    """All strings in the data: fused nodes contain names of ops too, each in its own way."""
     stack = [data]
     while stack:
         one = stack.pop()
@@ -37,12 +37,12 @@ def _texts(data: JSON) -> Iterator[str]:
 
 
 def check_plugins(metadata: Mapping[str, str]) -> None:
-    """Raise where ops are not there that the file says distributions bring; those that are installed are loaded.
+    """Load the installed plug-ins that a file needs; raise if any are missing.
 
     Raises
     ------
     PluginError
-        Names the ops, with the distributions.
+        Names the missing ops, with their distributions.
     """
     said = parse_json(metadata.get("plugins", "{}"))
     texts = (*said, *filter(None, said.values())) if isinstance(said, dict) else (None,)

@@ -1,12 +1,12 @@
 """.lucid files: a safetensors file with arrays as tensors and graphs as canonical JSON in its metadata.
 
-Layout (that of safetensors): eight bytes with the header's length, little-endian; the header, a JSON
-object padded with spaces; the bytes of the tensors. Metadata: ``format`` and ``version``; ``graphs``, a
-JSON object of graphs by name; ``extra``, any JSON; ``sha256``, the digest of all the rest; and, where ops are not
-Lucid's own, ``plugins``: a JSON object of the distributions that bring these, by the ops' names. Constants
-inside graphs are tensors named ``@constant/0`` and so on. The same content gives the same bytes.
+Layout (that of safetensors): eight bytes with the header's length, little-endian; the header, a JSON object padded with
+spaces; the bytes of the tensors. Metadata: ``format`` and ``version``; ``graphs``, a JSON object of graphs by name;
+``extra``, any JSON; ``sha256``, the digest of everything else; and, if there are ops of plug-ins, ``plugins``, a JSON
+object of the distributions that provide them, by the ops' names. Constants in graphs are tensors named ``@constant/0``
+and so on. Equal content gives equal bytes.
 
-Reading executes nothing, and checks everything that the header claims before it allocates anything.
+Reading executes nothing, and checks everything in the header before it allocates anything.
 """
 
 from __future__ import annotations
@@ -56,16 +56,16 @@ _CONSTANT = "@constant/"
 
 @struct(frozen=True)
 class Archive:
-    """What a .lucid file holds.
+    """The content of a .lucid file.
 
     Attributes
     ----------
     graphs
         Verified graphs by name.
     arrays
-        Arrays by name: parameters' values, usually. Writable, each with its own memory.
+        Arrays by name, usually the values of parameters. They are writable and do not share memory.
     extra
-        Whatever JSON was saved along.
+        Any JSON that was saved along with them.
     """
 
     graphs: Mapping[str, Graph]
@@ -82,27 +82,27 @@ def save(
     arrays: Mapping[str, Array] | None = None,
     extra: JSON = None,
 ) -> None:
-    """Write a .lucid file; the old one, if any, stays whole until the new one is.
+    """Write a .lucid file; an existing one is replaced only when the new one is complete.
 
     Parameters
     ----------
     path
-        Where to.
+        The file to write.
     graphs
         Graphs by name.
     arrays
-        Arrays by name. An array named like a parameter of a graph must be of that parameter's type.
+        Arrays by name. An array named like a parameter of a graph must have the parameter's type.
     extra
         Any JSON value (mappings with string keys, lists, strings, finite numbers, booleans, None).
 
     Raises
     ------
     FileError
-        The path cannot be written, or the content cannot be saved.
+        If the path cannot be written, or the content cannot be saved.
     GraphError
-        A graph that is malformed.
+        If a graph is malformed.
     """
-    with changes.writing:  # the digest is of what is written
+    with changes.writing:  # parameters must not change between computing the digest and writing
         write_atomically(path, _chunks(graphs, arrays or {}, extra))
 
 
@@ -149,7 +149,7 @@ def _chunks(graphs: Mapping[str, Graph], arrays: Mapping[str, Array], extra: JSO
 
 
 def _version(graphs: Collection[Graph]) -> str:
-    """The first version that has all of it."""
+    """The lowest version that supports these graphs."""
     if any(inner.names for graph in graphs for _, inner in walk(graph)):
         return WITH_NAMES
     return WITH_REGIONS if any(map(has_regions, graphs)) else VERSION
@@ -199,24 +199,24 @@ def load(path: str | os.PathLike[str]) -> Archive:
     Raises
     ------
     FileError
-        The file cannot be read, or is not what it claims to be: the message names the path, what is
-        wrong, and the way out. Nothing of it has been executed.
+        If the file cannot be read or is invalid. The message names the path, what is wrong, and what to do. Nothing in
+        the file is executed.
     """
     with open_regular(path) as (file, size):
         return _read(file, size, str(path))
 
 
 def skim(path: str | os.PathLike[str]) -> Archive:
-    """What :func:`load` gives, of which nothing is brought into memory but what is looked at.
+    """As :func:`load`, but array data are loaded only when they are used.
 
-    So whether the content is what was saved is not asked: the graphs are checked as ever, numbers may be damaged.
+    So the checksum is not verified: graphs are checked as always, but numbers may be damaged.
     """
     with open_regular(path) as (file, size):
         return _read(file, size, str(path), skimmed=True)
 
 
 def loads(data: bytes, name: str = "<bytes>") -> Archive:
-    """What :func:`load` gives for a file of these bytes; errors call it ``name``."""
+    """As :func:`load`, for the bytes of a file; errors call it ``name``."""
     return _read(io.BytesIO(data), len(data), name)
 
 

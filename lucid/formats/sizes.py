@@ -1,10 +1,9 @@
-"""How large the values of a graph from a file may be: what it declares must be in proportion to what it is given.
+"""Limits on the values of a graph from a file: their sizes must be in proportion to the graph's inputs.
 
-A file of a kilobyte can ask for a tensor of any size. Honest models make large values out of large inputs and many
-parameters; so a value may take :data:`USUAL` bytes, or :data:`TIMES` as many as all inputs, parameters and constants
-take together, whichever is more. A window, and the windows of an adaptive pooling, may have :data:`PLACES` places or
-as many as the image. Symbolic sizes count as one here: what a call with real sizes takes is compared with the machine's
-memory before it runs.
+A file of a kilobyte can declare a tensor of any size. Ordinary models compute large values from large inputs and many
+parameters. So a value may take :data:`USUAL` bytes, or :data:`TIMES` as many as all inputs, parameters and constants
+together, whichever is more. A window, and the windows of an adaptive pooling, may have :data:`PLACES` places or as many
+as the image. Symbolic sizes count as one here: the memory for actual sizes is checked before each run.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ PLACES = 1 << 16
 
 
 def check_sizes(graph: Graph) -> None:
-    """Raise for a value out of proportion, and for a symbol that neither an input nor data gives a size."""
+    """Raise for a value out of proportion, and for a symbol whose size neither an input nor data determines."""
     sizes = found_sizes(graph)
     if named := sorted(sizes.keys() & set(graph.symbols)):
         raise GraphError(f"an input has the size {named[0]!r}, which data decides")
@@ -42,14 +41,14 @@ def check_sizes(graph: Graph) -> None:
 
 
 def _check_sizes(graph: Graph, symbols: frozenset[str], ones: Mapping[str, int], given: int) -> None:
-    """The same for one of the graphs, in proportion to what the whole is given."""
+    """Check one graph, in proportion to the bytes ``given`` to the whole."""
     most, read = min(max(USUAL, TIMES * given), MAX_BYTES), read_values(graph)
     for name, node in graph.nodes():
         unknown = symbols_of(node) - symbols
         if unknown:
             raise GraphError(f"{describe(name, node)}: no input has the symbolic dimension {min(unknown)!r}")
         if node.op.source in ("input", "parameter"):
-            continue  # the caller brings it, or the file has it
+            continue  # the caller passes it, or the file contains it
         inputs = [graph.type(value) for value in graph.inputs_of(name)]
         places, image = _places(node, inputs, ones), _area(inputs[0].shape[2:], ones) if inputs else 0
         if places > max(PLACES, image):
@@ -64,7 +63,7 @@ def _check_sizes(graph: Graph, symbols: frozenset[str], ones: Mapping[str, int],
 
 
 def _places(node: Node, inputs: Sequence[TensorType], sizes: Mapping[str, int]) -> int:
-    """How many places a window has, or how many windows there are where their number is given."""
+    """The number of places in a window, or the number of windows if that is an attribute."""
     found = [_area(kernel, sizes) for kernel in _kernels(node.attrs)]
     if isinstance(node.attrs, AdaptiveAttrs | AdaptiveGradAttrs):
         pooled = node.outputs if isinstance(node.attrs, AdaptiveAttrs) else inputs
@@ -90,12 +89,12 @@ def _area(shape: Sequence[Dim], sizes: Mapping[str, int]) -> int:
 
 
 def least_bytes(type_: TensorType, sizes: Mapping[str, int]) -> int:
-    """Bytes of a value where every symbolic size is as given; axes of size 0 count as 1, for they may not stay so."""
+    """Bytes of a value for these symbolic sizes; axes of size 0 count as 1, as others sizes may be larger."""
     return type_.dtype.itemsize * math.prod(max(1, _least(dim, sizes)) for dim in type_.shape)
 
 
 def _least(dim: Dim, sizes: Mapping[str, int]) -> int:
     try:
         return evaluate(dim, sizes)
-    except ShapeError:  # it divides by zero there
+    except ShapeError:  # a division by zero for these sizes
         return 1

@@ -19,13 +19,13 @@ DEEPEST = 32
 """How deep states may be nested."""
 
 LARGEST_INT = 1 << 1024
-"""Which ints go as digits: what reads JSON takes no more than some thousand of these."""
+"""The largest int that is written: readers of JSON limit the number of digits."""
 
 _FLOATS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
 def pack(state: State) -> tuple[object, dict[str, Array]]:
-    """A state as JSON, and its arrays by their places, such as ``model/0.weight``."""
+    """A state as JSON, and its arrays by path, such as ``model/0.weight``."""
     arrays: dict[str, Array] = {}
     return _packed(state, "", arrays, DEEPEST), arrays
 
@@ -59,7 +59,7 @@ def _packed(value: State, path: str, arrays: dict[str, Array], depth: int) -> ob
 
 
 def _kept(array: Array, path: str, arrays: dict[str, Array]) -> str:
-    """The name under which an array is saved: its place, or that with a number where another is called so."""
+    """The name under which an array is saved: its path, with a number if that is taken."""
     if array.dtype.name not in TENSOR_TYPES:
         raise FileError(f"a state cannot be saved: at {path} is an array of {array.dtype}")
     name = plain = path.lstrip("/").replace("@", "_") or "array"
@@ -70,12 +70,12 @@ def _kept(array: Array, path: str, arrays: dict[str, Array]) -> str:
 
 
 def unpack(data: object, arrays: Mapping[str, Array]) -> State:
-    """The state that :func:`pack` took apart; every array is in one place of it.
+    """The inverse of :func:`pack`; every array must occur exactly once.
 
     Raises
     ------
     FileError
-        For what no state becomes.
+        If the data are not a packed state.
     """
     left = dict(arrays)
     state = _unpacked(data, left, DEEPEST)

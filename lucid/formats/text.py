@@ -22,8 +22,8 @@ A graph that a node runs follows it, between ``region`` with the name of the att
             return %relu
         end
 
-Attributes equal to their defaults are left out, and so are the shape and dtype of sources, which the
-type tells. A type may be left out where it follows from the inputs. Parsing executes nothing.
+Attributes equal to their defaults are left out, and so are the shape and dtype of sources, which are given by the type.
+A type may be left out if it follows from the inputs. Parsing executes nothing.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ def to_text(graph: Graph, *, origins: bool = False, elide: bool = False) -> str:
     Parameters
     ----------
     graph
-        Any graph whose attributes can be written down.
+        Any graph whose attributes can be printed.
     origins
-        Append to each node where it comes from.
+        Append the origin of each node.
     elide
         Print a digest in place of large arrays: for reading, not for parsing.
     """
@@ -87,7 +87,7 @@ def _lines(graph: Graph, origins: bool, elide: bool) -> Iterator[str]:
 
 
 def graph_diff(before: Graph, after: Graph, names: tuple[str, str] = ("before", "after")) -> str:
-    """Unified difference of the two textual forms; empty where they are equal."""
+    """The unified diff of the two textual forms; empty if they are equal."""
     old, new = (to_text(graph, elide=True).splitlines(keepends=True) for graph in (before, after))
     return "".join(difflib.unified_diff(old, new, *names))
 
@@ -118,7 +118,7 @@ def _node_line(graph: Graph, name: str, node: Node, origins: bool, elide: bool) 
 
 
 def _implied(op: OpDef, outputs: tuple[TensorType, ...]) -> dict[str, object]:
-    """The attributes that a source's type tells."""
+    """The attributes of a source that follow from its type."""
     if issubclass(op.attrs, TypeAttrs) and len(outputs) == 1:
         return {"shape": outputs[0].shape, "dtype": outputs[0].dtype}
     return {}
@@ -129,7 +129,7 @@ def _fields(attrs: Attrs, elide: bool, implied: dict[str, object]) -> str:
     printed = []
     for name, value in attrs.items():
         if isinstance(value, Region):
-            continue  # it has lines of its own
+            continue  # printed on lines of its own
         text = format_value(value, elide)
         known = implied if name in implied else defaults
         if name not in known or format_value(known[name], elide) != text:
@@ -179,7 +179,7 @@ def parse_text(text: str) -> Graph:
     Raises
     ------
     GraphError
-        With the line and what was expected there, or what is wrong with the graph.
+        Names the line and what was expected there, or what is wrong with the graph.
     """
     numbered = enumerate(text.splitlines(), 1)
     lines = ((number, line) for number, line in numbered if line.strip() and line.lstrip()[0] != "#")
@@ -201,7 +201,7 @@ def parse_text(text: str) -> Graph:
 
 
 def _parse_line(parsers: list[_Parser], c: _Cursor) -> None:
-    """One line for the innermost of the graphs that are being read: the first is the whole, each other a region."""
+    """Parse a line for the innermost graph being read: the first parser is for the whole graph, others for regions."""
     c.match("[ \t]*")
     if c.match(r"region\b"):
         label = c.expect(r"[A-Za-z_]\w*", "the name of an attribute")
@@ -275,7 +275,7 @@ class _Cursor:
 
 
 class _Waiting(NamedTuple):
-    """A node whose regions follow."""
+    """A node whose regions are still to follow."""
 
     name: str
     op: OpDef
@@ -300,12 +300,12 @@ class _Parser:
         self.region: tuple[str, _Cursor] | None = None
 
     def finished(self) -> Graph:
-        """The graph, when all of its lines are read."""
+        """The graph, after all of its lines have been read."""
         self.settle()
         return Graph(self.dag, tuple(self.inputs), tuple(self.outputs), tuple(self.updates), tuple(self.names))
 
     def end_region(self, graph: Graph) -> None:
-        """A graph that the last node holds."""
+        """Add a region to the last node."""
         assert self.region is not None
         label, c = self.region
         if self.waiting is None:
@@ -375,7 +375,7 @@ class _Parser:
             self.settle()
 
     def settle(self) -> None:
-        """Add the node that was waiting for its regions."""
+        """Add the node that was waiting for its regions, if there is one."""
         if self.waiting is None:
             return
         (name, op, operands, fields, types, origin, c, start), self.waiting = self.waiting, None

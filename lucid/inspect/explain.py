@@ -17,17 +17,17 @@ from ..runtime.program.step import Step
 
 
 def explain(graph: Graph, declined: Iterable[Decline] = ()) -> str:
-    """One paragraph a node: its type, the user's lines, the passes that made it, and what those said that left it."""
+    """A paragraph for each node: its type, the user's lines, the passes that made it, and why others did not apply."""
     return "\n".join(_explained(graph, list(declined)))
 
 
 def explain_node(name: str, graph: Graph, declined: Iterable[Decline], plan: Plan) -> str:
-    """The paragraph of a node, or of those that it went into; and how it runs, beside what else could have run it.
+    """The paragraph of a node, or of the nodes it was merged into; and how it runs, compared to the alternatives.
 
     Raises
     ------
     GraphError
-        No node is called so, and none was.
+        If no node has, or had, that name.
     """
     steps = {step.name: step for step in plan.steps}
     lines = list(_told(name, graph, list(declined), steps, plan))
@@ -37,7 +37,7 @@ def explain_node(name: str, graph: Graph, declined: Iterable[Decline], plan: Pla
 
 
 def _told(name: str, graph: Graph, declined: Sequence[Decline], steps: Mapping[str, Step], plan: Plan) -> Iterator[str]:
-    """The paragraphs of a name, or where the graph does not have it, those that the graphs its nodes run have of it."""
+    """The paragraphs for a name in the graph, or otherwise in the graphs that its nodes run."""
     names = _places(graph).get(name, ())
     if names and name not in graph:
         yield f"{name} went into {', '.join(names)}"
@@ -73,12 +73,12 @@ def _regions(node: Node) -> Iterable[tuple[str, Region]]:
 
 
 def _within(declined: Sequence[Decline], name: str, label: str) -> list[Decline]:
-    """What was said within a region of a node."""
+    """The entries that concern a region of a node."""
     return [one._replace(path=one.path[2:]) for one in declined if one.path[:2] == (name, label)]
 
 
 def _places(graph: Graph) -> dict[str, list[str]]:
-    """For each name that a node has or had, the nodes that it is or went into, as their histories tell."""
+    """For each name that a node has or had, the nodes that it is or was merged into, according to their histories."""
     found: dict[str, list[str]] = {name: [name] for name in graph.order}
     for name, node in graph.nodes():
         for line in node.origin.history:
@@ -90,7 +90,7 @@ def _places(graph: Graph) -> dict[str, list[str]]:
 
 
 def said(graph: Graph, declined: Iterable[Decline]) -> dict[str, list[str]]:
-    """For each node what passes said that left it; not where another pass has joined what they spoke of."""
+    """For each node, why passes did not apply, unless another pass has merged the nodes concerned."""
     places, found = _places(graph), dict[str, list[str]]()
     for one in declined:
         if one.path:
@@ -106,7 +106,7 @@ def said(graph: Graph, declined: Iterable[Decline]) -> dict[str, list[str]]:
 
 
 def _running(step: Step, plan: Plan) -> Iterator[str]:
-    """How a node runs, and what that and all else would take by the cost model."""
+    """How a node runs, with the predicted times of this and all other ways."""
     measured = plan.measured.get(step.name)
     when = ", once for a change of the parameters" if step.fixed else ""
     beside = f", {measured * 1e6:.1f} us measured" if measured is not None else ""
@@ -116,7 +116,7 @@ def _running(step: Step, plan: Plan) -> Iterator[str]:
 
 
 def others(step: Step, plan: Plan, read: set[Value]) -> Iterator[tuple[str, float]]:
-    """What else could have run a node of a plan, in which ``read`` are read, and its seconds by the cost model."""
+    """The other ways to run a node of a plan, in which the values ``read`` are read, with predicted seconds."""
     node = as_read(step.name, plan.graph.node(step.name), read)
     types = tuple(map(plan.graph.type, plan.graph.inputs_of(step.name)))
     lasting = plan.lasting and not step.fixed

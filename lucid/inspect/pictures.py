@@ -25,7 +25,7 @@ class _Options(Protocol):
 
 
 class Compiled(Protocol):
-    """What there is of a compiled model."""
+    """The part of a compiled model that is needed here."""
 
     @property
     def options(self) -> _Options: ...
@@ -39,23 +39,23 @@ def draw_passes(
     net: Compiled, path: str | os.PathLike[str], *, only: str | None = None, depth: int | None = None,
     focus: str | None = None, detail: str = "auto", max_nodes: int = 2000,
 ) -> None:  # fmt: skip
-    """Draw the graph before and after the passes side by side, with marks on what has changed.
+    """Draw the graph before and after the passes side by side, with the changes marked.
 
     Parameters
     ----------
     net
         A compiled model.
     path
-        Where to; the suffix is .svg, .pdf, .png or .dot.
+        The file to write; its suffix is .svg, .pdf, .png or .dot.
     only
-        The name of a pass, of which alone to see what it did; all of them, when omitted.
+        The name of a pass, to show its changes only; by default those of all passes.
     depth, focus, detail, max_nodes
         As for :func:`lucid.formats.draw.draw`.
 
     Raises
     ------
     OptionError
-        No compiled model, or no such pass.
+        If ``net`` is not a compiled model, or there is no such pass.
     """
     if not hasattr(net, "traced"):
         raise OptionError(
@@ -83,7 +83,7 @@ def _one_pass(net: Compiled, only: str) -> tuple[Graph, Graph]:
 
 
 def notes(plan: Plan) -> Mapping[str, tuple[str, ...]]:
-    """For each node that a plan runs what is known of it, as lines for whoever points at it."""
+    """For each node that a plan runs, lines about it to show when the mouse is over it."""
     found: dict[str, tuple[str, ...]] = {}
     for step in plan.steps:
         measured = plan.measured.get(step.name)
@@ -98,15 +98,15 @@ def notes(plan: Plan) -> Mapping[str, tuple[str, ...]]:
 
 
 def write_source(source: Source, name: str | os.PathLike[str], picture: str | os.PathLike[str]) -> dict[str, str]:
-    """Write a program into a file beside a picture, and say for each of its nodes where that links to.
+    """Write a program to a file next to a picture, and return the link for each of its nodes.
 
     Parameters
     ----------
     source
         The program.
     name
-        Of the file, from the picture's folder on. As ``.html`` it is a page that opens at the line; ``.py`` is for
-        viewers that number lines.
+        Name of the file, relative to the picture's folder. A ``.html`` file opens at the line; ``.py`` is for viewers
+        that number lines.
     picture
         Path of the picture.
     """
@@ -120,7 +120,7 @@ def write_source(source: Source, name: str | os.PathLike[str], picture: str | os
 
 
 def _page(source: str) -> str:
-    """A program as a page, each of whose lines one can link to."""
+    """A program as a page with an anchor for each line."""
     lines = "\n".join(
         f'<span id="L{number}"><a href="#L{number}">{number:>5}</a>  {html.escape(line)}</span>'
         for number, line in enumerate(source.splitlines(), 1)

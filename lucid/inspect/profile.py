@@ -27,23 +27,23 @@ from ..runtime.workers import blas
 Clock = Callable[[], float]
 
 WARM, MOST_WARM = 0.05, 200
-"""Seconds, and runs, before anything counts: workers are told of a program once it has run for some time."""
+"""Seconds, and runs, before measuring: workers receive a program only once it has run for some time."""
 BESTS = 5
-"""Repetitions of which the best says what the machine can do."""
+"""Repetitions, of which the best shows what the machine can do."""
 NEXT = 5
-"""The most steps that are named as those where most time can be gained."""
+"""The most steps that are named as those where most time can be saved."""
 MILLISECOND = 1e-3
 MOST_DISTORTED = 0.04
-"""Part of the time that marks may take."""
+"""The fraction of the time that marks may take."""
 MARK = 1.5
-"""What a mark takes, by what it takes to look at the clock."""
+"""The time of a mark, relative to that of reading the clock."""
 LITTLE = 0.02
-"""Part of a step's time that the machine could do it in, below which neither products nor bytes decide."""
+"""Least possible time relative to the actual one, below which neither products nor bytes matter."""
 
 
 @struct(frozen=True)
 class Limits:
-    """What one core of this machine does at best, as measured: products a second, bytes a second near and far."""
+    """The measured limits of one core: products per second, and bytes per second in the cache and beyond it."""
 
     flops: float
     near: float
@@ -52,26 +52,26 @@ class Limits:
 
 @struct(frozen=True)
 class StepTime:
-    """One step.
+    """The time of one step.
 
     Attributes
     ----------
     node, op, lowering
         What it computes, and how.
     workers
-        Over how many its work is shared.
+        The number of workers that share it.
     seconds
-        Median of the runs, without what it takes to read the clock.
+        Median of the runs, without the time for reading the clock.
     flops
-        Multiplications and additions of the lowering's products, counted apart.
+        Multiplications and additions in the lowering's products.
     nbytes
-        Of what it reads and writes, each once.
+        Bytes read and written, each value counted once.
     least
-        Seconds in which so many cores of the machine could do that.
+        Seconds in which that many cores of this machine could do it at best.
     where
         The user's line.
     helpers
-        For each worker beside the caller, median of the seconds that it worked on this.
+        For each worker besides the caller, the median of the seconds it spent on this step.
     """
 
     node: str
@@ -87,12 +87,12 @@ class StepTime:
 
     @property
     def helped(self) -> float:
-        """Seconds of all helpers together."""
+        """The total seconds of all helpers."""
         return sum(self.helpers)
 
     @property
     def to_be_had(self) -> float:
-        """Seconds by which it misses what the machine could do."""
+        """Seconds that could be saved if the machine's limits were reached."""
         return max(0.0, self.seconds - self.least)
 
 
@@ -103,17 +103,17 @@ class Profile:
     Attributes
     ----------
     steps
-        ``(node, op, seconds)`` of every step of the plan; steps that depend on parameters alone take no time of a run.
+        ``(node, op, seconds)`` of every step of the plan; steps that depend on parameters only take no time in a run.
     total
-        Of a run of the program as it is, without any marks.
+        The time of a run of the unmodified program.
     timed
-        What is known of the steps that a run goes through.
+        Details of the steps of a run.
     distortion
-        By which part the fastest run of the marked program took longer than that of the program as it is.
+        How much longer the fastest run with measurement took, relative to the fastest run without.
     limits
-        What a core can do.
+        The limits of a core.
     threads
-        Of the plan.
+        The number of threads of the plan.
     """
 
     steps: tuple[tuple[str, str, float], ...]
@@ -133,7 +133,7 @@ class Profile:
         return "\n".join([*(line.rstrip() for line in lines), "", *self._summary()])
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """The table that a notebook shows."""
         return as_html(self._table(), self._summary())
 
     def _table(self) -> list[tuple[str, ...]]:
@@ -169,7 +169,7 @@ class Profile:
         return lines
 
     def _wanting(self, step: StepTime) -> str:
-        """What a step misses: of products, of bytes moved, or of neither, as functions of numbers do, and calls."""
+        """The time a step could save, and its rate of products or bytes; neither matters for functions and calls."""
         workers, best = max(1, step.workers), self.limits
         had = f"{step.to_be_had * 1e6:.1f} us"
         if step.least < LITTLE * step.seconds:
@@ -179,19 +179,19 @@ class Profile:
         return f"{had}: {step.nbytes / step.seconds / 1e9:.0f} of {step.nbytes / step.least / 1e9:.0f} GB/s"
 
     def data(self) -> dict[str, object]:
-        """All of it, as JSON has it."""
+        """The profile as JSON data."""
         return {
             "total": self.total, "threads": self.threads, "distortion": self.distortion, "limits": asdict(self.limits),
             "steps": [{**asdict(step), "to_be_had": step.to_be_had} for step in self.timed],
         }  # fmt: skip
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a trace in the format of Chrome's, which ``chrome://tracing`` and Perfetto show.
+        """Write a trace in Chrome's format, for ``chrome://tracing`` and Perfetto.
 
         Raises
         ------
         FileError
-            The path cannot be written.
+            If the path cannot be written.
         """
         text = json.dumps({"traceEvents": self._events(), "displayTimeUnit": "ns"}, separators=(",", ":"))
         write_atomically(checked_path(path, "written"), [text.encode()])
@@ -214,9 +214,10 @@ def profile(
     plan: Plan, program: Executable, parameters: Sequence[Array], inputs: Sequence[Array], repeat: int,
     clock: Clock = perf_counter,
 ) -> Profile:  # fmt: skip
-    """Run the program as it is and one with marks in turn, ``repeat`` times; the plan keeps what was measured.
+    """Run the program, alternately with and without marks, ``repeat`` times; the plan keeps the measured times.
 
-    Where marks take too much of it, steps are marked together, and share that time as when each had a mark of its own.
+    If marks take too much of the time, several steps share a mark, and its time is divided among them in proportion to
+    their times when each had a mark of its own.
     """
     reading, best = _reading(clock), limits(clock)
     runs = _measured(plan, program, parameters, inputs, repeat, clock, None)
@@ -235,7 +236,7 @@ def profile(
 
 @struct(frozen=True)
 class _Runs:
-    """Seconds of the runs of the program as it is and of the marked one: of steps, and of helpers at them."""
+    """Seconds of the runs without and with marks; and in the latter, of the steps and of helpers at each step."""
 
     plain: list[float] = field(default_factory=list)
     marked: list[float] = field(default_factory=list)
@@ -243,16 +244,16 @@ class _Runs:
     helpers: list[dict[str, list[float]]] = field(default_factory=list)
 
     def distortion(self) -> float:
-        """Of the fastest runs: what else goes on slows down some of either."""
+        """How much longer the fastest marked run took; the fastest runs are the least disturbed ones."""
         least = min(self.plain)
         return min(self.marked) / least - 1 if least else 0.0
 
     def seconds(self, reading: float) -> dict[str, float]:
-        """Medians of the steps, without what it takes to read the clock."""
+        """Medians of the steps, without the time for reading the clock."""
         return {name: max(0.0, median(run[name] for run in self.steps) - reading) for name in self.steps[0]}
 
     def helped(self) -> dict[str, tuple[float, ...]]:
-        """For each step that is shared the medians of each worker beside the caller."""
+        """For each shared step, the median of each worker besides the caller."""
         return {
             name: tuple(map(median, zip(*(run[name] for run in self.helpers), strict=True)))[1:]
             for name in self.helpers[0]
@@ -263,7 +264,7 @@ def _measured(
     plan: Plan, program: Executable, parameters: Sequence[Array], inputs: Sequence[Array], repeat: int, clock: Clock,
     only: Container[str] | None,
 ) -> _Runs:  # fmt: skip
-    """Run the program as it is and one that notes when these steps end, in turn."""
+    """Run the program, alternately, as it is and with marks at the ends of the steps ``only`` (None for all)."""
     marks = Marks(only=only, parts=[])
     marked = watched(plan, parameters, marks=marks, clock=clock)
     for one in (program, marked):
@@ -283,7 +284,7 @@ def _measured(
 
 
 def _batches(seconds: Mapping[str, float], least: float) -> list[str]:
-    """Steps, of which each is the last of some that take so long together; the very last is one of them."""
+    """The last steps of batches that each take at least ``least`` seconds; the very last step is one of them."""
     found, since = list[str](), 0.0
     for name, one in seconds.items():
         since += one
@@ -294,7 +295,7 @@ def _batches(seconds: Mapping[str, float], least: float) -> list[str]:
 
 
 def _shared_out(batches: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:
-    """The seconds of batches, shared out among their steps as these took before."""
+    """The seconds of batches, divided among their steps in proportion to the times ``before``."""
     found: dict[str, float] = {}
     batch: list[str] = []
     for name in before:
@@ -315,14 +316,14 @@ def _warm(program: Executable, inputs: Sequence[Array], clock: Clock) -> None:
 
 
 def _reading(clock: Clock) -> float:
-    """Seconds that a mark takes."""
+    """Seconds for reading the clock."""
     return median(b - a for a, b in pairwise([clock() for _ in range(64)]))
 
 
 def _timed(step: Step, seconds: float, best: Limits, helped: Mapping[str, tuple[float, ...]]) -> StepTime:
     operands = dict.fromkeys(y for y in (*step.ins, *step.outs) if y is not None)
     nbytes = sum(y.type.nbytes for y in operands) if step.code.run else 0
-    flops = step.choice.way.flops * step.workers  # it counts what the busiest worker does
+    flops = step.choice.way.flops * step.workers  # a way counts the work of the busiest worker
     rate = best.near if nbytes <= this_machine().l2 else best.far
     least = max(flops / best.flops, nbytes / rate) / max(1, step.workers)
     return StepTime(
@@ -333,7 +334,7 @@ def _timed(step: Step, seconds: float, best: Limits, helped: Mapping[str, tuple[
 
 @lru_cache(maxsize=4)
 def limits(clock: Clock = perf_counter) -> Limits:
-    """What one core does at best: a product of two large matrices, and copies within the cache and beyond it."""
+    """The limits of one core, from a product of two large matrices, and copies within the cache and beyond it."""
     a = np.ones((512, 512), np.float32)
     out = np.empty_like(a)
     blas.hold.begin()  # on one thread, as in a run
@@ -346,7 +347,7 @@ def limits(clock: Clock = perf_counter) -> Limits:
 
 
 def _copying(nbytes: int, clock: Clock) -> float:
-    """Bytes a second that are read and written."""
+    """Bytes read and written per second."""
     source = np.ones(nbytes // 4, np.float32)
     target = np.empty_like(source)
     return 2.0 * source.nbytes / _best(lambda: np.copyto(target, source), clock)

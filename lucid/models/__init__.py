@@ -1,4 +1,4 @@
-"""The networks Lucid measures itself on."""
+"""The networks of the benchmarks."""
 
 from typing import TYPE_CHECKING
 

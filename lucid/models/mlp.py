@@ -18,7 +18,7 @@ def mlp(sizes: Sequence[int], *, dropout: float = 0.0) -> Sequential:
     sizes
         Features of the input, of each hidden layer and of the output.
     dropout
-        Probability to drop after each hidden layer; no such layers when 0.
+        Probability of dropping an element after each hidden layer; 0 for no dropout layers.
     """
     counts = [integer("mlp", "a size", size) for size in several("mlp", "sizes", sizes)]
     if len(counts) < 2:

@@ -52,7 +52,7 @@ class VGG(Module):
     small
         For images of 32 by 32: one linear layer on the 512 features that remain, instead of three on 7×7×512.
     dropout
-        Probability to drop in the classifier.
+        Probability of dropping an element in the classifier.
     """
 
     def __init__(

@@ -19,10 +19,10 @@ from ..formats.onnx.float_integers import FloatIntegers
 from ..formats.onnx.host import evaluate, plain
 from ..formats.onnx.limits import Allowance
 from ..formats.onnx.model import Array, GraphDef, ModelDef, NodeDef, Size, ValueDef
-from ..formats.onnx.moved import as_text, is_text
 from ..formats.onnx.reader import read
 from ..formats.onnx.registry import Call, Converter, Value, as_tensor, find, is_host
 from ..formats.onnx.sequences import Items
+from ..formats.onnx.surrogates import as_text, is_text
 from ..graph.opdef import AbstractTensor
 from ..graph.texts import Text
 from ..graph.types import DTYPES, TensorType, spec

@@ -1,6 +1,7 @@
 """Verification by example: passes must not change what a graph computes, gradient rules must give derivatives, and
-programs must compute what their graphs say. ``lucid.compile(model, verify=True)`` checks all three, and saves the
-smallest graph that shows a fault.
+programs must compute what their graphs say.
+
+``lucid.compile(model, verify=True)`` checks all three, and saves the smallest graph that shows a fault.
 """
 
 from .evidence import inputs_of as inputs_of

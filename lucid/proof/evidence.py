@@ -1,4 +1,4 @@
-"""Saves a fault as a ``.lucid`` file, with a script that reproduces it."""
+"""Saving evidence of a fault: a ``.lucid`` file, and a script that reproduces the fault."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from ..graph.builder import printable
 from ..graph.ir import Graph
 
 Folder: TypeAlias = "str | os.PathLike[str] | None"
-"""Where evidence is written; None for a new folder among the system's temporary ones."""
+"""The folder in which evidence is written; None for a new temporary folder."""
 
 GRAPH = "graph"
 """Name of the graph in the file."""
 
 INPUT = "(input) "
-"""Prefix of the arrays that are inputs, which are numbered; no path of a module's parameter begins so."""
+"""Prefix of the names of inputs, before their numbers; no parameter has a name that begins like this."""
 
 _SCRIPT = """# {title}
 
@@ -49,13 +49,13 @@ def write(
     Parameters
     ----------
     folder
-        Where to; it is made where there is none.
+        The folder, created if necessary.
     stem
-        What both files are called after.
+        Both file names are derived from this.
     graph, arrays
-        What the file holds: of the arrays those that the graph has parameters for, and the inputs.
+        The content of the file; of the arrays, only the inputs and those that are parameters of the graph.
     title
-        What the script is headed by; escaped, as it names what comes from users and files.
+        The heading of the script; escaped, as it contains text from users and files.
     call, imports
         Lines of the script.
 
@@ -73,7 +73,7 @@ def write(
 
 
 def _made(folder: Folder) -> Path:
-    """The folder; a temporary one where it cannot be: what was found must not be lost for that."""
+    """The folder; a temporary one if it cannot be created, so that the evidence is not lost."""
     if folder is not None:
         with suppress(OSError, ValueError):
             Path(folder).mkdir(parents=True, exist_ok=True)
@@ -83,7 +83,7 @@ def _made(folder: Folder) -> Path:
 
 
 def as_inputs(arrays: Iterable[Array]) -> dict[str, Array]:
-    """Arrays under the names that inputs have in a file."""
+    """Arrays by the names of inputs in a file."""
     return {f"{INPUT}{i}": x for i, x in enumerate(arrays)}
 
 
@@ -93,9 +93,9 @@ def inputs_of(arrays: Mapping[str, Array]) -> list[Array]:
 
 
 def spelled(value: object) -> tuple[str, str]:
-    """Imports and an expression for a function, an application of one in part, or a value made of such.
+    """Imports and an expression for a function, a ``functools.partial``, or a dataclass of such.
 
-    What can be imported from nowhere (a lambda, a function in a function) is left for the reader to bring.
+    What cannot be imported (a lambda, a nested function) is left for the reader to supply.
     """
     imports: dict[str, None] = {}
     text = _spelled(value, imports)
@@ -103,7 +103,7 @@ def spelled(value: object) -> tuple[str, str]:
 
 
 def _on_path(module: str) -> Iterator[str]:
-    """What lets a module be found that lies neither in this package nor where packages are installed."""
+    """Lines that make a module importable which is neither part of this package nor installed."""
     file = getattr(sys.modules[module], "__file__", None)
     if file is None or module.split(".")[0] == "lucid" or "site-packages" in file:
         return

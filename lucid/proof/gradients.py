@@ -1,4 +1,4 @@
-"""Checks gradient rules against finite differences of the reference."""
+"""Checking gradient rules against finite differences of the reference."""
 
 from __future__ import annotations
 
@@ -25,13 +25,22 @@ from . import evidence
 from .sampling import UNFIT, evaluated, given, sizes_of
 
 APART = 1e-3
-"""By how much numbers are moved first, in units of the largest: where a maximum has two of a size there is no slope."""
+"""By how much numbers are moved at first, relative to the largest: where two are equal, a maximum has no slope."""
 
 
 @struct(frozen=True)
 class _Fineness:
-    """How far to each side, in units of the largest number that is moved; the largest difference, relative to the sum
-    of what the single numbers contribute; and how far a result is from what it should be, relative to itself."""
+    """The precision of a comparison.
+
+    Attributes
+    ----------
+    step
+        How far numbers are moved to each side, relative to the largest of them.
+    tolerance
+        The largest difference, relative to the sum of the contributions of all numbers.
+    rounding
+        The relative error of results.
+    """
 
     step: float
     tolerance: float
@@ -39,7 +48,7 @@ class _Fineness:
 
 
 FINE, COARSE = _Fineness(1e-6, 1e-5, 4 * 2.0**-53), _Fineness(1e-2, 3e-2, 4 * 2.0**-24)
-"""Of ops in double precision; and of those that give fewer digits whatever they are given."""
+"""For ops in double precision, and for those that compute fewer digits in any case."""
 
 
 @struct(frozen=True)
@@ -62,20 +71,20 @@ def check_gradients(
     folder: evidence.Folder = None,
     inputs: Sequence[Array] | None = None,
 ) -> None:
-    """Compare the gradient rule of each op of a graph with differences of the reference.
+    """Compare the gradient rule of each op of a graph with finite differences of the reference.
 
     Parameters
     ----------
     graph
-        What would be differentiated.
+        The graph whose gradients are to be computed.
     parameters
         Arrays by name.
     assumptions
-        What is taken for granted of its symbolic sizes.
+        Assumptions about its symbolic sizes.
     folder
         Where the smallest graph that shows a fault is written.
     inputs
-        What to try it with, instead of random numbers; of a graph without symbolic sizes.
+        Inputs to use instead of random numbers; only for a graph without symbolic sizes.
 
     Raises
     ------
@@ -85,7 +94,7 @@ def check_gradients(
     try:
         tried = evaluated(graph, given(graph, parameters), sizes_of(graph, assumptions), inputs)
     except UNFIT:
-        if found_sizes(graph):  # numbers at random may find less than the trace has taken for granted
+        if found_sizes(graph):  # sizes found in random numbers may violate the assumptions of the trace
             return
         raise
     seen: set[tuple[OpDef, Attrs, tuple[TensorType, ...], tuple[int, ...]]] = set()
@@ -110,9 +119,9 @@ def check_gradients(
 
 
 def _wrong(node: Node, feeds: Sequence[Array], outputs: Sequence[int]) -> str | None:
-    """What is wrong with the gradients of a node at these inputs, in words; None where they are right or none are."""
+    """What is wrong with the gradients of a node at these inputs; None if they are right, or there are none."""
     rng = np.random.default_rng(0)
-    for prepare in (_apart, _doubled):  # an op may not be defined beside these
+    for prepare in (_apart, _doubled):  # an op may not be defined for numbers that were moved
         arrays = [prepare(x, rng) if x.dtype.kind == "f" else x for x in feeds]
         alone = _alone(node, arrays, outputs)
         if alone is None:
@@ -136,7 +145,7 @@ def _scale(x: Array) -> float:
 
 
 def _alone(node: Node, arrays: Sequence[Array], outputs: Sequence[int]) -> _Alone | None:
-    """The op by itself; None where it does not take numbers of double precision, or has nothing to differentiate."""
+    """The op by itself; None if it does not take double precision, or has nothing to differentiate."""
     tracer = Tracer(Builder())
     try:
         inputs = [tracer.emit(INPUT, TypeAttrs(x.shape, x.dtype), name=f"x{i}")[0] for i, x in enumerate(arrays)]
@@ -152,7 +161,7 @@ def _alone(node: Node, arrays: Sequence[Array], outputs: Sequence[int]) -> _Alon
 
 
 def _differs(alone: _Alone, arrays: Sequence[Array], rng: np.random.Generator) -> str | None:
-    """Move one input after the other along a random direction, and see the results follow."""
+    """How gradients differ from the slopes found by moving each input along a random direction; None if they agree."""
     seeds = [rng.standard_normal(t.concrete) for t in alone.joint.graph.input_types[len(arrays) :]]
     seeded = [t.dtype.kind == "f" for t in alone.graph.output_types]
     with np.errstate(all="ignore"):
@@ -177,7 +186,7 @@ def _differs(alone: _Alone, arrays: Sequence[Array], rng: np.random.Generator) -
         given = float(terms.sum())
         size = float(np.abs(terms).sum()) + max(float(sum(np.abs(part).sum() for part in side)) for side in sides)
         rounded = sum(float(np.abs(y).sum()) for y in moved[1]) * fineness.rounding / step
-        room = fineness.tolerance * size + rounded + (slopes[1] - slopes[0])  # which differ where there is a kink
+        room = fineness.tolerance * size + rounded + (slopes[1] - slopes[0])  # the slopes differ at a kink
         if not slopes[0] - room <= given <= slopes[1] + room:
             return f"of its input {slot} it says {given:.6g}, and the slope is {slopes[0]:.6g} to {slopes[1]:.6g}"
     return None

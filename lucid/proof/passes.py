@@ -1,4 +1,4 @@
-"""Checks that passes preserve what a graph computes."""
+"""Checking that passes preserve what a graph computes."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ def check_pass(
     parameters: Mapping[str, Array],
     assumptions: Sequence[Assumption] = (),
 ) -> None:
-    """Compare a graph with what a pass makes of it, on sampled inputs, by the reference.
+    """Compare a graph before and after a pass, on sampled inputs, by the reference.
 
     Parameters
     ----------
     one
         A pass, or a function from graph to graph.
     graph
-        What it is given.
+        The graph before the pass.
     parameters
         Arrays by name.
     assumptions
-        What is true of its sizes.
+        Assumptions about its sizes.
 
     Raises
     ------
     PassError
-        Says which result differs by how much.
+        If a result differs; says which, and by how much.
     """
     applied = as_pass(one)
     before = evaluated(graph, given(graph, parameters), sizes_of(graph, assumptions))
@@ -57,13 +57,13 @@ def observer(
     state: Callable[[], Mapping[str, Array]], assumptions: Sequence[Assumption] = (), folder: evidence.Folder = None,
     path: Sequence[str] = (),
 ) -> Observer:  # fmt: skip
-    """What compares the graphs before and after each pass, with the parameters' arrays as they are then.
+    """A function that compares the graphs before and after each pass, with the present arrays of the parameters.
 
-    Of a graph that a node holds, which stands at ``path``, what it captures of parameters is sampled as its inputs are:
-    so it is tried whether or not the whole comes to run it. The smallest graph that shows a fault goes to the folder.
+    For a graph that a node holds, at ``path``, captured parameters are sampled like inputs, so it is checked whether or
+    not the whole graph would run it. The smallest graph that shows a fault is saved in the folder.
     """
     latest: list[Evaluated] = []
-    """The graph that one pass made is the one that the next is given; it is evaluated once."""
+    """The latest graph with its values: the result of a pass is the input of the next, and is evaluated once."""
     arrays: Mapping[str, Array] = {}
 
     def found(graph: Graph, sizes: Mapping[str, int]) -> Evaluated:
@@ -77,7 +77,7 @@ def observer(
         try:
             first = found(before, sizes)
         except UNFIT:
-            if path or found_sizes(before):  # numbers at random may find nothing, which the trace has not taken for so
+            if path or found_sizes(before):  # sizes found in random numbers may violate the assumptions of the trace
                 return
             raise
         pair = first, found(after, sizes)
@@ -91,7 +91,7 @@ def observer(
 
 
 def _changed(before: Evaluated, after: Evaluated) -> str | None:
-    """What differs, in words."""
+    """What differs between two evaluated graphs, in words; None if nothing does."""
     old, new, want, have = before.concrete, after.concrete, before.values, after.values
     if len(old.results) != len(new.results):
         return f"gave {len(new.results)} results for {len(old.results)}"
@@ -104,7 +104,7 @@ def _changed(before: Evaluated, after: Evaluated) -> str | None:
 
 
 def _first_difference(old: Graph, new: Graph, want: Mapping[Value, Array], have: Mapping[Value, Array]) -> str | None:
-    """The first node that both graphs have under one name and type, with different values."""
+    """The first node that both graphs have, with equal name and type but different values."""
     for name in new.order:
         if (
             name in old

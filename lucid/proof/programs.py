@@ -1,4 +1,4 @@
-"""Checks that a program computes what its graph says."""
+"""Checking that a program computes what its graph says."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from .sampling import TOLERANCE, UNFIT, close, difference, sample
 from .smallest import smallest
 
 NUDGES = 4
-"""How often the inputs of a step are moved, to see how far its result moves."""
+"""How often the inputs of a step are perturbed, to see how much its result changes."""
 
 
 @struct(frozen=True)
 class _Wrong:
-    """What a program computes wrongly."""
+    """A step of a program whose result is wrong, with the message, and the values in the program."""
 
     said: str
     step: str
@@ -45,16 +45,15 @@ class _Wrong:
 def check_program(
     plan: Plan, parameters: Sequence[Array], inputs: Sequence[Array], folder: evidence.Folder = None
 ) -> None:
-    """Compare each step of a plan's program with the reference, given what the program itself gave the step.
+    """Compare each step of a plan's program with the reference, given the program's own inputs to the step.
 
-    It runs the lowerings that were chosen, in the memory and the layout that were decided, on other numbers and then
-    on these: a view that does not show what it should, or memory that was given away too soon, is seen as well as a
-    wrong sum.
+    The program runs with the chosen lowerings, memory and layout, first on other numbers and then on these. So a wrong
+    view, or memory that is reused too soon, is detected as well as a wrong sum.
 
     Parameters
     ----------
     plan, parameters, inputs
-        What runs, and on what.
+        The program, and the arrays that it runs on.
     folder
         Where the smallest graph whose program is wrong is written.
 
@@ -81,7 +80,7 @@ def check_program(
 
 
 def _check_regions(plan: Plan, folder: evidence.Folder) -> None:
-    """The same for each graph that a node holds, by itself on sampled inputs: the whole may never come to run it."""
+    """Check each graph that a node holds, by itself on sampled inputs, as the whole graph may never run it."""
     for name, node in plan.graph.nodes() if has_regions(plan.graph) else ():
         for label, region in regions_of(node.attrs).items() if node.op.regions else ():
             inputs = [_laid(type_) for type_ in region.graph.input_types]
@@ -91,23 +90,23 @@ def _check_regions(plan: Plan, folder: evidence.Folder) -> None:
             except ProofError as error:
                 where = spelled((name, label))
                 raise LoweringError(f"in {where}: {error.args[0]}", graph=error.graph, script=error.script) from error
-            except UNFIT:  # it takes no such numbers: it may want places or probabilities
+            except UNFIT:  # it does not take such numbers: it may need indices or probabilities
                 continue
 
 
 def _laid(type_: TensorType) -> Array:
-    """Numbers to try that lie in memory as a type says."""
+    """Sampled numbers of a type, in its memory order."""
     x, order = sample(np.random.default_rng(0), type_), type_.order
     return x if order is None else np.ascontiguousarray(x.transpose(order)).transpose(np.argsort(order))
 
 
 def check_results(program: BackendProgram, parameters: Sequence[Array], inputs: Sequence[Array]) -> None:
-    """Compare what a back end gives with the reference.
+    """Compare the results of a back end with the reference.
 
     Raises
     ------
     LoweringError
-        Names the back end, and the node whose value it gives otherwise.
+        Names the back end, and the node whose value differs.
     """
     graph = program.graph
     if drawn(graph):  # other numbers at each run
@@ -123,7 +122,7 @@ def check_results(program: BackendProgram, parameters: Sequence[Array], inputs: 
 
 
 def _fails(plan: Plan, part: Part, parameters: Mapping[str, Array], values: Mapping[Value, Array]) -> _Wrong | None:
-    """What the program of a part of the graph computes wrongly, given what the whole gave it."""
+    """What the program of a part of the graph computes wrongly, given its inputs in the whole program."""
     try:
         alone = Executable(part.graph, threads=plan.threads, exact=plan.exact, lasting=plan.lasting)
         return _wrong(alone.plan, [parameters[name] for name in alone.parameters], [values[v] for v in part.inputs])
@@ -134,13 +133,13 @@ def _fails(plan: Plan, part: Part, parameters: Mapping[str, Array], values: Mapp
 def step_values(
     plan: Plan, parameters: Sequence[Array], inputs: Sequence[Array], others: Sequence[Array] | None = None
 ) -> tuple[dict[Value, Array], Sequence[Array]]:
-    """What the steps of a program give, with what they are given, and the results; it may be run on others before."""
+    """The values that a program reads and computes, and its results; it runs on the inputs ``others`` before."""
     values: Values = {}
     inputs = [read_only(x) for x in inputs]  # a kernel that writes to what it reads fails
     program = watched(plan, parameters, values=values)
     with keys_from(Keys(0)):
         if others is not None:
-            with suppress(ExecutionError):  # the model may not take other numbers: it may want probabilities
+            with suppress(ExecutionError):  # the model may not take other numbers: it may need probabilities
                 program(*others)
         results = program(*inputs)
     named = dict(zip(plan.parameters, parameters, strict=True))
@@ -167,15 +166,15 @@ def _wrong(plan: Plan, parameters: Sequence[Array], inputs: Sequence[Array]) -> 
 def _wrong_step(step: Step, graph: Graph, known: Mapping[Value, Array]) -> str | None:
     node, values = step.node, graph.inputs_of(step.name)
     if node.op.random or any(value not in known and not _constant(value, graph) for value in values):
-        return None  # what a program does not make, nothing in it reads: of a batch of nothing, say
+        return None  # a program does not compute values that it never reads, as for an empty batch
     feeds = [_known(value, graph, known) for value in values]
     if not step.choice.lowering.exact and not all(np.isfinite(x).all() for x in feeds):
-        return None  # an infinity or NaN may spread over the numbers that are made together
+        return None  # an infinity or NaN may spread to numbers that are computed together
     for output, want in enumerate(run_reference(node.op, node.attrs, feeds)):
         have = known.get(Value(step.name, output))
         if have is None or close(want, have, *feeds):
             continue
-        if not _as_near_as_it_can_be(node.op, node.attrs, feeds, output, want, have):
+        if not _within_rounding_of_inputs(node.op, node.attrs, feeds, output, want, have):
             place = f" ({node.origin})" if str(node.origin) else ""
             by = difference(want, have)
             return f"{step.name}: {node.op.name} by {step.choice} differs from the reference by {by:.3g}{place}"
@@ -192,16 +191,16 @@ def _known(value: Value, graph: Graph, known: Mapping[Value, Array]) -> Array:
 
 
 def _others(x: Array) -> Array:
-    """Other numbers that lie in memory as these; indices stay as they are."""
+    """Other numbers in the same memory order; indices are unchanged."""
     return x if x.dtype.kind != "f" else x * x.dtype.type(-0.5)
 
 
-def _as_near_as_it_can_be(
+def _within_rounding_of_inputs(
     op: OpDef, attrs: Attrs, feeds: Sequence[Array], output: int, want: Array, have: Array
 ) -> bool:
-    """Whether a centred op is off by no more than the reference would be after its inputs were rounded.
+    """Whether a centred op is off by no more than the reference would be if its inputs were rounded.
 
-    An image of one colour has a deviation of 0 but for rounding; divided by that, rounding is all there is to see.
+    The standard deviation of a uniform image is 0 apart from rounding, and a result divided by it is only rounding.
     """
     if not op.centred or want.dtype.kind != "f" or want.shape != have.shape or want.dtype != have.dtype:
         return False
@@ -215,7 +214,7 @@ def _as_near_as_it_can_be(
 
 
 def _nudged(rng: np.random.Generator, x: Array) -> Array:
-    """Each number larger or smaller by the tolerance, of the size of the largest."""
+    """Each number increased or decreased by the tolerance, relative to the largest."""
     if x.dtype.kind != "f" or not x.size:
         return x
     steps = TOLERANCE[x.dtype.name] * np.abs(x).max() * rng.choice([-1.0, 1.0], x.shape)

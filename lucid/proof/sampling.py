@@ -1,4 +1,4 @@
-"""Random inputs for checks, and comparison of results up to rounding."""
+"""Sampling of inputs for checks, and comparison of results up to rounding."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from ..graph.types import TensorType
 from ..reference import reference_sizes, reference_values
 
 SYMBOL_SIZE = 2
-"""The size that symbolic dimensions get, or the next larger one that the assumptions of the trace allow."""
+"""The size of symbolic dimensions, or the next larger one that the assumptions of the trace allow."""
 
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9}
-"""Largest difference allowed, relative to the largest value of the reference: passes may reorder sums."""
+"""The largest allowed difference, relative to the largest value of the reference: passes may reorder sums."""
 
 
 UNFIT = (LucidError, ArithmeticError, LookupError, ValueError)
-"""What comes where a graph does not take the numbers that are tried."""
+"""Errors of a graph that does not take the sampled numbers."""
 
 
 @struct(frozen=True)
 class Evaluated:
-    """A graph, and the values of its nodes on the sampled inputs of these sizes."""
+    """A graph, and the values of its nodes for sampled inputs of these sizes."""
 
     graph: Graph
     sizes: Mapping[str, int]
@@ -41,7 +41,7 @@ class Evaluated:
 def evaluated(
     graph: Graph, parameters: Mapping[str, Array], sizes: Mapping[str, int], inputs: Sequence[Array] | None = None
 ) -> Evaluated:
-    """Run a graph by the reference, on sampled inputs where none are given."""
+    """Run a graph by the reference, on sampled inputs if none are given."""
     types, rng = [type_.bind(sizes) for type_ in graph.input_types], np.random.default_rng(0)
     if inputs is None:
         inputs = [sample(rng, type_) for type_ in types]
@@ -52,14 +52,14 @@ def evaluated(
 
 
 def given(graph: Graph, parameters: Mapping[str, Array]) -> Mapping[str, Array]:
-    """The parameters, where there is one for each of the graph's."""
+    """The parameters, checked to have an array for each of the graph's."""
     if not isinstance(parameters, Mapping) or set(graph.parameters) - set(parameters):
         raise OptionError(f"parameters are a dict with arrays for {', '.join(graph.parameters) or 'nothing'}")
     return parameters
 
 
 def with_samples(graph: Graph, parameters: Mapping[str, Array], sizes: Mapping[str, int]) -> Mapping[str, Array]:
-    """The parameters, and numbers to try for those that the graph has besides."""
+    """The parameters, and sampled ones for those of the graph that are missing."""
     missing = [name for name in graph.parameters if name not in parameters]
     if not missing:
         return parameters
@@ -69,7 +69,7 @@ def with_samples(graph: Graph, parameters: Mapping[str, Array], sizes: Mapping[s
 
 
 def sizes_of(graph: Graph, assumptions: Sequence[Assumption] = ()) -> dict[str, int]:
-    """Sizes to try a graph with: small ones that its ops take, as a window may be larger than that of the others."""
+    """Sizes for a check: small ones that all ops of the graph accept."""
     usual = example_sizes(graph.symbols, assumptions, SYMBOL_SIZE)
     starts = [SYMBOL_SIZE, *range(SYMBOL_SIZE + 1, 8), *(1 << n for n in range(3, 10))]
     tried = (example_sizes(graph.symbols, assumptions, start) for start in starts)
@@ -82,7 +82,7 @@ def sizes_of(graph: Graph, assumptions: Sequence[Assumption] = ()) -> dict[str, 
 
 
 def _takes(graph: Graph, sizes: Mapping[str, int]) -> bool:
-    """Whether the types of all nodes are there at these sizes; of those before data decides others."""
+    """Whether all nodes have types for these sizes; with data-dependent sizes, those of the first stage."""
     try:
         (stages(graph, sizes)[0].part.graph if found_sizes(graph) else graph).bind(sizes)
     except LucidError:
@@ -97,12 +97,12 @@ def sample(rng: np.random.Generator, type_: TensorType) -> Array:
 
 
 def keys(graph: Graph) -> dict[Value, Array]:
-    """A key for every random draw that depends on the node's name alone: two graphs draw the same numbers."""
+    """A key for each random draw that depends on the node's name only, so that two graphs draw the same numbers."""
     return {Value(name): np.array(crc32(name.encode()), np.uint64) for name in drawn(graph)}
 
 
 def difference(a: Array, b: Array) -> float:
-    """The largest, of numbers that are there in both."""
+    """The largest difference between elements, ignoring NaN; infinity if the shapes differ."""
     if a.shape != b.shape:
         return float("inf")
     with np.errstate(all="ignore"):

@@ -8,26 +8,26 @@ from ..graph.cut import Part, part
 from ..graph.ir import Graph, Value
 
 RADII = (0, 1, 2, 4, 8, 16)
-"""How many steps behind a node its part reaches, in the order in which they are tried."""
+"""How many steps before a node a part extends, in the order in which they are tried."""
 TRIES = 2000
-"""How many parts are tried before the whole graph is taken."""
+"""How many parts are tried before the whole graph is returned."""
 
 
 def smallest(
     graph: Graph, fails: Callable[[Part], bool], suspects: Iterable[str] = (), *, elsewhere: bool = True
 ) -> Part:
-    """A part of the graph that fails, of which no node can be left out; or the whole, where no part was found to.
+    """A part of the graph that fails and from which no node can be removed; or the whole graph if no part fails.
 
     Parameters
     ----------
     graph
-        It fails as a whole.
+        The graph, which fails as a whole.
     fails
-        Whether a part shows what is wrong.
+        Whether a part shows the fault.
     suspects
-        Names to look at first.
+        Names of nodes to try first.
     elsewhere
-        Whether to look at all others too.
+        Whether to try all other nodes too.
     """
     places = dict.fromkeys([*suspects, *(graph.order if elsewhere else ())])
     tried: set[frozenset[str]] = set()
@@ -49,7 +49,7 @@ def _whole(graph: Graph) -> Part:
 
 
 def _behind(graph: Graph, name: str, radius: int) -> set[str]:
-    """The node, and those that so many steps back can be reached from it."""
+    """The node, and those at most ``radius`` steps before it."""
     found, edge = {name}, [name]
     for _ in range(radius):
         sources = dict.fromkeys(v.node for n in edge for v in graph.inputs_of(n))
@@ -59,7 +59,7 @@ def _behind(graph: Graph, name: str, radius: int) -> set[str]:
 
 
 def _reduced(graph: Graph, names: frozenset[str], fails: Callable[[Part], bool]) -> Part:
-    """Leave out every node without which it still fails."""
+    """Remove every node without which the part still fails."""
     for name in sorted(names):
         fewer = names - {name}
         if fewer and fails(part(graph, fewer)):

@@ -1,4 +1,4 @@
-"""A compiled model as an HTML page: what it is, how it runs, where time and memory go."""
+"""Reports: a compiled model as an HTML page that shows what it is, how it runs, and where time and memory go."""
 
 from __future__ import annotations
 

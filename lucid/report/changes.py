@@ -10,7 +10,7 @@ from itertools import pairwise
 from ..base.lazy import networkx as nx
 from ..formats.draw.files import arranged
 from ..formats.draw.focus import with_neighbours
-from ..formats.draw.making import view_of
+from ..formats.draw.graph_view import view_of
 from ..formats.draw.merging import ordered
 from ..formats.draw.pairs import beside, compared
 from ..formats.draw.view import Edge, View
@@ -20,17 +20,17 @@ from .nodes import Data
 from .scenes import scene
 
 WHOLE = 240
-"""Boxes of both sides, up to which all are drawn; of larger graphs, what has changed and what stands around it."""
+"""The most boxes, of both sides, for graphs to be drawn whole; otherwise only changes and their neighbours are."""
 MOST = 400
-"""Boxes that are drawn of what has changed."""
+"""The most boxes that are drawn of changes."""
 SEARCHED = 600
-"""Boxes that are searched for what repeats and becomes one."""
+"""The most boxes that are searched for repeated blocks."""
 NAMED = 200
-"""Nodes that are named of each kind of change."""
+"""The most nodes that are named for each kind of change."""
 
 
 def change_data(traced: Graph, passes: Sequence[Pass]) -> list[Data]:
-    """The passes in their order, each with what it changed."""
+    """The passes in order, each with its changes."""
     found: list[Data] = []
     known = (traced, view_of(traced))
 
@@ -67,7 +67,7 @@ def _named(names: Sequence[str]) -> Data:
 
 
 def _picture(sides: tuple[View, View]) -> View | None:
-    """Before beside after; None where there is nothing to see, or too much."""
+    """Before and after side by side; None if there is nothing to see, or too much."""
     for part, most, views in (("", WHOLE, sides), (", what has changed", MOST, [_near(view) for view in sides])):
         if 0 < _boxes(views) <= SEARCHED:
             found = [arranged(view, columns=1) for view in views]
@@ -81,9 +81,9 @@ def _boxes(views: Sequence[View]) -> int:
 
 
 def _near(view: View) -> View:
-    """The boxes with a mark and what stands around them; a dashed arrow leads over what is left out in between."""
+    """The marked boxes and their neighbours, with dashed arrows in place of what is left out between them."""
     near = with_neighbours(view, {box.key for box in view.boxes if box.mark})
-    near = replace(near, boxes=tuple(replace(box, path=()) for box in near.boxes))  # frames would hold what lies apart
+    near = replace(near, boxes=tuple(replace(box, path=()) for box in near.boxes))  # frames would span distant boxes
     linked: nx.Graph[str] = nx.Graph((edge.source, edge.target) for edge in near.edges)
     linked.add_nodes_from(box.key for box in near.boxes)
     order = {box.key: number for number, box in enumerate(near.boxes)}

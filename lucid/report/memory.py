@@ -1,4 +1,4 @@
-"""Which buffer occupies which bytes of the arena, and for which steps."""
+"""The use of the arena: which buffer occupies which bytes, and during which steps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .nodes import Data
 
 
 def memory_data(plan: Plan) -> Data:
-    """The blocks of the arena over the steps of a run; what depends on parameters only is none of these."""
+    """The blocks of the arena over the steps of a run, without steps that depend on parameters only."""
     running = [number for number, step in enumerate(plan.steps) if not step.fixed]
     at = {number: position for position, number in enumerate(running)}
     owners = _owners(plan)
@@ -32,13 +32,13 @@ def memory_data(plan: Plan) -> Data:
 
 
 def _within(start: int, stop: int, at: dict[int, int], steps: int) -> tuple[int, int]:
-    """First and last of the steps that run at each call, from numbers of all steps."""
+    """The first and last of an interval's steps, counting only those that run at each call."""
     inside = [at[number] for number in range(start, min(stop + 1, steps)) if number in at]
     return (inside[0], inside[-1]) if inside else (0, 0)
 
 
 def _owners(plan: Plan) -> dict[Operand, dict[str, str]]:
-    """For each operand the node that asked for it, and what it is to that."""
+    """For each operand, the node that it belongs to, and its role."""
     found: dict[Operand, dict[str, str]] = {}
     for step in plan.steps:
         results = [y for y in step.outs if y is not None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
-from ..formats.draw.making import family
+from ..formats.draw.graph_view import family
 from ..formats.draw.words import shorten
 from ..graph.facts import read_values
 from ..graph.ir import Graph, Node
@@ -16,13 +16,13 @@ from ..runtime.program.plan import Plan
 from ..runtime.program.step import Step
 
 NodePath: TypeAlias = "tuple[str, ...]"
-"""The name of a node; before it, where a node runs the graph it is of, that node and the label of the graph."""
+"""The name of a node, preceded by the node that runs its graph and the label of the graph, if there is one."""
 
 Data: TypeAlias = "dict[str, object]"
-"""What JSON can say."""
+"""A JSON object."""
 
 LONGEST = 300
-"""Letters of an attribute."""
+"""The most characters of an attribute."""
 
 
 def every_node(graph: Graph, around: NodePath = ()) -> Iterator[tuple[NodePath, Node]]:
@@ -36,18 +36,18 @@ def every_node(graph: Graph, around: NodePath = ()) -> Iterator[tuple[NodePath, 
 def node_data(
     plan: Plan, timed: Mapping[str, StepTime], left: Mapping[str, list[str]], lines: Mapping[str, tuple[int, ...]]
 ) -> list[Data]:
-    """What there is to say of each node, in the order of :func:`every_node`.
+    """The details of each node, in the order of :func:`every_node`.
 
     Parameters
     ----------
     plan
         How they run.
     timed
-        What was measured, by node.
+        Measured times, by node.
     left
-        Why passes have left nodes as they are.
+        Why passes did not apply, by node.
     lines
-        Those of the program that compute each node.
+        The lines of the program that compute each node.
     """
     nodes = dict(every_node(plan.graph))
     numbers = {path: number for number, path in enumerate(nodes)}

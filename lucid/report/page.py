@@ -1,7 +1,8 @@
-"""The page: its template, styles and scripts in one text, which lets nothing else in.
+"""The page: template, styles and scripts in a single file, which lets nothing else run.
 
-What comes from a file or a user is data: JSON in a block that no browser runs, with every letter escaped that could end
-it. The policy in the page's head names the styles and scripts by their digests and forbids all else.
+Everything that comes from a file or a user is data: JSON in a block that browsers do not run, with every character
+escaped that could end the block. The content security policy lists the styles and scripts by their digests and forbids
+everything else.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def _json(data: Data) -> str:
 
 
 def _clean(value: object) -> object:
-    """The value with no text in it that is not printable, and no number that JSON does not have."""
+    """The value with unprintable characters replaced, and None for numbers that JSON does not have."""
     if isinstance(value, str):
         return value if value.isprintable() else printable(value)
     if isinstance(value, dict):
@@ -67,7 +68,7 @@ def _clean(value: object) -> object:
 
 
 def _looks() -> str:
-    """The colours of kinds of boxes; where it is dark, those of their lines over the page's."""
+    """CSS rules for the colours of each kind of box, in light and dark mode."""
     rules = []
     for kind, look in LOOKS.items():
         rules.append(f".k-{kind}{{--face:{look.fill};--ink:{look.ink};--on:{look.title}}}")

@@ -1,4 +1,4 @@
-"""Pictures as data that the page draws: boxes, frames and arrows, laid out by Graphviz."""
+"""Pictures as data for the page to draw: boxes, frames and arrows, laid out by Graphviz."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def scene(view: View, numbers: Mapping[NodePath, int]) -> Data:
     Parameters
     ----------
     view
-        What to show.
+        The view.
     numbers
-        The nodes that boxes may stand for.
+        Numbers of the nodes that boxes may stand for.
     """
     laid = placed(view)
     frames = {frame.place: number for number, frame in enumerate(laid.frames)}
@@ -57,7 +57,7 @@ def _box(box: Box, laid: Placed, frames: Mapping[tuple[str, Path], int], numbers
 
 
 def _around(section: str, path: Path, frames: Mapping[tuple[str, Path], int]) -> int:
-    """The innermost frame that is drawn around something; -1 for none."""
+    """The number of the innermost frame that is drawn around something; -1 for none."""
     for depth in range(len(path), -1, -1):
         if (section, path[:depth]) in frames:
             return frames[section, path[:depth]]

@@ -16,18 +16,18 @@ from ..runtime.program.printer import Source
 
 @struct(frozen=True)
 class Subject:
-    """A compiled model, as far as a report tells of it.
+    """The compiled model that a report describes.
 
     Attributes
     ----------
     title
-        What it is called.
+        The name of the model.
     traced, passes, declined
-        Where it comes from.
+        The traced graph, the passes that optimised it, and why others did not apply.
     plan, source
-        How it runs.
+        The plan and the source of its program.
     profile
-        How long that takes, where it was measured.
+        Measured times, if there are any.
     weights
         Its parameters and buffers, by name.
     """

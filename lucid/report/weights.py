@@ -11,11 +11,11 @@ from .nodes import Data
 
 BINS = 40
 SAMPLED = 1 << 20
-"""Numbers of an array that a histogram is of; of more, every so manieth."""
+"""The most numbers of an array that go into a histogram; larger arrays are sampled at regular intervals."""
 
 
 def weight_data(weights: Mapping[str, Array]) -> list[Data]:
-    """For each array what its numbers are like."""
+    """Statistics and a histogram for each array."""
     with np.errstate(all="ignore"):
         return [_one(name, array) for name, array in weights.items()]
 
@@ -42,7 +42,7 @@ def _one(name: str, array: Array) -> Data:
 
 
 def _spreads(numbers: Array) -> bool:
-    """Whether numbers lie so far apart that the bins between them have a width."""
+    """Whether numbers are far enough apart for bins of a nonzero width."""
     low, high = float(numbers.min()), float(numbers.max())
     width = (high - low) / BINS
     return bool(np.isfinite(width)) and low + width > low and high - width < high

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..base.checks import named
 from ..errors import FileError
-from ..formats.draw.making import view_of
+from ..formats.draw.graph_view import view_of
 from ..formats.draw.modules import closed, separated
 from ..formats.draw.view import Row, View
 from ..formats.files import checked_path, write_atomically
@@ -24,9 +24,9 @@ from .weights import weight_data
 
 SUFFIXES = (".html", ".htm")
 SHORTEST = 5e-8
-"""Seconds that are worth a line in a box."""
+"""The least seconds that are shown in a box."""
 MOST_BOXES = 2000
-"""Boxes that are laid out; of larger graphs modules are closed."""
+"""The most boxes that are laid out; in larger graphs modules are closed."""
 
 
 def write_report(subject: Subject, path: str | os.PathLike[str]) -> None:
@@ -35,9 +35,9 @@ def write_report(subject: Subject, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     FileError
-        The path cannot be written, or does not end in .html.
+        If the path cannot be written, or does not end in .html.
     DrawError
-        No Graphviz is there, which lays out the graph.
+        If there is no Graphviz to lay out the graph.
     """
     path = checked_path(path, "written")
     if Path(path).suffix.lower() not in SUFFIXES:
@@ -46,7 +46,7 @@ def write_report(subject: Subject, path: str | os.PathLike[str]) -> None:
 
 
 def report_data(subject: Subject) -> Data:
-    """All that the page shows, as JSON has it."""
+    """The content of the page as JSON data."""
     plan, profile = subject.plan, subject.profile
     nodes = dict(every_node(plan.graph))
     numbers = {path: number for number, path in enumerate(nodes)}
@@ -86,7 +86,7 @@ def _notes(subject: Subject) -> Data:
 
 
 def _view(subject: Subject) -> View | None:
-    """The graph that runs, each box with its time; modules are closed where there would be too many."""
+    """The graph that runs, with times in the boxes; modules are closed if there would be too many boxes."""
     view = separated(view_of(subject.plan.graph))
     times = _times(subject)
     boxes = (
@@ -101,7 +101,7 @@ def _view(subject: Subject) -> View | None:
 
 
 def _times(subject: Subject) -> dict[str, str]:
-    """How long nodes take, in words; views and what runs once take no time of a run."""
+    """The times of nodes as text, without views and nodes that run once, which take no time in a run."""
     profile = subject.profile
     if profile is not None:
         return {

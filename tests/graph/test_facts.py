@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import lucid
-from lucid.formats.draw.making import family
+from lucid.formats.draw.graph_view import family
 from lucid.graph import facts
 from lucid.graph.builder import Builder
 from lucid.graph.ir import Graph, Node, Value

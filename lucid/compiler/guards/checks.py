@@ -1,7 +1,7 @@
-"""Checks: each reads one thing again that a trace has read, and says whether it is what it was.
+"""Checks: each reads again one thing that a trace has read, and says whether it is unchanged.
 
-A check holds what it compares with, so that nothing else can come to lie at the same address. The checks of a trace
-are compiled into one function that compares by identity; where that fails, each check compares by value.
+A check holds a reference to the value it compares with, so that no other object can get its address. The checks of a
+trace are compiled into one function that compares by identity; if that fails, each check compares by value.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ def same(now: Any, was: Any) -> bool:
 
 
 class Check:
-    """Something to be read again.
+    """A check of one thing that was read.
 
     Attributes
     ----------
     source
-        An expression that is true where nothing has changed; ``{0}``, ``{1}``… stand for the operands.
+        An expression that is true if nothing has changed; ``{0}``, ``{1}``… stand for the operands.
     operands
-        The objects that the expression speaks of.
+        The objects that occur in the expression.
     read
-        Reads the thing again; may raise where it is not there any more.
+        Reads the thing again; may raise if it no longer exists.
     was
         What was read.
     """
@@ -66,30 +66,30 @@ class Check:
         except Exception as error:
             if from_handler(error):
                 raise
-            return False  # it cannot be read any more, for whatever reason
+            return False  # whatever the reason, it can no longer be read
 
 
 def entry(holder: Any, key: object, was: object) -> Check:
-    """``holder[key]`` of a dict, list or tuple; ABSENT where a dict does not have the key."""
+    """A check of ``holder[key]`` in a dict, list or tuple; ABSENT if a dict does not have the key."""
     if was is ABSENT:
         return Check("{0} not in {1}", (key, holder), lambda: ABSENT if key not in holder else None, was)
     return Check("{0}[{1}] is {2}", (holder, key, was), lambda: holder[key], was)
 
 
 def attribute(owner: object, name: str, was: object) -> Check:
-    """``owner.name``, of which reading runs no code of the user's."""
+    """A check of ``owner.name``, if reading it runs no code of the user's."""
     if name.isidentifier() and name.isascii() and not keyword.iskeyword(name):
         return Check(f"{{0}}.{name} is {{1}}", (owner, was), lambda: getattr(owner, name), was)
     return Check("{0}({1}, {2}) is {3}", (getattr, owner, name, was), lambda: getattr(owner, name), was)
 
 
 def raw_entry(owner: type, name: str, was: object) -> Check:
-    """The entry ``name`` of the first class that has one, not bound to anything: a property, a class method…"""
+    """A check of a class's entry ``name``, possibly inherited, without binding it: a property, a class method…"""
     return Check("{0}({1}, {2}) is {3}", (class_entry, owner, name, was), lambda: class_entry(owner, name), was)
 
 
 def class_entry(owner: type, name: str) -> object:
-    """The entry of the first class along the method resolution order that has one, else ABSENT."""
+    """The entry of the first class in the method resolution order that has one; otherwise ABSENT."""
     for cls in owner.__mro__:
         found = cls.__dict__.get(name, ABSENT)
         if found is not ABSENT:
@@ -98,50 +98,50 @@ def class_entry(owner: type, name: str) -> object:
 
 
 def called(function: Callable[[], object], was: object) -> Check:
-    """What a function without arguments returns: a small value that is equal rather than the same."""
+    """A check of what a function without arguments returns: a small value, compared by equality."""
     return Check("{0}({1}(), {2})", (same, function, was), function, was)
 
 
 def size(owner: object) -> Check:
-    """How many attributes an object or a class has itself."""
+    """A check of the number of an object's (or class's) own attributes."""
     was = len(owner.__dict__)
     return Check("len({0}.__dict__) == {1}", (owner, was), lambda: len(owner.__dict__), was)
 
 
 def missing(owner: object, names: frozenset[str]) -> Check:
-    """That an object has none of these attributes, which code may have looked for."""
+    """A check that an object has none of these attributes, for which code may have looked."""
     return Check("{0}.isdisjoint({1}.__dict__)", (names, owner), lambda: names.isdisjoint(owner.__dict__), True)
 
 
 def sequence(holder: Any) -> Check:
-    """The items of a list, set or deque, in order."""
+    """A check of the items of a list, set or deque, in order."""
     was = tuple(holder)
     text = "len({0}) == {1} and all(map({2}, {0}, {3}))"
     return Check(text, (holder, len(was), is_, was), lambda: tuple(holder), was)
 
 
 def mapping(holder: Any) -> Check:
-    """The keys and values of a dict, in order."""
+    """A check of the keys and values of a dict, in order."""
     keys, values = tuple(holder), tuple(holder.values())
     text = "len({0}) == {1} and all(map({2}, {0}, {3})) and all(map({2}, {0}.values(), {4}))"
     operands = (holder, len(keys), is_, keys, values)
     return Check(text, operands, lambda: (tuple(holder), tuple(holder.values())), (keys, values))
 
 
-def content(holder: object, picture: Callable[[Any], object]) -> Check:
-    """What a picture of an object shows: an array's or a buffer's bytes."""
-    was = picture(holder)
-    return Check("{0}({1}) == {2}", (picture, holder, was), lambda: picture(holder), was)
+def content(holder: object, snapshot: Callable[[Any], object]) -> Check:
+    """A check of an object's content by a ``snapshot`` of it, such as the bytes of an array or a buffer."""
+    was = snapshot(holder)
+    return Check("{0}({1}) == {2}", (snapshot, holder, was), lambda: snapshot(holder), was)
 
 
-def array_picture(array: Array) -> tuple[object, ...]:
-    """All that a trace can read of an array."""
+def array_snapshot(array: Array) -> tuple[object, ...]:
+    """Everything that a trace can read from an array."""
     mask = np.asarray(array.mask).tobytes() if isinstance(array, np.ma.MaskedArray) else b""
     return array.shape, array.dtype, array.strides, array.tobytes(), mask
 
 
 class TensorCheck:
-    """What a trace reads of a tensor that its program reads afresh; changes of it are counted."""
+    """A check of the properties of tensors that a trace depends on; their changes are counted."""
 
     __slots__ = ("tensors", "was")
 
@@ -157,12 +157,12 @@ class TensorCheck:
 
 
 class ModuleCheck:
-    """What a trace reads of a module; whatever is set on it is counted.
+    """A check of what a trace reads from a module; setting its attributes is counted.
 
     Attributes
     ----------
     fields
-        All of the module's own attributes as they were; those in ``read`` are compared.
+        The module's own attributes when it was first reached; those in ``read`` are compared.
     """
 
     def __init__(self, module: Module) -> None:
@@ -173,10 +173,10 @@ class ModuleCheck:
         self.size = len(module.__dict__)
         self.read: list[tuple[str, object]] = []
         self.count: int | None = None
-        """How many attributes it has, where a trace may have asked for any."""
+        """The number of its attributes, if a trace may have read any of them."""
 
     def finish(self, names: set[str], missing: set[str], any_name: bool) -> None:
-        """Keep the attributes that code may have read by these names, or by any; also those it may have missed."""
+        """Select the attributes that code may have read: those of these names (or any), and those it did not find."""
         wanted = (self.fields.keys() if any_name else self.fields.keys() & names) | missing
         self.read = [(name, self.fields.get(name, ABSENT)) for name in {*wanted, "training"}]
         self.count = self.size if any_name else None
@@ -198,9 +198,9 @@ class Guards:
     Attributes
     ----------
     unchanged
-        Compares, by identity, everything whose changes are not counted; None where there is nothing such.
+        Compares, by identity, everything whose changes are not counted; None if there is no such thing.
     seen
-        The count of changes of models at which all that is counted was last found unchanged.
+        The count of changes of models at which everything that is counted was last found unchanged.
     """
 
     def __init__(self, checks: Sequence[Check], lasting: Sequence[ModuleCheck | TensorCheck], seen: int) -> None:
@@ -208,7 +208,7 @@ class Guards:
         self.unchanged: Callable[[], bool] | None = None if not checks else _compiled(self.checks)
 
     def hold(self) -> bool:
-        """Whether the trace would be the same again."""
+        """Whether tracing again would give the same result."""
         now = changes.of_models.now
         if self.seen != now:
             if not all(check.holds() for check in self.lasting):
@@ -218,17 +218,17 @@ class Guards:
 
 
 CHUNK = 50
-"""How many checks one expression joins; the compiler's recursion is bounded."""
+"""How many checks one expression joins: the recursion of Python's compiler is limited."""
 
 
 @lru_cache(maxsize=64)
 def _code(text: str) -> CodeType:
-    """The code of a text; traces of one function for other arguments nearly always have the same."""
+    """The code of a text, cached: traces of a function for different arguments nearly always have the same."""
     return compile(text, "<lucid guards>", "exec")
 
 
 def _compiled(checks: Sequence[Check]) -> Callable[[], bool]:
-    """One function of all checks. Its text holds names made here, and attributes that are identifiers."""
+    """All checks as one function. Its text contains only generated names, and attributes that are identifiers."""
     names: dict[int, str] = {}
     operands: list[object] = []
 
@@ -252,5 +252,5 @@ def _compiled(checks: Sequence[Check]) -> Callable[[], bool]:
     )
     space: dict[str, Any] = {"from_handler": from_handler}
     exec(_code(text), space)  # noqa: S102 - our own text, in which only identifiers are the user's
-    make: Callable[..., Callable[[], bool]] = space.pop("make")  # a function among its own globals would be a cycle
+    make: Callable[..., Callable[[], bool]] = space.pop("make")  # left among its own globals, it would be a cycle
     return make(*operands)

@@ -1,4 +1,4 @@
-"""What a function's code may read: globals, closures, imports, and the attributes that it follows."""
+"""What a function's code may read: globals, closures, imports, and attributes of these."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ BY_NAME = frozenset({"__dict__", "__getattribute__", "__getstate__", "__reduce__
 
 @struct(frozen=True)
 class Read:
-    """One thing that code reads from outside: a root, and the steps taken from it.
+    """Something that code reads from outside: a root, and the steps taken from it.
 
     Attributes
     ----------
     kind
         "global", "closure" or "import".
     name
-        Of the variable or module.
+        Name of the variable or module.
     steps
         ("attribute", name) or ("item", constant key), in order.
     line
-        In the file.
+        Line number in the file.
     """
 
     kind: str
@@ -58,20 +58,20 @@ class Read:
 
 @struct(frozen=True)
 class Reads:
-    """All that code, with the functions it defines, may read.
+    """Everything that code may read, including the functions that it defines.
 
     Attributes
     ----------
     found
         The reads; those of closures are of names that are free in the outermost code.
     names
-        All names of attributes that it reads otherwise.
+        The names of all other attributes that it reads.
     texts
-        Its strings.
+        Its string constants.
     dynamic
-        It may read attributes by names that do not stand in it.
+        Whether it may read attributes by names that do not occur in it.
     inner
-        The code of the functions it defines.
+        The code of the functions that it defines.
     """
 
     found: tuple[Read, ...]
@@ -83,21 +83,21 @@ class Reads:
 
 @struct(frozen=True)
 class Place:
-    """How code came to a value, for messages. Where the line is not known, it is looked for by a name in the code."""
+    """How code reached a value, for messages. If the line is unknown, it is looked up by a name in the code."""
 
     what: str
     where: str = ""
     code: CodeType | None = None
     name: str = ""
     lenient: bool = False
-    """Whether the value is probably not read, so that no error is raised where it cannot be guarded."""
+    """Whether the value is probably not read, so that it is no error if it cannot be guarded."""
 
     @classmethod
     def of(cls, read: Read, code: CodeType) -> Place:
         return cls(str(read), f"{shown(code.co_filename)}:{read.line}")
 
     def attribute(self, name: str, code: CodeType | None) -> Place:
-        """An attribute of what is here, which this code reads."""
+        """The place of an attribute of this value, which ``code`` reads."""
         return Place(f"{self.what}.{name}", self.where, code, name, self.lenient)
 
     def __str__(self) -> str:
@@ -113,13 +113,13 @@ class Place:
 
 
 def is_library_code(code: CodeType, space: Mapping[str, object]) -> bool:
-    """Whether code with these globals is a library's; that of a data class or a decorator may come from no file."""
+    """Whether code with these globals belongs to a library; that of dataclasses and decorators may have no file."""
     known = is_library(code.co_filename)
     return known or (code.co_filename.startswith("<") and is_library_module(space.get("__name__")))
 
 
 def is_library_frame(frame: FrameType) -> bool:
-    """Whether what runs is a library's. Of what makes a named tuple, only the class that is made says whose it is."""
+    """Whether a frame runs a library's code. That of a named tuple's ``__new__`` is identified by its class."""
     code, space = frame.f_code, frame.f_globals
     if code.co_filename == "<string>" and str(space.get("__name__")).startswith("namedtuple_"):
         return is_library_module(getattr(frame.f_locals.get("_cls"), "__module__", None))
@@ -127,25 +127,25 @@ def is_library_frame(frame: FrameType) -> bool:
 
 
 def user_line(frame: FrameType | None) -> str:
-    """``file.py:12`` of the innermost frame that runs code of the user's."""
+    """``file.py:12`` of the innermost frame that runs the user's code."""
     while frame is not None and is_library_frame(frame):
         frame = frame.f_back
     return "" if frame is None else location(frame)
 
 
 def is_library_module(name: object) -> bool:
-    """Whether a module of this name, or a class that says it is from it, is a library's."""
+    """Whether a module of this name belongs to a library."""
     return isinstance(name, str) and name.partition(".")[0] in _LIBRARIES
 
 
 def is_internal(kind: type) -> bool:
-    """Whether a class is one of Lucid's own, of which nothing changes that a trace reads."""
+    """Whether a class is one of Lucid's internal ones, of which nothing that a trace reads changes."""
     package, _, rest = kind.__module__.partition(".")
     return package == "lucid" and rest.partition(".")[0] not in ("nn", "optim")
 
 
 def reads(code: CodeType) -> Reads:
-    """What code may read, from its instructions; branches not taken are in it too."""
+    """What code may read according to its instructions, including branches that are not taken."""
     return _reads(code, code.co_filename)
 
 
@@ -163,14 +163,14 @@ def _reads(code: CodeType, filename: str) -> Reads:
         for read in taken:
             if read.kind != "closure" or read.name in free:
                 found[read] = None
-            else:  # of a variable of the code around: its value is found otherwise
+            else:  # a variable of the enclosing code, whose value is found by its own reads
                 names |= {name for kind, name in read.steps if kind == "attribute"}
     texts = frozenset(const for one in everything for const in one.co_consts if isinstance(const, str))
     return Reads(tuple(found), frozenset(names), texts, not names.isdisjoint(BY_NAME), tuple(everything[1:]))
 
 
 def _instructions(code: CodeType) -> tuple[list[Read], set[str]]:
-    """Each load from outside, with what is loaded from it at once, and the names of all other attributes."""
+    """Each load from outside with the steps that follow it immediately, and the names of all other attributes."""
     steps = [i for i in dis.get_instructions(code) if i.opname not in _IDLE]
     line, end = code.co_firstlineno, 0
     found, names = [], set()
@@ -190,7 +190,7 @@ def _instructions(code: CodeType) -> tuple[list[Read], set[str]]:
 
 
 def _chain(steps: Sequence[dis.Instruction], at: int) -> tuple[list[Step], int]:
-    """The attributes and constant items that are read from here on without a break, and where that ends."""
+    """The consecutive reads of attributes and constant items that start here, and the position after them."""
     found: list[Step] = []
     while at < len(steps) and not steps[at].is_jump_target:
         here = steps[at]
@@ -207,7 +207,7 @@ def _chain(steps: Sequence[dis.Instruction], at: int) -> tuple[list[Step], int]:
 
 
 def _asked(steps: Sequence[dis.Instruction], at: int) -> str | None:
-    """The constant name in ``getattr(x, "name")`` or ``hasattr``, whose function is loaded here; None if it is none."""
+    """The constant name in a ``getattr(x, "name")`` or ``hasattr`` whose function is loaded here; None for others."""
     depth, name = 0, None
     for step in steps[at + 1 :]:
         if step.opname == "CALL" and step.arg == depth:

@@ -1,4 +1,4 @@
-"""What can be read from a Python object or class without running its code, and checks of it."""
+"""Reading Python objects and classes without running their code, and checks of what was read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from ...base.structs import struct
 from ...nn.module import Module
-from .checks import ABSENT, Check, array_picture, attribute, class_entry, raw_entry
+from .checks import ABSENT, Check, array_snapshot, attribute, class_entry, raw_entry
 from .code import Place, is_internal, is_library_code, is_library_module
 from .values import FIXED
 
@@ -22,31 +22,31 @@ _HEAP = 1 << 9
 
 @struct
 class Fields:
-    """Attributes of one object, as they were when it was first reached; those that are read become checks."""
+    """The attributes of an object when it was first reached; those that code may read become checks."""
 
     owner: Any
     values: Mapping[str, Any]
     check: Callable[[str, Any], Check | None]
     place: Place
     library: bool = False
-    """Whether a library's code reads them too."""
+    """Whether library code reads them too."""
     always: frozenset[str] = frozenset()
-    """Names that are read without standing in any code."""
+    """Names that are read although they occur in no code."""
     taken: set[str] = field(default_factory=set)
 
 
 def is_python_class(kind: type) -> bool:
-    """Whether a class was made by a ``class`` statement, or as one would be."""
+    """Whether a class was made by a ``class`` statement, or in the same way."""
     return bool(kind.__flags__ & _HEAP)
 
 
 def is_special(name: str) -> bool:
-    """Whether a name is one of Python's own, such as ``__len__``."""
+    """Whether a name is special to Python, such as ``__len__``."""
     return name.startswith("__") and name.endswith("__")
 
 
 def implicit_names(visible: Mapping[str, object]) -> Iterator[str]:
-    """The special methods of a class, which are called without being named."""
+    """The special methods of a class that are called without being named in code."""
     for name, entry in visible.items():
         if is_special(name) and isinstance(entry, types.FunctionType) and name not in _EXPLICIT:
             yield name
@@ -56,27 +56,27 @@ _EXPLICIT = frozenset(
     {"__init__", "__new__", "__init_subclass__", "__class_getitem__", "__set_name__"}
     | {"__del__", "__repr__", "__setattr__"}
 )
-"""Special methods that tell nothing of an object that exists already."""
+"""Special methods that do not matter for an object that already exists."""
 
 
 def plain(value: object) -> bool:
-    """Whether a value is a Python object, whose attributes stand in a dict or slots."""
+    """Whether a value is a plain Python object, with its attributes in a dict or in slots."""
     kind = type(value)
     slots = any("__slots__" in cls.__dict__ for cls in kind.__mro__)
     return kind is types.SimpleNamespace or (is_python_class(kind) and (hasattr(value, "__dict__") or slots))
 
 
 def is_derived(kind: type) -> bool:
-    """Whether a library's code reads attributes of such an object: its class is the library's, or derived from one.
+    """Whether library code reads attributes of such objects: the class, or a base, belongs to a library.
 
-    Of what :class:`Module` itself reads, all is checked anyway.
+    Everything that :class:`Module` itself reads is checked anyway.
     """
     own = (cls for cls in kind.__mro__ if cls.__module__ not in ("builtins", "abc", "typing") and cls is not Module)
     return any(is_library_module(cls.__module__) for cls in own)
 
 
 def holds_users(value: object) -> bool:
-    """Whether a library's function, as a decorator makes one, is a wrapper around something of the user's."""
+    """Whether a library's function is a wrapper around something of the user's, such as a decorator makes."""
     stack, seen = [value], set()
     while stack:
         top = stack.pop()
@@ -107,7 +107,7 @@ def reads_itself(kind: type) -> bool:
 
 
 def own_fields(value: object) -> dict[str, object]:
-    """The attributes that stand in the object itself: in its dict and its slots, ABSENT where a slot is empty."""
+    """The attributes in the object's own dict and slots; ABSENT for an empty slot."""
     try:
         space = value.__dict__ if isinstance(value, threading.local) else object.__getattribute__(value, "__dict__")
         own = dict(space)
@@ -128,7 +128,7 @@ def own_field(value: object, name: str) -> object:
 
 
 def instance_check(owner: object, own: Collection[str], name: str, was: object) -> Check:
-    """An attribute of a Python object: as it stands in the object, or, where it does not, in its class."""
+    """A check of an attribute of a Python object: its own, or otherwise that of its class."""
     entry = class_entry(type(owner), name)
     described = hasattr(type(entry), "__get__") and not isinstance(entry, types.MemberDescriptorType)
     if not (reads_itself(type(owner)) or described) and (
@@ -142,7 +142,7 @@ def instance_check(owner: object, own: Collection[str], name: str, was: object) 
 
 
 def class_check(owner: type, name: str, was: object) -> Check:
-    """An entry of a class: functions and plain values as they are read, other descriptors as they stand."""
+    """A check of an entry of a class: functions and plain values as attributes, other descriptors unbound."""
     plain = isinstance(was, types.FunctionType) or not hasattr(type(was), "__get__")
     if plain and type(owner) is type:
         return attribute(owner, name, was)
@@ -150,11 +150,11 @@ def class_check(owner: type, name: str, was: object) -> Check:
 
 
 def array_of(value: object) -> tuple[object, ...]:
-    return array_picture(np.asarray(value))
+    return array_snapshot(np.asarray(value))
 
 
 def shows_memory(value: Any) -> bool:
-    """Whether an object shows its memory (a bytearray, an ``array.array``, a ctypes value)."""
+    """Whether an object supports the buffer protocol (a bytearray, an ``array.array``, a ctypes value)."""
     try:
         memoryview(value).release()
     except (TypeError, BufferError):

@@ -1,4 +1,4 @@
-"""Observing a trace: which functions run, and which external values that differ from call to call they read."""
+"""Observing a trace: which functions run, and whether they ask for things outside the program, such as the time."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from ...tensor.grad_mode import is_grad_enabled
 from ...tensor.tensor import Tensor
 from .checks import Guards
 from .code import Place, is_library_module, user_line
+from .functions import Collector
 from .values import ALIKE, random_state
-from .watch import Watcher
 
 _CLOCKS = "time time_ns monotonic monotonic_ns perf_counter perf_counter_ns process_time process_time_ns thread_time "
 _CLOCKS += (
@@ -35,13 +35,13 @@ _OUTSIDE = {
     "fromfile": "a file",
     **dict.fromkeys(("getrusage", "getloadavg"), "what the machine does"),
 }
-"""Built-in functions that give something else at each call, by name, with what they ask."""
+"""Built-in functions whose results differ from call to call, by name, and what they ask for."""
 
 _HOMES = frozenset(
     {"time", "datetime", "posix", "nt", "builtins", "_io", "io", "_thread", "_uuid", "sys", "numpy", "resource"}
     | {"_locale", "decimal", "_decimal", "numpy._core.multiarray", "numpy.core.multiarray"}
 )
-"""Where such functions are from."""
+"""The modules of these functions."""
 
 _READING = frozenset({"read", "read1", "readline", "readlines", "readinto"})
 
@@ -51,7 +51,7 @@ _UNSEEN = frozenset({"__subclasses__", "seed"})
 _ASKING = frozenset({*ALIKE, *_OUTSIDE, *_READING, *_UNSEEN})
 
 _QUIET = frozenset({"lucid", "logging", "warnings", "linecache", "traceback", "tokenize", "importlib", "inspect"})
-"""Modules that ask for such things without an effect on what the model computes."""
+"""Modules that ask for such things without affecting what the model computes."""
 
 
 class Watch:
@@ -65,7 +65,7 @@ class Watch:
 
     def __init__(self, model: object) -> None:
         self._model = model
-        self._watcher = Watcher()
+        self._collector = Collector()
         self._refused: TraceError | None = None
         self._chained: Callable[..., object] | None = None
         self._hook: Callable[[FrameType, str, Any], None] | None = None
@@ -73,9 +73,9 @@ class Watch:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """While inside, the functions of this thread that begin are looked at; a profiler that was there goes on."""
+        """While inside, functions that begin in this thread are examined; an existing profiler keeps running."""
         name = getattr(self._model, "__name__", type(self._model).__name__)
-        self._watcher.look(self._model, Place(name, "what is compiled"))
+        self._collector.look(self._model, Place(name, "what is compiled"))
         before = sys.getprofile()
         foreign = before is not None and not callable(before)  # cProfile before Python 3.12: it rests
         if foreign:
@@ -89,12 +89,12 @@ class Watch:
         except Exception as error:
             if self._refused is not None and not from_handler(
                 error
-            ):  # what was asked for outside may well be what it failed on
+            ):  # the model may well have failed because of what it asked for
                 raise self._refused from error
             raise
         finally:
             sys.setprofile(self._chained)
-            self._hook = None  # which has references to this, and so would be garbage for the collector
+            self._hook = None  # it refers to this object: a cycle, which only the garbage collector would free
             if foreign:
                 before.enable()  # type: ignore[union-attr]
         if self._refused is not None:
@@ -102,15 +102,15 @@ class Watch:
         self._drawn()
 
     def entered(self, module: object) -> None:
-        """The traced code calls a module: what it computes depends on the module's state."""
-        self._kept(self._watcher.look, module, Place(type(module).__name__, "called while tracing"))
+        """Note that the traced code calls a module, on whose state its results depend."""
+        self._kept(self._collector.look, module, Place(type(module).__name__, "called while tracing"))
 
     def captured(self, tensor: Tensor) -> None:
-        """The graph reads a tensor that is no parameter or buffer of the model."""
-        self._kept(self._watcher.captured, tensor)
+        """Note that the graph reads a tensor that is not a parameter or buffer of the model."""
+        self._kept(self._collector.captured, tensor)
 
     def pause(self) -> None:
-        """From here to :meth:`go_on` nothing of the user's runs; a profiler of the user's would miss it."""
+        """Stop observing until :meth:`go_on`, as no user code runs meanwhile (unless a profiler wants to see it)."""
         if self._chained is None:
             sys.setprofile(None)
 
@@ -120,23 +120,23 @@ class Watch:
 
     @property
     def mode_read(self) -> bool:
-        """Whether it may matter to the trace if gradients are recorded."""
-        return self._watcher.mode_read
+        """Whether the trace may depend on whether gradients are recorded."""
+        return self._collector.mode_read
 
     def read_mode(self) -> None:
-        """The trace is for the mode it is made in."""
-        self._watcher.mode_read = True
-        self._watcher.ask(is_grad_enabled)
+        """Make the trace valid only for the present gradient mode."""
+        self._collector.mode_read = True
+        self._collector.ask(is_grad_enabled)
 
     def guards(self) -> Guards:
         """What the trace depends on."""
-        return self._watcher.guards()
+        return self._collector.guards()
 
     # ------------------------------------------------------------ events
 
     def _watching(self) -> Callable[[FrameType, str, Any], None]:
-        """What is told of each call and return: thousands in a trace, so all that it needs is at hand."""
-        begun, begins, asks = self._watcher.begun, self._watcher.begins, self._asks
+        """The hook for calls and returns. There are thousands in a trace, so it uses local names only."""
+        begun, begins, asks = self._collector.begun, self._collector.begins, self._asks
         kept, chained = self._kept, self._chained
 
         def event(frame: FrameType, what: str, arg: object) -> None:
@@ -151,14 +151,14 @@ class Watch:
         return event
 
     def _kept(self, look: Callable[..., None], *args: object) -> None:
-        """An error raised in an event would end the observation, and the model might swallow it: it is kept."""
+        """Call ``look`` and keep its error: raised here, it would end the observation, or the model might catch it."""
         try:
             look(*args)
         except TraceError as error:
             self._refused = self._refused or error
 
     def _asks(self, frame: FrameType, function: Any) -> None:
-        """A built-in function is called that asks for something outside the program."""
+        """Handle the call of a built-in function that asks for something outside the program."""
         home, name = getattr(function, "__module__", None), function.__name__
         if name in _READING or name in _UNSEEN:
             self._tells(frame, function, name)
@@ -172,22 +172,22 @@ class Watch:
         if name not in ALIKE:
             raise _refused(_OUTSIDE[name], f"{name}()", frame)
         if asking != "threading" or frame.f_code.co_name == "current_thread":
-            self._watcher.ask(ALIKE[name] or function)
+            self._collector.ask(ALIKE[name] or function)
 
     def _tells(self, frame: FrameType, method: object, name: str) -> None:
-        """A built-in method is called that may tell of more than its object."""
+        """Handle the call of a built-in method whose result may depend on more than its object."""
         owner = getattr(method, "__self__", None)
         if name == "__subclasses__" and isinstance(owner, type) and not is_library_module(owner.__module__):
-            self._watcher.ask(partial(_subclasses, owner))
+            self._collector.ask(partial(_subclasses, owner))
         elif name in _READING and owner is sys.stdin:
             raise _refused("the keyboard", f"stdin.{name}()", frame)
         elif name == "seed" and frame.f_code is random.Random.seed.__code__ and frame.f_locals.get("a") is None:
             raise _refused("random numbers", "random.Random()", frame)
 
     def _drawn(self) -> None:
-        """Raise where random numbers were drawn from generators that are not Lucid's, as their states tell."""
-        found = {id(one): place for one, _, place in self._watcher.consumed}
-        for one, was in (*self._shared, *((one, was) for one, was, _ in self._watcher.consumed)):
+        """Raise if random numbers were drawn from other generators than Lucid's, judging by their states."""
+        found = {id(one): place for one, _, place in self._collector.consumed}
+        for one, was in (*self._shared, *((one, was) for one, was, _ in self._collector.consumed)):
             if random_state(one) != was:
                 kind = f"{type(one).__module__}.{type(one).__qualname__}"
                 place = found.get(id(one), Place(kind, "in what it calls"))
@@ -199,7 +199,7 @@ def _subclasses(owner: type) -> tuple[type, ...]:
 
 
 def _importing(frame: FrameType | None) -> bool:
-    """Whether a module is being imported, which happens once whoever runs it."""
+    """Whether a module is being imported, which happens only once in any case."""
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             return True
@@ -208,7 +208,7 @@ def _importing(frame: FrameType | None) -> bool:
 
 
 def _refused(what: str, name: str, frame: FrameType) -> TraceError:
-    """The error of asking for something outside; whoever asks for a file that has a name by chance asks for a file."""
+    """The error about asking for something outside; ``tempfile`` asks for a file rather than for random numbers."""
     asking: FrameType | None = frame
     while asking is not None and is_library_module(str(asking.f_globals.get("__name__", ""))):
         if asking.f_globals.get("__name__") == "tempfile":

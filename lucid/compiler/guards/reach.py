@@ -1,4 +1,4 @@
-"""From a value that traced code reads to the checks that it, and all that can be reached from it, is what it was."""
+"""The checks that a value read by traced code, and everything reachable from it, are unchanged."""
 
 from __future__ import annotations
 
@@ -43,22 +43,22 @@ from .objects import (
 from .values import BY_ANY_NAME, EFFECTS, FIXED, LISTS, RANDOM, cached, held, random_state
 
 ITEMS = 1_000_000
-"""How many values one trace may depend on: all are compared at each call."""
+"""The most values that a trace may depend on, as all are compared at each call."""
 
 CHECKS = 50_000
-"""How many objects, lists and dicts they may be in."""
+"""The most objects, lists and dicts that may hold them."""
 
 ARRAY_BYTES = 1 << 26
-"""How large an array may be that a trace depends on, by its content: a tensor may have any size."""
+"""The largest array on whose content a trace may depend; tensors may have any size."""
 
 
 class Reach(ABC):
-    """Takes down values that traced code reads, and all that can be reached from them.
+    """Collects checks of values that traced code reads, and of everything reachable from them.
 
     Attributes
     ----------
     dynamic
-        Whether attributes may have been read by other names than those that stand in the code that ran.
+        Whether attributes may have been read by names that do not occur in the code that ran.
     mode_read
         Whether the code may have asked if gradients are recorded.
     """
@@ -66,7 +66,7 @@ class Reach(ABC):
     def __init__(self) -> None:
         self.began = changes.of_models.now
         self._names: set[str] = set()
-        """Names of attributes that the user's code has read; those that a library's code has read are below too."""
+        """Names of attributes that user code has read; the next set includes those that library code has read."""
         self._all_names: set[str] = set()
         self.dynamic = False
         self.mode_read = False
@@ -75,7 +75,7 @@ class Reach(ABC):
         self._lasting: list[ModuleCheck | TensorCheck] = []
         self._held: dict[int, object] = {}
         self._methods: dict[int, str] = {}
-        """By the id of a type, the name of the method that looks at its values; a value of the type is held."""
+        """For the id of a type, the name of the method that handles its values (one of which keeps the type alive)."""
         self._slots: set[tuple[int, object]] = set()
         self._waiting: dict[str, list[Fields]] = {}
         self._sizes: list[Check] = []
@@ -87,13 +87,13 @@ class Reach(ABC):
         self._items = 0
 
     def ask(self, function: Callable[[], object]) -> None:
-        """A built-in function without arguments was called: each call asks again whether it gives the same."""
+        """Check, at each call, that a built-in function without arguments still returns the same."""
         self._slot(function, "()", checks.called(function, function()))
 
     def _name(self, names: Iterable[str], dynamic: bool = False, *, library: bool = False) -> None:
-        """Attributes of these names may be read from now on; of any name, where ``dynamic``.
+        """Note that attributes of these names (of any name if ``dynamic``) may be read from now on.
 
-        A library's code reads those of its own classes, and of classes derived from them.
+        Library code reads only attributes of its own classes and of classes derived from them.
         """
         fresh = set(names) - (self._all_names if library else self._names)
         self._all_names |= fresh
@@ -108,7 +108,7 @@ class Reach(ABC):
         self._work()
 
     def _take(self, fields: Fields) -> None:
-        """Check those attributes that may be read by now."""
+        """Add checks for the attributes that may have been read."""
         known = self._all_names if fields.library else self._names
         wanted = (fields.values.keys() & known) | (fields.values.keys() & fields.always)
         everything = self.dynamic or isinstance(fields.owner, types.SimpleNamespace)
@@ -137,7 +137,7 @@ class Reach(ABC):
     # ------------------------------------------------------------ values
 
     def look(self, value: object, place: Place) -> None:
-        """Take down the content of a value and of all that is reached from it."""
+        """Collect checks of a value and of everything reachable from it."""
         self._queue.append((value, place))
         self._work()
 
@@ -176,7 +176,7 @@ class Reach(ABC):
             classes = [kind] if claimed is kind else [kind, claimed]
             of = (method for types_, method in _BY_TYPE for one in classes if issubclass(one, types_))
             method = next(of, "_object")
-            if claimed is kind:  # elsewhere a value may claim to be of another class than the next
+            if claimed is kind:  # otherwise the next value of this type may claim another class
                 self._methods[id(kind)] = method
         getattr(self, method)(value, place)
 
@@ -198,14 +198,16 @@ class Reach(ABC):
                 f"{place} is an array of {value.nbytes:,} bytes, which would be compared at each call: "
                 f"make it a buffer of the module, or a tensor"
             )
-        self._checks.append(checks.content(value, checks.array_picture))
+        self._checks.append(checks.content(value, checks.array_snapshot))
 
     def _module(self, value: Module, place: Place) -> None:
         for module in value.modules():
             if id(module) in self._held and self._held[id(module)] is module and module is not value:
                 continue
             self._held[id(module)] = module
-            if hasattr(module, "__guarded__"):  # a compiled model: what it sets at each call does not count
+            if hasattr(
+                module, "__guarded__"
+            ):  # a compiled model: the attributes that it sets at each call do not matter
                 self._put(module.__guarded__(), place)
                 continue
             check = ModuleCheck(module)
@@ -242,7 +244,7 @@ class Reach(ABC):
 
     @abstractmethod
     def _function(self, value: types.FunctionType, place: Place) -> None:
-        """A function: what it reads is taken down when it runs."""
+        """A function: what it reads is collected when it runs."""
 
     def _method(self, value: types.MethodType, place: Place) -> None:
         self._put((value.__func__, value.__self__), place)
@@ -260,7 +262,7 @@ class Reach(ABC):
         self._put(filter(None, parts), place)
 
     def _cached(self, value: Any, place: Place) -> None:
-        """An ``lru_cache``: its counts of misses and of entries, and for the user's functions what it remembers."""
+        """An ``lru_cache``: its counts of misses and entries and, for user functions, its content."""
         self._put((value.__wrapped__,), place)
         self._late.append(lambda: checks.called(lambda: value.cache_info()[1::2], value.cache_info()[1::2]))
         if not is_library_module(value.__wrapped__.__module__):
@@ -301,7 +303,7 @@ class Reach(ABC):
             self._iterator(value, place)
 
     def _iterator(self, value: object, place: Place) -> None:
-        if is_python_class(type(value)) and plain(value):  # a class of the user's: its attributes tell where it is
+        if is_python_class(type(value)) and plain(value):  # a user's class: its position is in its attributes
             self._object(value, place)
             return
         if place.lenient:
@@ -331,14 +333,14 @@ class Reach(ABC):
             )
 
     def _opaque(self, value: object, place: Place) -> None:
-        """What is called and no Python code, such as an ``operator.methodcaller``: it may call what it holds."""
+        """A callable that is not Python code, such as an ``operator.methodcaller``: it may call what it holds."""
         kept = held(value)
         if not all(isinstance(one, FIXED) for one in kept):
             self._checks.append(checks.called(functools.partial(held, value), kept))
             self._put(kept, replace(place, lenient=True))
 
     def _attributes(self, value: object, place: Place) -> None:
-        """A Python object: its attributes in its dict and slots, and its class."""
+        """A Python object: the attributes in its dict and slots, and its class."""
         kind = type(value)
         if is_internal(kind):
             return
@@ -372,14 +374,14 @@ class Reach(ABC):
         return Guards([*self._checks, *sizes, *(late() for late in self._late)], self._lasting, self.began)
 
     def _missing(self) -> Iterator[Check]:
-        """Checks that objects still lack the attributes that the user's code may have looked for in vain."""
+        """Checks that objects still lack the attributes that user code may have looked for without success."""
         for owner, present in self._instances:
             names = frozenset(self._names.difference(present))
             if names:
                 yield checks.missing(owner, names)
 
     def _of_tensors(self) -> Iterator[Check]:
-        """Checks of ``grad`` and ``version``, if the user's code names them: no counter notices when they change."""
+        """Checks of ``grad`` and ``version``, if user code names them, as their changes are not counted."""
         for name in self._names & {"grad", "version"}:
             for check in self._lasting:
                 for owner in (check.tensors if isinstance(check, ModuleCheck) else check).tensors:
@@ -416,7 +418,7 @@ _BY_TYPE: tuple[tuple[Any, str], ...] = (
 
 
 def _claimed(value: object) -> type:
-    """The class that a value says it is of."""
+    """The class that a value claims to have."""
     try:
         said: object = value.__class__
     except Exception:  # noqa: BLE001 - what C made may know no such attribute, or warn of it
@@ -425,7 +427,7 @@ def _claimed(value: object) -> type:
 
 
 def module_check(module: Module, name: str, was: object) -> Check | None:
-    """A check of a module's attribute. Setting one is counted, but a class of the user's may get around that."""
+    """A check of a module's attribute: setting one is counted, but a user's class may bypass that."""
     if is_library_module(type(module).__module__) or name not in module.__dict__:
         return None
     return checks.entry(module.__dict__, name, was)

@@ -1,4 +1,4 @@
-"""Kinds of values, by how a trace can depend on them: those that never change, those that only have effects…"""
+"""Kinds of values by how a trace may depend on them: immutable ones, those used only for their effects, and so on."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ EFFECTS: tuple[type, ...] = (
     type(threading.Lock()), type(threading.RLock()), threading.Thread, logging.Logger, logging.Handler,
     types.FrameType, types.TracebackType, type(vars(abc.ABC)["_abc_impl"]),
 )  # fmt: skip
-"""Types of values that are used for their effect; no result depends on what they hold."""
+"""Types of values that are used for their effects only: results do not depend on their content."""
 
 LISTS: tuple[type, ...] = (list, collections.deque)
 RANDOM: tuple[type, ...] = (random.Random, np.random.RandomState, np.random.Generator, np.random.BitGenerator)
@@ -52,13 +52,13 @@ BY_ANY_NAME: tuple[object, ...] = (
     dataclasses.asdict, dataclasses.astuple, dataclasses.replace, pickle.dumps, json.dumps, json.dump,
     inspect.getmembers,
 )  # fmt: skip
-"""Functions that read attributes by names which do not stand in the code."""
+"""Functions that read attributes by names that do not occur in the code."""
 
 NAMED: tuple[object, ...] = (__import__, importlib.import_module)
 """Functions that find a module by its name."""
 
 STATES: tuple[object, ...] = (is_grad_enabled, get_num_threads)
-"""Lucid's own settings, as functions that tell them."""
+"""Functions that return settings of Lucid."""
 
 
 def _locale() -> str:
@@ -81,7 +81,7 @@ ALIKE: dict[str, Callable[[], Any] | None] = {
     "getcontext": _context,
     **dict.fromkeys(("sched_getaffinity", "cpu_count"), _processors),
 }
-"""Built-in functions that may give something else later, and what can be asked again at each call in their place."""
+"""Built-in functions that may return something else later, and what to call instead to compare at each call."""
 
 
 def _print_options() -> tuple[object, ...]:
@@ -97,7 +97,7 @@ def _threads() -> tuple[object, ...]:
 
 
 def told_by(code: types.CodeType) -> Callable[[], object] | None:
-    """The setting of the whole program that a library's function asks for, if it does. Each call asks again."""
+    """A function that reads the global setting on which a library function depends, if there is one."""
     if code in _TELLING:
         return _TELLING[code]
     return _print_options if code.co_filename == _PRINTING else None
@@ -113,7 +113,7 @@ _TELLING: dict[types.CodeType, Callable[[], object]] = {
 
 
 def cached(function: Any) -> tuple[object, ...]:
-    """What an ``lru_cache`` remembers, as the collector sees it: keys and results, or a dict of them."""
+    """The content of an ``lru_cache`` as the garbage collector sees it: keys and results, or a dict of them."""
     apart = (function.__wrapped__, vars(function), type(function))
     held = [one for one in gc.get_referents(function) if type(one) is not object and all(one is not x for x in apart)]
     inside = (value for one in held if type(one) is dict for value in one.values())
@@ -124,13 +124,13 @@ def cached(function: Any) -> tuple[object, ...]:
 
 
 def held(value: object) -> tuple[object, ...]:
-    """What an object holds besides attributes, as the collector sees it."""
+    """What an object refers to besides its attributes, as the garbage collector sees it."""
     apart = (type(value), getattr(value, "__dict__", None))
     return tuple(one for one in gc.get_referents(value) if all(one is not x for x in apart))
 
 
 def random_state(generator: Any) -> object:
-    """Where a generator of random numbers is: as long as this stays, nothing has been drawn."""
+    """The state of a random number generator: unchanged as long as nothing is drawn."""
     if isinstance(generator, random.Random):
         return generator.getstate() if type(generator) is not random.SystemRandom else None
     if isinstance(generator, np.random.Generator):

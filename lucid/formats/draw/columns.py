@@ -1,4 +1,4 @@
-"""Sets long views in columns; where a column ends, a number marks where its arrow continues."""
+"""Setting long views in columns; a numbered box at the end of a column shows where an arrow continues."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from . import style
 from .view import Box, Edge, Row, View, lines_of
 
 MOST = 12
-"""Columns."""
+"""The most columns."""
 CONNECTORS = 45
-"""What the numbered boxes of a column take of its height."""
+"""The part of a column's height that numbered boxes take."""
 MOST_PASSING = 3
-"""Arrows from one column to others."""
+"""The most arrows from one column to others."""
 
 
 def in_columns(view: View, count: int | None = None) -> View:
-    """The view in as many columns, or in as many as a page's height asks for.
+    """The view in ``count`` columns, or in as many as the height of a page requires.
 
-    Columns end where few arrows pass. Arrows between them end in a numbered box, and begin in one.
+    Columns end where few arrows pass. An arrow between columns ends in a numbered box, and continues from another.
     """
     ends = _ends(view)
     total, page = max(ends, default=0.0), style.PAGE[1] - 2 * style.MARGIN - CONNECTORS
@@ -42,7 +42,7 @@ def in_columns(view: View, count: int | None = None) -> View:
 
 
 def _ends(view: View) -> list[float]:
-    """About how far down each box ends."""
+    """The estimated vertical position of the end of each box."""
     feeds, ends = view.sources(), dict[str, float]()
     open_: dict[str, int] = {}
     framed = view.framed()
@@ -65,7 +65,7 @@ def _tallest(ends: Sequence[float], cuts: Sequence[int]) -> float:
 
 
 def _cuts(view: View, ends: Sequence[float], count: int, page: float) -> list[int]:
-    """Before which boxes a new column begins: columns of about one height, cut where that is least bad."""
+    """The boxes before which a new column begins, for columns of similar height with the cheapest cuts."""
     if count <= 1:
         return []
     tops = list(accumulate((0.0, *ends), max))
@@ -97,7 +97,7 @@ def _cuts(view: View, ends: Sequence[float], count: int, page: float) -> list[in
 
 
 def _passing(view: View) -> list[int]:
-    """How many values are read from each box on that were made before it."""
+    """For each box, how many values computed before it are read from there on."""
     position = {box.key: i for i, box in enumerate(view.boxes)}
     last: dict[tuple[str, int], int] = {}
     for edge in view.edges:
@@ -111,7 +111,7 @@ def _passing(view: View) -> list[int]:
 
 
 def _cost(view: View, passing: Sequence[int], i: int) -> float:
-    """How bad it is to cut before a box: the arrows, and the frames that are cut in two."""
+    """The cost of a cut before a box, from the arrows and frames that it cuts."""
     before, after = view.boxes[i - 1], view.boxes[i]
     shared = 0
     for one, other in zip(before.path, after.path, strict=False):
@@ -123,7 +123,7 @@ def _cost(view: View, passing: Sequence[int], i: int) -> float:
 
 
 def _joined(view: View) -> View:
-    """The view with a numbered box at both ends of each arrow that passes from one column to another."""
+    """The view with numbered boxes in place of arrows between columns."""
     boxes: dict[str, Box] = {box.key: box for box in view.boxes}
     numbers: dict[tuple[str, int], int] = {}
     made: dict[str, Box] = {}

@@ -1,4 +1,4 @@
-"""Views as DOT text, which needs no library at all."""
+"""Views as DOT text, written without any library."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from .view import Box, Edge, Path, Place, View, lines_of, module_of
 from .words import escape, quote, shorten
 
 DIRECTIONS: Mapping[str, str] = {"down": "TB", "TB": "TB", "right": "LR", "LR": "LR"}
-"""Which way arrows go, as people say it and as Graphviz does."""
+"""Directions of arrows, in words and in Graphviz's terms, with Graphviz's term for each."""
 
 LONGEST = 4000
-"""Signs of what is seen by pointing at something: Graphviz reads no text of more than 16384 bytes."""
+"""The most characters of a tooltip: Graphviz reads no text of more than 16384 bytes."""
 
 
 def dot_of(view: View, *, title: str | None = None, direction: str = "down") -> str:
-    """A view as DOT text; the same for the same view."""
+    """A view as DOT text; equal views give equal text."""
     return Writing(view, DIRECTIONS[direction]).text(title)
 
 
 @struct
 class _Frame:
-    """A frame: its own boxes and the frames inside."""
+    """A frame, with its own boxes and the frames inside it."""
 
     place: Place
     boxes: list[Box] = field(default_factory=list)
@@ -37,20 +37,20 @@ class _Frame:
 
 
 class Writing:
-    """Writes one view, and remembers what it called everything.
+    """Writes one view, and remembers the names that it used in the text.
 
     Attributes
     ----------
     ids
-        The nodes that boxes are.
+        The DOT nodes of the boxes.
     types
-        For each value whose type is said, the node that says it: Graphviz loses labels of arrows in columns.
+        For each value whose type is shown, the DOT node that shows it (Graphviz loses labels of arrows in columns).
     words
         For each box its lines, as kind and text.
     frames
         The clusters, each with its place, its kind and its label.
     arrows
-        From where to where, of which edge, and whether it is the one to the type, which has no head.
+        For each arrow its ends, its edge, and whether it leads to a type, so that it has no head.
     """
 
     def __init__(self, view: View, rankdir: str) -> None:
@@ -72,7 +72,7 @@ class Writing:
             self.said.setdefault(source, []).append(node)
 
     def text(self, title: str | None = None) -> str:
-        """All of the text."""
+        """The whole text."""
         return "\n".join(self._lines(title)) + "\n"
 
     def _lines(self, title: str | None) -> Iterator[str]:
@@ -105,7 +105,7 @@ class Writing:
     # ------------------------------------------------------------ frames
 
     def _frame(self, frame: _Frame, around: str, indent: str) -> Iterator[str]:
-        """A frame around what is in it, if that is more than one thing, and its content."""
+        """The content of a frame, and the frame itself if it is worth drawing."""
         section, path = frame.place
         times = self.view.times.get(frame.place)
         heading = self.view.headings.get(section) if not path else None
@@ -172,7 +172,7 @@ class Writing:
         return f"{self.ids[box.key]} [{', '.join(options)}];"
 
     def _type(self, node: str, edge: Edge) -> str:
-        """The type of a value, on the arrows that carry it."""
+        """The node that shows the type of a value, on the way of its arrows."""
         colour, options = EDGES[edge.kind]
         line = self._arrow(edge, self.ids[edge.source], node, options or "weight=6", said=True)
         return f'{node} [label={quote(edge.label)}, {style.TYPE}, fontcolor="{colour}"]; {line};'
@@ -209,7 +209,7 @@ class Writing:
             yield f"  {self._arrow(edge, source, self.ids[edge.target], words)};"
 
     def _arrow(self, edge: Edge, source: str, target: str, options: str, *, said: bool = False) -> str:
-        """An arrow; within a section that goes up, Graphviz gets it the other way round."""
+        """An arrow; within a section whose arrows go up, its ends are swapped for Graphviz."""
         colour, head = EDGES[edge.kind][0], "none" if said else "normal"
         self.arrows.append((source, target, edge, said))
         if self.sections[edge.source] == self.sections[edge.target] in self.view.upward:

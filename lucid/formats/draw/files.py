@@ -1,4 +1,4 @@
-"""Pictures as files: SVG, PDF and PNG through whichever Graphviz is there."""
+"""Pictures as files: SVG, PDF and PNG by any installed Graphviz."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from . import style
 from .columns import in_columns
 from .dot import DIRECTIONS, dot_of
 from .focus import focused
-from .making import Wishes, view_of
+from .graph_view import DrawOptions, view_of
 from .merging import dense, with_tails
 from .modules import closed, separated
 from .pairs import beside, compared, joined
@@ -29,9 +29,9 @@ SUFFIXES = (".svg", ".pdf", ".png", ".dot")
 DETAILS = ("auto", "full")
 SCHEMES = ("http", "https", "file")
 IN_A_NOTEBOOK = 120
-"""Boxes that a notebook shows; of more, the modules are closed."""
+"""The most boxes in a notebook; in larger pictures modules are closed."""
 CELL = 720
-"""Points across a notebook's cell, beyond which what is in it is made smaller."""
+"""The width of a notebook's cell in points; wider pictures are scaled down."""
 
 
 def draw(
@@ -49,25 +49,25 @@ def draw(
     links: Mapping[str, str] | None = None,
     max_nodes: int = 2000,
 ) -> None:
-    """Draw a graph into a file whose suffix tells the format: .svg, .pdf, .png or .dot.
+    """Draw a graph to a file, in the format given by its suffix: .svg, .pdf, .png or .dot.
 
     Parameters
     ----------
     graph
         Any graph.
     path
-        Where to; an existing file is replaced.
+        The file to write; an existing one is replaced.
     title, highlight, depth, focus, direction, detail, columns, notes, links
         As for :func:`to_dot`.
     max_nodes
-        Most boxes that are laid out; Graphviz takes minutes for more. A .dot file may have any number.
+        The most boxes to lay out, as Graphviz takes minutes for more. A .dot file may have any number.
 
     Raises
     ------
     DrawError
-        An unknown suffix or option, too many boxes, or no Graphviz to be found.
+        If a suffix or option is unknown, there are too many boxes, or no Graphviz is found.
     FileError
-        The path cannot be written.
+        If the path cannot be written.
     """
     path = checked_path(path, "drawn")
     max_nodes = integer("draw", "max_nodes", max_nodes, 0)
@@ -90,7 +90,7 @@ def to_dot(
     notes: Mapping[str, Sequence[str]] | None = None,
     links: Mapping[str, str] | None = None,
 ) -> str:
-    """The picture of a graph as DOT text; needs no library, and is the same for the same graph.
+    """The picture of a graph as DOT text, without any library; equal graphs give equal text.
 
     Parameters
     ----------
@@ -101,25 +101,25 @@ def to_dot(
     highlight
         Names of nodes to frame, or a mapping from such names to colours.
     depth
-        How many levels of modules there are to see: with 1, each module of the model is one box. All, when omitted.
+        How many levels of modules to show: with 1, each module of the model is one box. By default all.
     focus
-        A module, a node or a parameter; what stands around it is named only, and all else left out.
+        A module, a node or a parameter to show; of its neighbours only names are shown, and all else is left out.
     direction
-        ``"down"`` or ``"right"``; Graphviz's ``"TB"`` and ``"LR"`` are the same.
+        ``"down"`` or ``"right"``; Graphviz's ``"TB"`` and ``"LR"`` mean the same.
     detail
-        ``"auto"`` writes what depends on parameters only, and what a backward graph reads of the forward one, into the
-        box that reads it, and draws blocks that repeat once; ``"full"`` gives each node its own box.
+        ``"auto"`` writes nodes that depend on parameters only, and values that a backward graph reads from the forward
+        one, into the box that reads them, and draws repeated blocks once; ``"full"`` gives each node its own box.
     columns
-        In how many columns a long picture is set; as many as an A4 page's height asks for, when omitted.
+        The number of columns of a long picture; by default as many as the height of an A4 page requires.
     notes
-        For nodes, by name, lines to show when one points at them.
+        By name of a node, lines to show when the mouse is over it.
     links
-        For nodes, by name, the address that a click on them leads to: a path or a web address.
+        By name of a node, the address that a click on it opens: a path or a web address.
 
     Raises
     ------
     DrawError
-        An unknown option, or a name that is not in the graph.
+        If an option is unknown, or a name is not in the graph.
     """
     view = picture(
         graph, highlight=highlight, depth=depth, focus=focus, detail=detail, columns=columns, notes=notes, links=links
@@ -138,15 +138,15 @@ def picture(
     notes: Mapping[str, Sequence[str]] | None = None,
     links: Mapping[str, str] | None = None,
 ) -> View:
-    """The view of a graph that :func:`to_dot` writes; the options are those."""
-    wishes = _wishes([graph], detail, highlight, notes, links)
-    return arranged(view_of(graph, wishes), depth=depth, focus=focus, full=wishes.full, columns=columns)
+    """The view of a graph that :func:`to_dot` writes, with the same options."""
+    options = _options([graph], detail, highlight, notes, links)
+    return arranged(view_of(graph, options), depth=depth, focus=focus, full=options.full, columns=columns)
 
 
 def arranged(
     view: View, *, depth: int | None = None, focus: str | None = None, full: bool = False, columns: int | None = None
 ) -> View:
-    """A view with what repeats drawn once, modules closed, and in columns."""
+    """A view with repeated blocks drawn once, modules closed, and set in columns."""
     if depth is not None:
         depth = integer("draw", "depth", depth, 1)
     if columns is not None:
@@ -165,13 +165,13 @@ def draw_changes(
     before: Graph, after: Graph, path: str | os.PathLike[str], headings: Sequence[str] = ("before", "after"), *,
     detail: str = "auto", focus: str | None = None, depth: int | None = None, max_nodes: int = 2000,
 ) -> None:  # fmt: skip
-    """Draw two graphs side by side: what is in one of them only, and what has changed, is marked.
+    """Draw two graphs side by side, and mark what is only in one of them and what has changed.
 
     The options are those of :func:`draw`.
     """
-    wishes = Wishes(full=_full(detail))
-    sides = compared(view_of(before, wishes), view_of(after, wishes))
-    views = [arranged(view, depth=depth, focus=focus, full=wishes.full, columns=1) for view in sides]
+    options = DrawOptions(full=_full(detail))
+    sides = compared(view_of(before, options), view_of(after, options))
+    views = [arranged(view, depth=depth, focus=focus, full=options.full, columns=1) for view in sides]
     write(beside(views, headings), path, max_nodes=max_nodes)
 
 
@@ -181,7 +181,7 @@ def draw_training(
     focus: str | None = None, direction: str = "down", detail: str = "auto",
     notes: Mapping[str, Sequence[str]] | None = None, links: Mapping[str, str] | None = None, max_nodes: int = 2000,
 ) -> None:  # fmt: skip
-    """Draw the halves of training beside each other, with arrows from what is kept to the gradients that wait for it.
+    """Draw the halves of training side by side, with arrows from kept values to the gradients that read them.
 
     Parameters
     ----------
@@ -190,16 +190,16 @@ def draw_training(
     path, title, highlight, depth, focus, direction, detail, notes, links, max_nodes
         As for :func:`draw`; names are those of either half.
     """
-    wishes = _wishes([forward, backward], detail, highlight, notes, links)
-    view = joined(forward, backward, results, kept, wishes)
-    view = arranged(view, depth=depth, focus=focus, full=wishes.full, columns=1)
+    options = _options([forward, backward], detail, highlight, notes, links)
+    view = joined(forward, backward, results, kept, options)
+    view = arranged(view, depth=depth, focus=focus, full=options.full, columns=1)
     write(view, path, title=title, direction=direction, max_nodes=max_nodes)
 
 
 def notebook(graph: Graph) -> str | None:
-    """A graph as SVG that stays within a notebook's cell: with modules closed, where it would be too large.
+    """A graph as SVG that fits a notebook's cell, with modules closed if it would be too large.
 
-    None where it cannot be drawn, or has more boxes than one looks at.
+    None if it cannot be drawn, or has too many boxes even so.
     """
     best: tuple[float, str] | None = None
     for depth in (None, 3, 2, 1):
@@ -218,12 +218,12 @@ def notebook(graph: Graph) -> str | None:
     return best and best[1]
 
 
-def _wishes(
+def _options(
     graphs: Sequence[Graph], detail: str, highlight: Iterable[str] | Mapping[str, str],
     notes: Mapping[str, Sequence[str]] | None, links: Mapping[str, str] | None,
-) -> Wishes:  # fmt: skip
-    """What is asked for, checked."""
-    return Wishes(_full(detail), _frames(graphs, highlight), _notes(graphs, notes), _links(links))
+) -> DrawOptions:  # fmt: skip
+    """The options as one object, checked."""
+    return DrawOptions(_full(detail), _frames(graphs, highlight), _notes(graphs, notes), _links(links))
 
 
 def _full(detail: str) -> bool:
@@ -246,7 +246,7 @@ def _notes(graphs: Sequence[Graph], notes: Mapping[str, Sequence[str]] | None) -
 
 
 def _links(links: Mapping[str, str] | None) -> dict[str, str]:
-    """Nodes and addresses, checked: what is opened, and nothing that a browser would run."""
+    """Nodes and addresses, checked to be paths or web addresses, and nothing that a browser would run."""
     found = {}
     for name, to in checks.mapping("draw", "links", {} if links is None else links).items():
         address = checks.text("draw", f"the link of {shown(name)}", to)
@@ -274,7 +274,7 @@ def write(
     direction: str = "down",
     max_nodes: int = 2000,
 ) -> None:
-    """Write a view into a file; the parameters are those of :func:`draw`."""
+    """Write a view to a file; the parameters are those of :func:`draw`."""
     path = checked_path(path, "drawn")
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
@@ -304,12 +304,12 @@ def _frames(graphs: Sequence[Graph], highlight: Iterable[str] | Mapping[str, str
 
 
 def render(dot: str, form: str) -> bytes:
-    """DOT text laid out as ``svg``, ``pdf`` or ``png``, by the ``dot`` program or else by pygraphviz.
+    """DOT text laid out as ``svg``, ``pdf`` or ``png``, by the ``dot`` program or otherwise by pygraphviz.
 
     Raises
     ------
     DrawError
-        Neither is there, or Graphviz failed.
+        If neither is installed, or Graphviz failed.
     """
     if shutil.which("dot"):
         import graphviz

@@ -12,12 +12,12 @@ from .view import Box, View, module_of
 
 
 def focused(view: View, name: str) -> View:
-    """The boxes of a module, a node or the readers of a parameter; of what feeds and reads them, the names only.
+    """The boxes of a module, a node or the readers of a parameter; of their neighbours, the names only.
 
     Raises
     ------
     DrawError
-        Nothing is called that.
+        If nothing has that name.
     """
     wanted = {box.key for box in view.boxes if _is_of(box, name)}
     if not wanted:
@@ -29,7 +29,7 @@ def focused(view: View, name: str) -> View:
 
 
 def with_neighbours(view: View, wanted: Container[str]) -> View:
-    """The boxes with these keys; of what feeds and reads them, the names only."""
+    """The boxes with these keys; of their neighbours, the names only."""
     edges = tuple(edge for edge in view.edges if edge.source in wanted or edge.target in wanted)
     near = {key for edge in edges for key in (edge.source, edge.target)}
     boxes = tuple(

@@ -1,4 +1,4 @@
-"""Merges boxes: those that lead only to the gradients of one module's parameters, or all of a module."""
+"""Merging boxes: those that lead only to the gradients of one module's parameters, or all boxes of a module."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from . import style
 from .view import PLACE, Box, Row, View, renamed
 
 LARGEST = 12
-"""Boxes that become one; of more, one wants to see how they hang together."""
+"""The most boxes that are merged into one; in larger groups the connections matter."""
 _WEIGHTY = ("conv", "gradient", "linear", "norm", "pool", "loss", "reduce")
-"""Kinds of boxes, the first of which that is there stands for the others."""
+"""Kinds of boxes by importance: the most important box of a group represents it."""
 MANY = 60
-"""Boxes, from which on a module is one."""
+"""The number of boxes of a view from which on each innermost module is one box."""
 
 
 def with_tails(view: View) -> View:
-    """The view with one box for all that leads to gradients or updates of one module's parameters, and nowhere else."""
+    """The view with a single box for all boxes that lead only to gradients or updates of one module's parameters."""
     return merged(view, _tails(view))
 
 
 def dense(view: View) -> View:
-    """Of a large view, the one with a box for each module that has no others in it."""
+    """A large view with one box for each innermost module; small views are unchanged."""
     return merged(view, _innermost(view)) if len(view.boxes) > MANY else view
 
 
 def _tails(view: View) -> Mapping[str, Hashable]:
-    """Groups of boxes that only boxes of their group read, which give gradients of parameters."""
+    """Groups of boxes that are read only within the group, and that end in gradients of parameters."""
     readers: dict[str, list[str]] = {box.key: [] for box in view.boxes}
     for edge in view.edges:
         readers[edge.source].append(edge.target)
@@ -37,7 +37,7 @@ def _tails(view: View) -> Mapping[str, Hashable]:
     for box in reversed(view.boxes):
         groups = {found.get(reader) for reader in readers[box.key]}
         if not groups and any(row.kind == "gives" for row in box.rows):
-            # without modules, each result is for itself
+            # without modules, each result is a group by itself
             found[box.key] = (box.section, box.module, "" if box.module else box.key)
         elif len(groups) == 1 and (group := groups.pop()) is not None and group[:2] == (box.section, box.module):
             found[box.key] = group
@@ -45,7 +45,7 @@ def _tails(view: View) -> Mapping[str, Hashable]:
 
 
 def _innermost(view: View) -> dict[str, Hashable]:
-    """Groups of the boxes of one module each, where no frame is within it."""
+    """Groups of the boxes of each module that has no frame within it."""
     outer = {(box.section, box.path[:i]) for box in view.boxes for i in range(len(box.path))}
     return {
         box.key: box.place
@@ -55,7 +55,7 @@ def _innermost(view: View) -> dict[str, Hashable]:
 
 
 def untangled(view: View, groups: Mapping[str, Hashable]) -> dict[str, Hashable]:
-    """The groups of boxes (by key) that can each be one box: without those that feed one another."""
+    """The groups of boxes (by key) that can each be merged: without groups that form a cycle."""
     left = dict(groups)
     while True:
         between: nx.DiGraph[Hashable] = nx.DiGraph()
@@ -69,7 +69,7 @@ def untangled(view: View, groups: Mapping[str, Hashable]) -> dict[str, Hashable]
 
 
 def ordered(boxes: Iterable[Box], view: View) -> tuple[Box, ...]:
-    """Boxes in an order in which none stands before what feeds it, otherwise as they come."""
+    """Boxes in topological order, otherwise in the given order."""
     by_key = {box.key: box for box in boxes}
     position = {key: i for i, key in enumerate(by_key)}
     between: nx.DiGraph[str] = nx.DiGraph()
@@ -79,7 +79,7 @@ def ordered(boxes: Iterable[Box], view: View) -> tuple[Box, ...]:
 
 
 def merged(view: View, groups: Mapping[str, Hashable]) -> View:
-    """The view with a box for each of the groups that are not too large."""
+    """The view with a single box for each group that is not too large."""
     found: dict[Hashable, list[Box]] = {}
     for box in view.boxes:
         if box.key in groups:
@@ -96,7 +96,7 @@ def merged(view: View, groups: Mapping[str, Hashable]) -> View:
 
 
 def _one(view: View, boxes: Sequence[Box]) -> Box:
-    """One box for several, as the weightiest of them, with what the others compute and read."""
+    """One box for several: the most important of them, with what the others compute and read."""
     position = {box.key: i for i, box in enumerate(boxes)}
     inner = tuple(
         (position[edge.source], position[edge.target])

@@ -1,4 +1,4 @@
-"""Modules of a view: separated where one is called several times, and closed where only the whole is shown."""
+"""Modules of a view: separated if called several times, and closed if only the whole is shown."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from .view import PLACE, Box, Row, View, module_of, renamed
 
 
 def separated(view: View) -> View:
-    """The view where what stands in one frame lies together: what a path leaves and enters again are two runs.
+    """The view with connected frames: a module that a path leaves and enters again gets two.
 
-    So frames, and boxes that stand for modules, keep the order of what is in them.
+    So frames, and boxes that stand for modules, keep the order of their content.
     """
     boxes = list(view.boxes)
     position = {box.key: i for i, box in enumerate(boxes)}
@@ -34,7 +34,7 @@ def separated(view: View) -> View:
 
 
 def _runs(members: Sequence[int], feeds: Sequence[Sequence[int]]) -> dict[int, int]:
-    """For each member the number of its run: one more than that of what it reads through others."""
+    """For each member the number of its run: one more than that of members that it reads through other boxes."""
     inside, first = set(members), members[0]
     if members[-1] - first + 1 == len(members):
         return dict.fromkeys(members, 1)
@@ -50,9 +50,9 @@ def _runs(members: Sequence[int], feeds: Sequence[Sequence[int]]) -> dict[int, i
 
 
 def closed(view: View, depth: int) -> View:
-    """The view with a box for each module at this depth.
+    """The view with a single box for each module at this depth.
 
-    Modules that feed one another stay open.
+    Modules that form a cycle stay open.
     """
     places = {box.key: (box.section, box.path[:depth]) for box in view.boxes if len(box.path) >= depth}
     groups = untangled(view, places)
@@ -65,7 +65,7 @@ def closed(view: View, depth: int) -> View:
 
 
 def _whole(boxes: Sequence[Box], depth: int, view: View) -> Box:
-    """One box for several."""
+    """One box for all boxes of a module."""
     first = boxes[0]
     if len(boxes) == 1:
         return first
@@ -96,6 +96,6 @@ def _whole(boxes: Sequence[Box], depth: int, view: View) -> Box:
 
 
 def _often(box: Box, depth: int, view: View) -> int:
-    """How often a box stands for others like it, by the frames around it within this depth."""
+    """How many equal boxes a box stands for, according to the frames around it below this depth."""
     frames = (view.times.get((box.section, box.path[: i + 1])) for i in range(depth, len(box.path)))
     return prod(times.count for times in frames if times)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ...graph.ir import Graph, Value
-from .making import Wishes, view_of
+from .graph_view import DrawOptions, view_of
 from .view import PLACE, Box, Edge, View
 
 BACKWARD = "gradient"
-"""The section whose arrows go up where it stands beside what it is the gradient of."""
+"""The section of gradients, whose arrows go up next to the forward graph."""
 
 
 def beside(views: Sequence[View], headings: Sequence[str]) -> View:
@@ -31,7 +31,7 @@ def beside(views: Sequence[View], headings: Sequence[str]) -> View:
 
 
 def compared(before: View, after: View) -> tuple[View, View]:
-    """Both views, with marks on what is in one only and on what has changed."""
+    """Both views, with marks on boxes that are in only one of them or have changed."""
     old, new = ({box.key: box for box in view.boxes} for view in (before, after))
     return (
         replace(before, boxes=tuple(box if box.key in new else replace(box, mark="gone") for box in before.boxes)),
@@ -43,22 +43,22 @@ def compared(before: View, after: View) -> tuple[View, View]:
     )  # fmt: skip
 
 
-def joined(forward: Graph, backward: Graph, results: int, kept: Sequence[Value], wishes: Wishes) -> View:
-    """A forward graph, and beside it the backward graph that reads its values.
+def joined(forward: Graph, backward: Graph, results: int, kept: Sequence[Value], options: DrawOptions) -> View:
+    """A forward graph, and next to it the backward graph that reads its values.
 
     Parameters
     ----------
     forward, backward
         The halves of training.
     results
-        How many of the forward graph's outputs are the model's; the others are what is kept.
+        How many of the forward graph's outputs are the model's; the others are kept values.
     kept
-        The values of the forward graph that the last inputs of the backward graph are.
+        The values of the forward graph that are the last inputs of the backward graph.
     """
     shown = Graph(forward.dag, forward.inputs, forward.outputs[:results], forward.updates, forward.names[:results])
-    one = view_of(shown, wishes)
+    one = view_of(shown, options)
     names = backward.inputs[len(backward.inputs) - len(kept) :]
-    other = view_of(backward, replace(wishes, apart=frozenset(names)))
+    other = view_of(backward, replace(options, apart=frozenset(names)))
     known = {box.key for box in one.boxes}
     meets = {f"{PLACE}back{PLACE}{name}": value for name, value in zip(names, kept, strict=True) if value.node in known}
     boxes = [*one.boxes]

@@ -1,4 +1,4 @@
-"""The layout that Graphviz computes for a view, as data for other renderers."""
+"""The layout of a view, computed by Graphviz, as data for other renderers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .view import Edge, Place, View
 
 
 class Rect(NamedTuple):
-    """Points from the left and from the top, and a size."""
+    """The distance from the left and from the top, and the size, in points."""
 
     x: float
     y: float
@@ -25,7 +25,7 @@ class Rect(NamedTuple):
 
 @struct(frozen=True)
 class Frame:
-    """A frame around boxes, and what stands at its top."""
+    """A frame around boxes, with its label."""
 
     place: Place
     kind: str
@@ -40,11 +40,11 @@ class Line:
     Attributes
     ----------
     edge
-        Of the view.
+        The edge of the view.
     points
-        A start and then three points for each cubic Bézier curve.
+        A start, then three points for each cubic Bézier curve.
     tip
-        Where its head ends; None for one that leads to the type which is said of the value.
+        The tip of its head; None for an arrow that leads to the type of its value.
     """
 
     edge: Edge
@@ -54,18 +54,18 @@ class Line:
 
 @struct(frozen=True)
 class Placed:
-    """A view with everything in its place.
+    """A view, laid out.
 
     Attributes
     ----------
     size
         Width and height, in points.
     boxes, words
-        Of each box, by its key: where it is, and its lines as kind and text.
+        By key of a box, its position, and its lines as kind and text.
     frames
-        Those that are drawn; one within another stands behind it.
+        The frames that are drawn; an inner frame follows the one around it.
     types
-        What is said of values, each of the first edge that leaves with it.
+        Labels with the types of values, each with the first edge of its value.
     lines
         All arrows.
     """
@@ -84,9 +84,9 @@ def placed(view: View) -> Placed:
     Raises
     ------
     DrawError
-        No Graphviz is there, or it failed.
+        If there is no Graphviz, or it failed.
     """
-    view = replace(view, boxes=tuple(replace(box, hover="") for box in view.boxes))  # which Graphviz need not read
+    view = replace(view, boxes=tuple(replace(box, hover="") for box in view.boxes))  # not needed for the layout
     writing = Writing(view, "TB")
     laid = json.loads(render(writing.text(), "json0"))
     _, _, width, height = _numbers(laid["bb"])
@@ -103,7 +103,7 @@ def placed(view: View) -> Placed:
 
 
 class _Edge(TypedDict):
-    """As Graphviz says it: the numbers of its ends, and its points."""
+    """An edge in Graphviz's output: the numbers of its ends, and its points."""
 
     tail: int
     head: int
@@ -111,7 +111,7 @@ class _Edge(TypedDict):
 
 
 def _lines(writing: Writing, laid: Iterable[_Edge], names: Mapping[int, str], height: float) -> tuple[Line, ...]:
-    """Arrows between the same two are alike, so that it does not matter which is which."""
+    """The arrows with their points; arrows between the same two nodes are interchangeable."""
     found: dict[tuple[str, str], deque[str]] = {}
     for one in laid:
         found.setdefault((names[one["tail"]], names[one["head"]]), deque()).append(one["pos"])
@@ -139,7 +139,7 @@ def _cluster(one: Mapping[str, str], height: float) -> Rect:
 
 
 def _way(text: str, height: float) -> tuple[tuple[tuple[float, float], ...], tuple[float, float] | None]:
-    """The points of an arrow, and where its head is, at whichever end."""
+    """The points of an arrow, and the tip of its head at either end."""
     points, tip = [], None
     for word in text.split():
         end = word[0] in "se"

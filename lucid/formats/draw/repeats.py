@@ -1,4 +1,4 @@
-"""Repeated blocks, drawn once: a box or frame that says how often it is repeated."""
+"""Drawing repeated blocks once: as a box or frame that says how often it repeats."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import TypeAlias
 from .view import Box, Edge, Part, Path, Place, Times, View, module_of, renamed
 
 LONGEST = 8
-"""Elements side by side that may repeat together."""
+"""The most consecutive elements that may repeat together."""
 
 Unit: TypeAlias = "tuple[Box, ...]"
 
 
 def with_repeats(view: View) -> View:
-    """The view with the first only of blocks that do the same, each of them for what the one before it gives."""
+    """The view with only the first of equal blocks that each read the result of the one before."""
     return _Repeats(view).found()
 
 
 class _Repeats:
-    """Goes through frames from the outermost to the innermost.
+    """Searches frames for repetitions, from the outermost to the innermost.
 
-    An element of a frame is a frame in it, or a box. A unit is one element, or several that follow one another.
+    An element of a frame is a frame or a box in it. A unit is one element, or several consecutive ones.
     """
 
     def __init__(self, view: View) -> None:
@@ -30,21 +30,21 @@ class _Repeats:
         self.feeds = view.sources()
         self.boxes = {box.key: box for box in view.boxes}
         self.readers: dict[str, set[str]] = {box.key: set() for box in view.boxes}
-        """Within a section: what the other half of training keeps of a box is no reason to draw it by itself."""
+        """Readers within the same section: that the other half keeps its value does not single out a box."""
         section = {box.key: box.section for box in view.boxes}
         self.across = {edge for edge in view.edges if section[edge.source] != section[edge.target]}
-        """Those that lead from one section to another."""
+        """The edges between sections."""
         for edge in view.edges:
             if edge not in self.across:
                 self.readers[edge.source].add(edge.target)
         self.ends = {box.key for box in view.boxes if not box.members}
         self.times: dict[Place, Times] = {}
         self.moved: dict[str, str] = {}
-        """For boxes that are not drawn the one that is, which does the same."""
+        """For each box that is not drawn, the equal one that is."""
         self.changed: dict[str, Box] = {}
 
     def found(self) -> View:
-        """The view that comes of it."""
+        """The resulting view."""
         sections: dict[str, list[Box]] = {}
         for box in self.view.boxes:
             sections.setdefault(box.section, []).append(box)
@@ -65,7 +65,7 @@ class _Repeats:
         return key
 
     def _within(self, path: Path, boxes: Sequence[Box]) -> Iterator[tuple[Path, list[Box]]]:
-        """Find what repeats in a frame; gives the frames in it that are left."""
+        """Find repetitions in a frame; yields the frames in it that are still to be searched."""
         elements = list(_elements(len(path), boxes))
         kinds: dict[Hashable, int] = {}
         signs = [kinds.setdefault(self._sign(len(path), unit), len(kinds)) for unit in elements]
@@ -82,7 +82,7 @@ class _Repeats:
             at += width * count
 
     def _longest(self, elements: Sequence[Unit], signs: Sequence[int], at: int) -> tuple[int, int]:
-        """How many elements from here repeat, and how often: what leaves the fewest boxes."""
+        """The number of elements that repeat from here, and how often, such that the fewest boxes remain."""
         best, width_of_best, times_of_best = 0, 1, 1
         for width in range(1, min(LONGEST, (len(signs) - at) // 2) + 1):
             if signs[at : at + width] != signs[at + width : at + 2 * width]:
@@ -94,13 +94,13 @@ class _Repeats:
         return width_of_best, times_of_best
 
     def _sign(self, depth: int, unit: Unit) -> Hashable:
-        """Equal for elements that do the same: their boxes, and where each of them reads from."""
+        """A key that is equal for equal elements: their boxes, and where each of them reads from."""
         frames = (tuple((part.name, part.run) for part in box.path[depth + 1 :]) for box in unit)
         boxes = ((box.kind, box.sign, box.mark, box.frame) for box in unit)
         return tuple(zip(boxes, frames, self._reads(unit), strict=True))
 
     def _reads(self, unit: Unit) -> list[Hashable]:
-        """Where each box of a unit reads from: which of its boxes, which value from outside, which kind across."""
+        """Where each box of a unit reads from: a box of the unit, a value from outside, or another section."""
         position = {box.key: i for i, box in enumerate(unit)}
         outside: dict[tuple[str, int], int] = {}
         return [
@@ -116,16 +116,16 @@ class _Repeats:
         ]
 
     def _chained(self, elements: Sequence[Unit], signs: Sequence[int], at: int, width: int) -> tuple[int, int]:
-        """How many units of so many elements there are from here, and how many boxes each has.
+        """The number of equal units of ``width`` elements that start here, and the number of boxes of each.
 
-        Each reads at the same places what the one before it gives.
+        Each unit reads, at the same places, the results of the one before it.
         """
         links, count = None, 1
         unit = _together(elements[at : at + width])
         boxes, reads = len(unit), self._reads(unit)
         while signs[at + count * width : at + (count + 1) * width] == signs[at : at + width]:
             following = _together(elements[at + count * width : at + (count + 1) * width])
-            alike = width == 1 or self._reads(following) == reads  # elements may read one another
+            alike = width == 1 or self._reads(following) == reads  # elements of a unit may read one another
             link = self._link(unit, following) if alike else None
             if link is None or (links is not None and link != links):
                 break
@@ -133,7 +133,7 @@ class _Repeats:
         return count, boxes
 
     def _link(self, one: Unit, other: Unit) -> Hashable | None:
-        """What a unit reads of the one before it, if all else that it reads is what that reads too."""
+        """What a unit reads from the one before it, if both read the same values otherwise; None if they do not."""
         position = {box.key: i for i, box in enumerate(one)}
         inside = {box.key for box in other}
         if any(not self.readers[box.key] <= inside | position.keys() for box in one):
@@ -141,7 +141,7 @@ class _Repeats:
         link: list[Hashable] = []
         for before, after in zip(self._outside(one), self._outside(other), strict=True):
             if after.target in self.ends:
-                return None  # a result that is told only beside the next unit
+                return None  # a result, whose box is drawn next to the following unit
             if after.source in position:
                 link.append((position[after.source], after.output))
             elif (before.source, before.output) == (after.source, after.output):
@@ -156,7 +156,7 @@ class _Repeats:
         return [edge for edge in edges if edge not in self.across]
 
     def _fold(self, path: Path, elements: Sequence[Unit], width: int) -> None:
-        """Draw the first of the units for all."""
+        """Let the first unit stand for all."""
         count = len(elements) // width
         units = [_together(elements[k * width : (k + 1) * width]) for k in range(count)]
         for unit in units[1:]:
@@ -182,7 +182,7 @@ def _together(elements: Sequence[Unit]) -> Unit:
 
 
 def _name(depth: int, unit: Unit) -> str:
-    """What an element of a frame is called."""
+    """The name of an element of a frame."""
     box = unit[0]
     return box.path[depth].name if len(box.path) > depth else box.module.rpartition(".")[2] or box.members[0]
 

@@ -1,7 +1,7 @@
-"""How pictures look: every colour and size stands here.
+"""The look of pictures: all colours and sizes.
 
-The hues are those of Okabe and Ito, which readers tell apart who see red and green alike; no two families have the same
-one at the same lightness. Lengths are points, of which an A4 page has 595 by 842.
+The hues are those of Okabe and Ito, which red-green colour-blind readers can tell apart; no two families have the same
+hue at the same lightness. Lengths are in points, of which an A4 page has 595 by 842.
 """
 
 from __future__ import annotations
@@ -51,18 +51,18 @@ LOOKS: Final = {
 BOX: Final = 'shape=box, style="rounded,filled", margin="0.06,0.02", height=0.2, width=0.3'
 ARROW: Final = "arrowsize=0.5, penwidth=0.9"
 ENDS: Final = ("input", "output", "update", "given")
-"""Kinds of boxes that stand for what comes in and what goes out."""
+"""Kinds of boxes that stand for inputs and outputs."""
 FACES: Final = {
     **dict.fromkeys(ENDS, ("shape=oval", 'style="filled"', 'margin="0.03,0.01"')),
     **dict.fromkeys(("parameter", "constant"), ('style="filled"', "penwidth=0.6")),
     "connector": ("shape=circle", 'style="filled"', 'margin="0.01"', "width=0.2"),
     "module": ("penwidth=1.2",),
 }
-"""What else distinguishes a kind of box from one with round corners."""
+"""Further options of kinds of boxes other than those with round corners."""
 
 TYPE_SIZE: Final = 7
 TYPE: Final = f'shape=plain, style="", height=0.1, width=0.1, fontsize={TYPE_SIZE}'
-"""What says the type of a value, on its arrows."""
+"""The node that shows the type of a value, on its arrows."""
 ROWS: Final = {
     "title": (9, ""),
     "name": (7.5, "#2f3947"),
@@ -90,26 +90,26 @@ FRAMES: Final = {
 }
 """Line, face, style and words of the frames around boxes."""
 REPEAT_LINE: Final = 2.2
-"""Width of the frame around what repeats."""
+"""Line width of the frame around a repeated block."""
 
 MARKS: Final = {"gone": "#d55e00", "new": "#0072b2", "changed": "#a38f00"}
-"""What a comparison marks; beside the colour stands a sign."""
+"""Colours of the marks of a comparison, each accompanied by a sign."""
 SIGNS: Final = {"gone": "–", "new": "+", "changed": "~"}
 HIGHLIGHT: Final = "#d55e00"
 FAINT: Final = ("#ffffff", "#b6bcc6", "#9aa1ad")
-"""Face, line and words of what only stands around what is asked for."""
+"""Face, line and text colours of the neighbours of what is shown."""
 
 FRAME_SIZE: Final = 8.5
 HEADING_SIZE: Final = 14
 FRAME_MARGIN: Final = 4
 PATIENCE: Final = ("nslimit=2, nslimit1=2", "nslimit=0.5, nslimit1=0.5, mclimit=0.2")
-"""How long Graphviz looks for a better layout, of few boxes and of many."""
+"""How long Graphviz searches for a better layout, for few boxes and for many."""
 LARGE: Final = 400
-"""Boxes, from which on they are many."""
+"""The number of boxes from which on they are many."""
 GAP: Final = (10, 8)
 """Between boxes side by side, and from one row of boxes to the next."""
 
 
 def height(rows: list[str]) -> float:
-    """About how tall a box of rows of these kinds is."""
+    """The estimated height of a box with rows of these kinds."""
     return sum(1.2 * ROWS[kind][0] for kind in rows) + 7

@@ -1,8 +1,8 @@
-"""What a picture shows, as data: boxes, arrows and the modules around them. It knows no layout and no file format.
+"""The content of a picture as data: boxes, arrows and the modules around them, without layout or file format.
 
-Functions make a view of a graph and others of that: with repeated blocks as one (:mod:`.repeats`), modules closed
-(:mod:`.modules`), the neighbourhood of a module only (:mod:`.focus`), in columns (:mod:`.columns`), two side by side
-(:mod:`.pairs`). A writer (:mod:`.dot`) turns the last into text.
+:mod:`.graph_view` makes a view of a graph. Functions then transform it: repeated blocks become one (:mod:`.repeats`),
+modules are closed (:mod:`.modules`), only the neighbourhood of a module remains (:mod:`.focus`), columns are set
+(:mod:`.columns`), two views are put side by side (:mod:`.pairs`). :mod:`.dot` writes the result as text.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import NamedTuple, TypeAlias
 from ...base.structs import struct
 
 WIDEST = 34
-"""Letters in a line of a box."""
+"""The most characters in a line of a box."""
 LONGEST_NAME = 100
-"""Letters of a name: Graphviz takes 16384 in a box."""
+"""The most characters of a name: Graphviz takes 16384 in a box."""
 PLACE = "\0"
-"""Stands in the text of a row for a name, of which is shown what the frames around do not say."""
+"""Stands for a name in the text of a row; of the name, only what the frames around it do not say is shown."""
 
 
 class Part(NamedTuple):
@@ -29,9 +29,9 @@ class Part(NamedTuple):
     Attributes
     ----------
     name
-        Of the module, in the one around it.
+        The name of the module within the one around it.
     run
-        Which of several: a module that is called again after what lies between stands in another frame.
+        The number of the frame, if a module has several because it is called again after other boxes.
     kind
         ``"module"``; ``"region"`` for a graph that a node runs; ``"repeat"`` for several modules that repeat together.
     """
@@ -57,7 +57,7 @@ def path_of(module: str, deepest: int = 20) -> Path:
 
 
 def joined(names: Sequence[str], most: int = 26) -> str:
-    """As many of the names as a line takes, and how many more there are."""
+    """As many names as fit a line, and the number of remaining ones."""
     line, left = "", len(names)
     for name in names:
         if line and len(line) + len(name) > most:
@@ -67,12 +67,12 @@ def joined(names: Sequence[str], most: int = 26) -> str:
 
 
 def shorten_name(name: str, most: int = 44) -> str:
-    """The name, or an ellipsis and its end, which tells more than its beginning."""
+    """The name; if it is long, an ellipsis and its end, which is more specific than its beginning."""
     return name if len(name) <= most else "…" + name[1 - most :]
 
 
 class Row(NamedTuple):
-    """A line in a box: its kind, a text, and the names that stand where it has a place for them."""
+    """A line in a box: its kind, a text, and the names to be inserted at the place for them."""
 
     kind: str
     text: str
@@ -88,9 +88,9 @@ class Row(NamedTuple):
 
 
 def relative(name: str, *around: str, bare: bool = False) -> str:
-    """A name as it is called within the first of these modules that it lies in; nothing, where it is that module.
+    """A name relative to the first of these modules that contains it; empty if it is that module.
 
-    A number alone says little, so unless it is to be ``bare`` the name before it stands there too.
+    A number alone says little, so the name before it is included, unless ``bare``.
     """
     for module in around:
         if module and name == module:
@@ -103,38 +103,38 @@ def relative(name: str, *around: str, bare: bool = False) -> str:
 
 @struct(frozen=True)
 class Box:
-    """One thing that is drawn.
+    """A box of a picture.
 
     Attributes
     ----------
     key
-        Of the box in its view.
+        Key of the box in its view.
     kind
-        The family of its op, or what else it is: ``"output"``, ``"module"``, …
+        The family of its op, or another kind: ``"output"``, ``"module"``, …
     rows
-        What stands in it.
+        The lines in it.
     path, section
         The frames around it; boxes of different sections share none.
     module
-        What it belongs to, whether or not that is a frame.
+        The module that it belongs to, whether or not that has a frame.
     gradient
         Whether autodiff made it.
     members
-        Nodes that it stands for.
+        The nodes that it stands for.
     weights
-        Elements of the parameters that it reads, by name.
+        The parameters that it reads, with their numbers of elements.
     sign
-        Equal for boxes that do the same, whatever they are called.
+        A key that is equal for boxes that compute the same, whatever their names.
     times
-        How many of its kind follow one another.
+        How many equal boxes in a row it stands for.
     mark
-        What a comparison says of it, or ``"faint"``.
+        The result of a comparison, or ``"faint"``.
     frame
-        A colour to highlight it in.
+        A colour to highlight it.
     hover, link
-        Further words, and where a click leads.
+        The tooltip, and the address that a click opens.
     column
-        In which it stands.
+        The number of its column.
     """
 
     key: str
@@ -166,10 +166,10 @@ class Edge(NamedTuple):
     Attributes
     ----------
     label
-        The type of what flows.
+        The type of the value.
     kind
-        ``"value"``, ``"gradient"``, ``"parameter"``, ``"kept"`` for what the backward graph reads of the forward one,
-        or ``"region"`` for what a graph gives to the node that runs it.
+        ``"value"``, ``"gradient"``, ``"parameter"``, ``"kept"`` for values that the backward graph reads from the
+        forward one, or ``"region"`` for results of a graph, which go to the node that runs it.
     """
 
     source: str
@@ -182,7 +182,7 @@ class Edge(NamedTuple):
 
 @struct(frozen=True)
 class Times:
-    """How often what is in a frame repeats, and what the frame is called for that."""
+    """How often the content of a frame repeats, and the label of the frame."""
 
     count: int
     label: str
@@ -190,20 +190,20 @@ class Times:
 
 @struct(frozen=True)
 class View:
-    """What is drawn.
+    """The content of a picture.
 
     Attributes
     ----------
     boxes
-        What feeds a box stands before it.
+        The boxes, in topological order.
     edges
-        In order of their targets.
+        The arrows, in order of their targets.
     times
-        Frames that stand for several.
+        Frames that stand for several equal ones.
     headings
-        What a section is called, where that is said.
+        Headings of sections.
     upward
-        Sections whose arrows go up, where all others go down.
+        Sections whose arrows go up, while those of others go down.
     """
 
     boxes: tuple[Box, ...]
@@ -213,7 +213,7 @@ class View:
     upward: frozenset[str] = frozenset()
 
     def framed(self) -> set[Place]:
-        """The frames worth their lines: not around one thing, nor around frames only, whose names say its own."""
+        """The frames that are drawn: not those around a single thing, or around frames only, whose names include it."""
         boxes: Counter[Place] = Counter(box.place for box in self.boxes)
         frames: Counter[Place] = Counter()
         places = {(box.section, box.path[:depth]) for box in self.boxes for depth in range(1, len(box.path) + 1)}
@@ -225,7 +225,7 @@ class View:
             if (own + inner > 1 and own) or (own + inner > 0 and repeats):
                 found.add(place)
                 frames[around] += 1
-            else:  # what is in it stands in the frame around it
+            else:  # its content counts as that of the frame around it
                 boxes[around] += own
                 frames[around] += inner
         return found
@@ -239,7 +239,7 @@ class View:
 
 
 def renamed(edges: Iterable[Edge], new: Mapping[str, str]) -> tuple[Edge, ...]:
-    """Arrows between the boxes that stand for these; none within one, and none twice."""
+    """Arrows with their ends renamed, without those within a box and without duplicates."""
     found: dict[tuple[str, str, str, int], Edge] = {}
     whole = set(new.values())
     for edge in edges:
@@ -253,7 +253,7 @@ def renamed(edges: Iterable[Edge], new: Mapping[str, str]) -> tuple[Edge, ...]:
 
 
 def lines_of(box: Box, around: str = "") -> list[tuple[str, str]]:
-    """What stands in a box within a module: kind and words of each line."""
+    """The lines of a box within a module, as kind and text."""
     found: list[tuple[str, str]] = []
     for kind, rows in groupby(box.rows, key=lambda row: row.kind):
         if kind in ("title", "name"):
@@ -266,14 +266,14 @@ def lines_of(box: Box, around: str = "") -> list[tuple[str, str]]:
 
 
 def _outward(module: str) -> Iterator[str]:
-    """A module and those that it lies in."""
+    """A module and those that contain it."""
     while module:
         yield module
         module = module.rpartition(".")[0]
 
 
 def wrap(words: Iterable[str], between: str, most: int = WIDEST) -> Iterator[str]:
-    """Words in one line, or in as many as it takes."""
+    """Words joined to lines of limited length."""
     line = ""
     for word in words:
         if line and len(line) + len(between) + len(word) > most:

@@ -17,42 +17,42 @@ from .view import wrap
 
 
 def escape(text: str) -> str:
-    """For HTML-like labels."""
+    """Text escaped for HTML-like labels."""
     return html.escape("".join(c if c.isprintable() else " " for c in text))
 
 
 def quote(text: str) -> str:
-    """As a quoted DOT string; a newline becomes a line break."""
+    """Text as a quoted DOT string; newlines become line breaks."""
     safe = "".join(c if c.isprintable() or c == "\n" else " " for c in text)
     return '"' + safe.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
 
 
 def shorten(text: str, most: int = 44) -> str:
-    """The text, or its beginning and an ellipsis."""
+    """The text; if it is long, its beginning and an ellipsis."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def type_label(type_: TensorType, *, whole: bool = False) -> str:
-    """A type as read across a picture: float32 goes without saying, unless it is the ``whole`` that is wanted."""
+    """A type in a picture; without ``whole``, float32 is left out."""
     shape = "×".join(str(dim) if re.fullmatch(r"\w+", str(dim)) else f"({dim})" for dim in type_.shape) or "scalar"
     return shape if type_.dtype == float32 and not whole else f"{shape} {type_.dtype.name}"
 
 
 def slot_name(node: Node, slot: int) -> str:
-    """What a node calls its input."""
+    """A node's name of an input."""
     names = node.op.inputs
     name = names[slot] if slot < len(names) else names[-1] if names else "?"
     return f"{name[1:]}[{slot - len(names) + 1}]" if name[0] == "*" else name.rstrip("?")
 
 
 def output_name(node: Node, output: int) -> str:
-    """What a node calls its output, or its number."""
+    """A node's name of an output, or its number."""
     names = node.op.outputs
     return names[output] if names is not None and output < len(names) else str(output)
 
 
 def attribute_words(node: Node) -> Iterator[str]:
-    """The attributes worth saying, in a few words each: those that are no defaults and that no type tells."""
+    """The attributes worth showing, abbreviated: those that are not defaults and do not follow from a type."""
     if node.op.source in ("input", "parameter"):
         return
     told = {"inputs", *({"shape", "dtype"} if isinstance(node.attrs, TypeAttrs) else ())}
@@ -79,7 +79,7 @@ def _fields(attrs: Attrs, told: set[str]) -> Iterator[str]:
 
 
 def _attribute(name: str, value: object) -> str:
-    """An attribute in few letters: a number for the same along each axis, no more than the name of what is on."""
+    """An attribute, abbreviated: one number if all axes have the same, and only the name of a flag that is set."""
     if value is True:
         return name
     if name == "activation" and isinstance(value, str):

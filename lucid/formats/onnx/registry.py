@@ -39,9 +39,9 @@ from .float_integers import FloatIntegers
 from .fractional_sizes import FractionalSize
 from .limits import Allowance
 from .model import Array, GraphDef, NodeDef
-from .moved import as_text, by_floats, by_numbers, is_text
 from .sequences import Items
 from .sequences import Value as Value
+from .surrogates import as_text, by_floats, by_numbers, is_text
 
 M = TypeVar("M")
 

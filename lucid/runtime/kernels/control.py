@@ -12,7 +12,7 @@ from ..planning.choosing import choose_all
 from ..planning.phase import Phase
 from ..planning.registry import Way, kernel
 from ..program.emitter import Emitter, Operand
-from ..program.inner import Inner, settle, write_region
+from ..program.regions import RegionProgram, settle, write_region
 from ..program.statement import Statement
 
 
@@ -37,7 +37,7 @@ def if_(k: Emitter[IfAttrs]) -> None:
     _branch(k, otherwise)
 
 
-def _branch(k: Emitter, inner: Inner) -> None:
+def _branch(k: Emitter, inner: RegionProgram) -> None:
     done = [*inner.run(), *(copied(y, x) for y, x in zip(k.outs, inner.results, strict=True) if y is not None)]
     k.take_as_they_are(done or [Statement.of("    pass", Phase.CALL)])
 

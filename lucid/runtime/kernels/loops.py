@@ -10,7 +10,7 @@ from ...graph.types import TensorType
 from ..planning.phase import Phase
 from ..planning.registry import Way, kernel
 from ..program.emitter import Emitter, Operand
-from ..program.inner import settle, write_region
+from ..program.regions import settle, write_region
 from ..program.statement import Statement
 from .control import copied, region_seconds
 

@@ -18,7 +18,7 @@ from lucid.autodiff.reverse import differentiate, partition
 from lucid.errors import DrawError, FileError, OptionError
 from lucid.formats.draw import draw, render, style, to_dot
 from lucid.formats.draw import files as drawing
-from lucid.formats.draw.making import family, is_gradient
+from lucid.formats.draw.graph_view import family, is_gradient
 from lucid.formats.serialize import dump, loads
 from lucid.formats.text import parse_text
 from lucid.graph.ops.conv import conv2d

@@ -15,7 +15,7 @@ from lucid import nn
 from lucid.errors import DrawError, OptionError
 from lucid.formats.draw import picture, style
 from lucid.formats.draw.files import CELL, arranged
-from lucid.formats.draw.making import Wishes, view_of
+from lucid.formats.draw.graph_view import DrawOptions, view_of
 from lucid.formats.draw.pairs import beside, compared, joined
 from lucid.formats.draw.view import lines_of
 from lucid.inspect import draw_passes
@@ -89,7 +89,7 @@ def test_training(net: Any, tmp_path: Path) -> None:
 
 def test_joined(net: Any) -> None:
     cut = net._split()
-    view = joined(cut.forward, cut.backward, 1, cut.kept, Wishes())
+    view = joined(cut.forward, cut.backward, 1, cut.kept, DrawOptions())
     position = {box.key: i for i, box in enumerate(view.boxes)}
     assert all(position[edge.source] < position[edge.target] for edge in view.edges)
     waits = [(edge.source, edge.target) for edge in view.edges if edge.kind == "kept"]
@@ -102,7 +102,7 @@ def test_joined(net: Any) -> None:
 def test_joined_halves_fold_what_repeats() -> None:
     layers = [nn.Sequential(nn.Linear(6, 6), nn.Tanh(), nn.LayerNorm(6)) for _ in range(4)]
     cut = lucid.compile(nn.Sequential(*layers), lucid.spec("N", 6))._split()
-    whole = joined(cut.forward, cut.backward, 1, cut.kept, Wishes())
+    whole = joined(cut.forward, cut.backward, 1, cut.kept, DrawOptions())
     view = arranged(whole, columns=1)
     assert {(section, times.count) for (section, _), times in view.times.items()} == {("", 4), ("gradient", 3)}
     assert len(view.boxes) < len(whole.boxes) / 2

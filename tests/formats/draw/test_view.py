@@ -15,7 +15,7 @@ from lucid import nn
 from lucid.errors import DrawError, OptionError
 from lucid.formats.draw import picture, render, style, to_dot
 from lucid.formats.draw.files import CELL
-from lucid.formats.draw.making import Wishes, family, view_of
+from lucid.formats.draw.graph_view import DrawOptions, family, view_of
 from lucid.formats.draw.view import View, lines_of
 from lucid.graph.ir import Graph
 from lucid.models import mobilenet_v1, resnet18, resnet50
@@ -62,7 +62,7 @@ def test_every_sample(name: str, detail: str, depth: int | None) -> None:
 @pytest.mark.parametrize("name", SAMPLES)
 def test_a_full_view_has_every_node(name: str) -> None:
     graph = SAMPLES[name]()
-    shown = {member for box in view_of(graph, Wishes(full=True)).boxes for member in box.members}
+    shown = {member for box in view_of(graph, DrawOptions(full=True)).boxes for member in box.members}
     hidden = {n for n, node in graph.nodes() if n not in shown}
     assert all(family(graph.node(n)) == "constant" and graph.node(n).outputs[0].size == 1 for n in hidden)
 

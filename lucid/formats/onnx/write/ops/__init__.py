@@ -8,9 +8,9 @@ from . import images as images
 from . import indexing as indexing
 from . import moves as moves
 from . import norms as norms
+from . import pooling_gradients as pooling_gradients
 from . import products as products
 from . import random as random
 from . import recurrent as recurrent
 from . import reductions as reductions
 from . import windows as windows
-from . import winners as winners

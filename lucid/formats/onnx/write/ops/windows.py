@@ -24,7 +24,7 @@ from .....graph.types import DTYPES, Shape, bool_, float32, float64, int64
 from .....graph.windows import Window, windows_of
 from ..draft import Item, Setting, UnwritableError
 from ..registry import Use, Written, writer
-from .winners import winners
+from .pooling_gradients import winners
 
 
 def _settings(a: ConvAttrs, kernel: Sequence[int]) -> dict[str, Setting]:

@@ -1,8 +1,8 @@
 """The program of a region, written into the step of the node that runs it.
 
-It is planned as any other: its lowerings are chosen, its values get places in one block of memory, in which those share
-that are not needed at the same time. The block is working memory of the node. What is packed of parameters, and what
-keeps its content, is the node's as well.
+A region is planned like any graph: its lowerings are chosen, and its values get places in one block of memory, which
+they share if they are not needed at the same time. The block is working memory of the node. Packed parameters of the
+region, and memory that keeps its content, belong to the node too.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from .views import place
 
 
 @struct(eq=False)
-class Inner:
-    """What a region's kernels have written.
+class RegionProgram:
+    """The program of a region.
 
     Attributes
     ----------
     label
         The field of the node that holds the region.
     steps
-        In order.
+        The steps, in order.
     results
         Its outputs.
     offsets, size
-        Place of each of its arrays in the block, and the size of that.
+        The place of each of its arrays in the block, and the size of the block.
     """
 
     label: str
@@ -49,7 +49,7 @@ class Inner:
     size: int
 
     def run(self) -> list[Statement]:
-        """What is to be done at each run, one level deeper."""
+        """The statements of a run, indented by one level."""
         found = []
         for step in self.steps:
             if step.code.run:
@@ -58,8 +58,8 @@ class Inner:
         return found
 
 
-def write_region(k: Emitter, label: str, region: Region, given: Sequence[Operand]) -> Inner:
-    """Have a region's kernels write, for these operands as its inputs; but where its memory lies is not said yet."""
+def write_region(k: Emitter, label: str, region: Region, given: Sequence[Operand]) -> RegionProgram:
+    """Emit the program of a region for these operands as its inputs; its memory is placed later, by :func:`settle`."""
     graph = region.graph
     orders = [type_.order for type_ in graph.input_types]
     laid = [x if x.type.order == order else k.laid_out(x, order) for x, order in zip(given, orders, strict=True)]
@@ -73,11 +73,11 @@ def write_region(k: Emitter, label: str, region: Region, given: Sequence[Operand
     offsets = {y: at for one, at in zip(live, layout.offsets, strict=True) for y in one.operands}
     k.inner[label] = tuple(made.steps)
     k.workers = max([k.workers, *(step.workers for step in made.steps)])
-    return Inner(label, made.steps, results, offsets, layout.size)
+    return RegionProgram(label, made.steps, results, offsets, layout.size)
 
 
-def settle(k: Emitter, *regions: Inner) -> None:
-    """Give the regions of a node, of which one runs at a time, the same block of its memory."""
+def settle(k: Emitter, *regions: RegionProgram) -> None:
+    """Place the memory of a node's regions, of which only one runs at a time, in a single block."""
     block = k.scratch((max(inner.size for inner in regions),), np.dtype(np.uint8), "region")
     for inner in regions:
         for step in inner.steps:
