@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -166,6 +167,9 @@ CASES: dict[str, Case] = {
                           keep_aspect_ratio_policy="not_smaller", mode="linear"),
     "Resize smooth": one("Resize", [IMAGE, None, np.float32([1, 1, 0.4, 0.7])], opset=18, constant=[2], mode="linear",
                          antialias=1),
+    **{f"Resize {mode} of {dtype}": one("Resize", [(20 * IMAGE).clip(-60, 60).astype(dtype) + np.array(60, dtype), None,
+                                                   np.float32([1, 1, 2, 2])], opset=19, constant=[2], mode=mode)
+       for mode in ("linear", "cubic") for dtype in ("uint8", "int8", "int32", "int64")},
     "Resize 10": one("Resize", [IMAGE, np.float32([1, 1, 2, 3])], opset=10, constant=[1]),
     "Upsample": one("Upsample", [IMAGE, np.float32([1, 1, 2, 3])], opset=9, constant=[1]),
     "Upsample 7": one("Upsample", [IMAGE], opset=7, scales=[1.0, 1.0, 2.0, 3.0]),
@@ -270,6 +274,13 @@ def _lrn(x: Array) -> Array:
     return x / (1 + 0.1 / 3 * (padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:])) ** 0.75
 
 
+def _truncated(mode: str, given: dict[str, Array]) -> Array:
+    """Rounded towards zero, as ONNX Runtime has it; the format does not say, and the reference evaluator rounds."""
+    x = given["x0"]
+    exact = one("Resize", [x.astype(np.float64), None, np.float32([1, 1, 2, 2])], opset=19, constant=[2], mode=mode)
+    return np.trunc(expected(exact.proto, exact.inputs)[0]).astype(x.dtype)
+
+
 DEFINED: dict[str, Callable[[dict[str, Array]], Array]] = {
     "GatherElements": lambda given: np.take_along_axis(given["x0"][:1, :1], given["x1"], 2),
     "Pad value": lambda given: np.pad(given["x0"], [(0, 1), (1, 0), (2, 0)], constant_values=1.5)[:, :, :-1],
@@ -280,6 +291,11 @@ DEFINED: dict[str, Callable[[dict[str, Array]], Array]] = {
     "PRelu 6": lambda given: np.where(given["x0"] < 0, given["x0"] * given["x1"][:, None], given["x0"]),
     "LpNormalization": lambda given: given["x0"] / np.abs(given["x0"]).sum(1, keepdims=True),
     "GroupNormalization 18": lambda given: _in_groups(given["x0"], given["x1"], given["x2"]),
+    **{
+        f"Resize {mode} of {dtype}": partial(_truncated, mode)
+        for mode in ("linear", "cubic")
+        for dtype in ("uint8", "int8", "int32", "int64")
+    },
     **dict.fromkeys(("Resize 10", "Upsample", "Upsample 7"), lambda given: given["x0"].repeat(2, 2).repeat(3, 3)),
     "ConvTranspose shape": lambda given: expected(
         one("ConvTranspose", [given["x0"], floats(4, 3, 3, 3)], constant=[1], strides=[2, 2], pads=[1, 0, 0, 0]).proto,
@@ -302,6 +318,17 @@ def test_a_real_signal_may_lack_its_last_axis() -> None:
         proto = model([helper.make_node("STFT", ["x", "s", "w"], ["y"])], {"x": given}, ["y"], constants)
         found.append(lucid.compile(lucid.onnx.load(proto))(given).numpy())
     np.testing.assert_array_equal(*found)
+
+
+def test_a_cubic_curve_stays_in_the_range_of_integers() -> None:
+    stripes = np.array([0, 0, 255, 255, 0, 255], np.uint8).reshape(1, 1, 1, 6)
+    found, curve = (
+        lucid.onnx.load(one("Resize", [x, None, np.float32([1, 1, 1, 2])], constant=[2], mode="cubic").proto)(x).numpy()
+        for x in (stripes, stripes.astype(np.float32))
+    )
+    assert curve.min() < -1
+    assert curve.max() > 256
+    np.testing.assert_array_equal(found, np.trunc(curve.clip(0, 255)).astype(np.uint8))
 
 
 @pytest.mark.parametrize("op", ["GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"])

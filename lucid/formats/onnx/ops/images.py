@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
@@ -12,9 +13,11 @@ from ....graph.dims import Dim
 from ....graph.opdef import AbstractTensor
 from ....graph.ops import shape
 from ....graph.ops.affine_grid import affine_grid
+from ....graph.ops.bounds import clip
 from ....graph.ops.grid_sample import grid_sample
+from ....graph.ops.promotion import cast
 from ....graph.ops.resize import ResizeAttrs, resize, scaled
-from ....graph.types import is_float
+from ....graph.types import DType, float32, float64, is_float
 from ..registry import Call, Value, concrete, converter
 from .shapes import axes_of
 
@@ -76,8 +79,6 @@ def _resized(
     else:
         stretched = scales
         sizes = tuple(scaled(x.type.shape[axis], scale) for axis, scale in zip(axes, scales, strict=True))
-    if mode != "nearest" and not is_float(x.type.dtype):
-        raise GraphError(f"mode {mode} of integers is not supported")
     attrs = ResizeAttrs(
         axes, tuple(sizes), tuple(stretched), modes[mode], coordinates, rounding,
         call.attribute("cubic_coeff_a", -0.75),
@@ -85,7 +86,21 @@ def _resized(
         () if crop is None else tuple((crop[i], crop[len(axes) + i]) for i in range(len(axes))),
         call.attribute("extrapolation_value", 0.0),
     )  # fmt: skip
-    return resize(x, attrs)
+    if mode == "nearest" or is_float(x.type.dtype):
+        return resize(x, attrs)
+    return _truncated(resize(cast(x, float64 if x.type.dtype.itemsize > 2 else float32), attrs), x.type.dtype)
+
+
+def _truncated(x: AbstractTensor, dtype: DType) -> AbstractTensor:
+    """As integers, rounded towards zero as in ONNX Runtime (the format does not say how).
+
+    What a cubic curve adds beyond the range of the type is cut off.
+    """
+    limits = np.iinfo(dtype.name)
+    largest = float(limits.max)
+    if largest > limits.max:  # no float is the largest integer of 64 bits
+        largest = math.nextafter(largest, 0.0)
+    return cast(clip(x, float(limits.min), largest), dtype)
 
 
 def _keeping_aspect(
