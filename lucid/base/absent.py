@@ -62,15 +62,11 @@ TOP: Final[Mapping[str, str]] = {
     "range": "lucid.arange",
     "short": "lucid.int16",
     "is_nonzero": "bool(t)",
-    "addmv": "a @ b + c",
-    "msort": "lucid.sort(t, 0).values",
-    **dict.fromkeys(("mode", "unique_consecutive"), "lucid.unique(t, return_counts=True)"),
     **dict.fromkeys(("sparse_coo_tensor", "sparse_csr_tensor"), "all tensors are dense"),
     **dict.fromkeys(("is_complex", "view_as_complex", "view_as_real", "stft", "istft"), "there are no complex numbers"),
     **dict.fromkeys(("quantize_per_tensor", "qint8", "quint8", "quantization"), "there are no quantised tensors"),
     "fft": "there are no complex numbers; outside a model np.fft of t.numpy()",
     "testing": "np.testing.assert_allclose takes tensors",
-    "addr": "lucid.outer(a, b) + t",
     "grid_sampler": "lucid.nn.functional.grid_sample",
     "initial_seed": "lucid.manual_seed(n) seeds all draws",
     **dict.fromkeys(
@@ -82,7 +78,7 @@ TOP: Final[Mapping[str, str]] = {
     "set_num_interop_threads": "lucid.set_num_threads(n)",
     "normal": "mean + std * lucid.randn(size)",
     "scalar_tensor": "lucid.tensor(value)",
-    "histc": "outside a model np.histogram(t.numpy(), bins)",
+    "histogram": "lucid.histc(t, bins); outside a model np.histogram(t.numpy(), bins)",
     "complex": "there are no complex numbers",
     "polar": "there are no complex numbers",
     "softplus": "lucid.nn.functional.softplus",
@@ -94,6 +90,7 @@ TOP: Final[Mapping[str, str]] = {
 """Names of the top level (``lucid.name``)."""
 
 TENSOR: Final[Mapping[str, str]] = {
+    "fill_diagonal": "t.clone().fill_diagonal_(value)",
     "copy": "t.clone()",
     "half": "t.float(); float32 and float64 are the floating-point types",
     "bfloat16": "float32 and float64 are the floating-point types",
@@ -121,9 +118,6 @@ TENSOR: Final[Mapping[str, str]] = {
     "is_sparse": "all tensors are dense",
     "layout": "all tensors are dense",
     "names": "axes have no names",
-    "put": "t[index] = values, or t.index_put((index,), values)",
-    **dict.fromkeys(("fill_diagonal", "fill_diagonal_"), "t.diagonal().fill_(value)"),
-    "renorm": "t * (bound / t.norm(dim=1, keepdim=True)).clamp(max=1.0)",
     "resize": "t.reshape(shape), or lucid.nn.functional.pad",
     "set": "t.copy_(values)",
     "share_memory": "workers share what they need by themselves",

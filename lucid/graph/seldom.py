@@ -6,10 +6,58 @@ They are the methods of :mod:`.seldom_methods`, and functions of ``lucid``.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 from .opdef import AbstractTensor
-from .ops import bitwise
-from .public import public
+from .ops import activation, algebra, bitwise, distance, linalg, slices
+from .ops import seldom_elementwise as ew
+from .ops import seldom_places as places
+from .ops.sorting import Ordered
+from .public import apart, filling, flag, number, public, sequence, size, string, tensor, whole
 
-bitwise_left_shift: Callable[..., AbstractTensor] = public(bitwise.shift_left, "bitwise_left_shift")
-bitwise_right_shift: Callable[..., AbstractTensor] = public(bitwise.shift_right, "bitwise_right_shift")
+Function: TypeAlias = Callable[..., AbstractTensor]
+
+bitwise_left_shift: Function = public(bitwise.shift_left, "bitwise_left_shift")
+bitwise_right_shift: Function = public(bitwise.shift_right, "bitwise_right_shift")
+fmax: Function = public(ew.fmax)
+fmin: Function = public(ew.fmin)
+isposinf: Function = public(ew.isposinf)
+isneginf: Function = public(ew.isneginf)
+isreal: Function = public(ew.isreal)
+positive: Function = public(ew.positive)
+angle: Function = public(ew.angle)
+gcd: Function = public(ew.gcd)
+lcm: Function = public(ew.lcm)
+ldexp: Function = public(ew.ldexp)
+frexp: Callable[..., ew.Mantissa] = public(ew.frexp)
+nextafter: Function = public(ew.nextafter)
+mvlgamma: Function = public(ew.mvlgamma, p=whole)
+hardshrink: Function = public(activation.hardshrink, lambd=number)
+prelu: Function = public(activation.prelu)
+
+addbmm: Function = public(algebra.addbmm, a=tensor, b=tensor)
+addmv: Function = public(algebra.addmv, a=tensor, b=tensor)
+addr: Function = public(algebra.addr, a=tensor, b=tensor)
+ger: Function = public(linalg.outer, "ger")
+renorm: Function = apart(public(places.renorm, maxnorm=number))
+pdist: Function = public(distance.pdist)
+
+diagflat: Function = public(places.diagflat, offset=whole)
+diagonal_scatter: Function = public(places.diagonal_scatter, src=tensor, offset=whole, dim2=None)
+select_scatter: Function = public(places.select_scatter, src=tensor, index=size)
+slice_scatter: Function = public(places.slice_scatter, src=tensor, end=None, step=whole)
+fill_diagonal: Function = public(places.fill_diagonal, fill_value=filling, wrap=flag)
+index_reduce: Function = public(places.index_reduce, source=tensor, reduce=string, include_self=flag)
+put: Function = public(places.put_flat, "put", source=tensor, accumulate=flag)
+narrow_copy: Function = apart(public(slices.narrow, "narrow_copy"))
+split_with_sizes: Callable[..., tuple[AbstractTensor, ...]] = public(places.split_with_sizes, split_sizes=sequence)
+sum_to_size: Function = public(places.sum_to_size)
+
+histc: Function = public(places.histc, bins=None, min=number, max=number)
+mode: Callable[..., Ordered] = public(places.mode, dim=None)
+msort: Function = public(places.msort)
+nanmedian: Callable[..., AbstractTensor | Ordered] = public(places.nanmedian)
+nonzero_static: Function = public(places.nonzero_static, size=None, fill_value=whole)
+unique_consecutive: Callable[..., AbstractTensor | tuple[AbstractTensor, ...]] = public(
+    places.unique_consecutive, return_inverse=flag, return_counts=flag
+)

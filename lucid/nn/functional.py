@@ -45,7 +45,6 @@ from ..graph.ops import pad as padding
 from ..graph.ops import resize as resizing
 from ..graph.ops import shape as sh
 from ..graph.ops.bounds import flat_clip
-from ..graph.ops.elementwise import where
 from ..graph.public import apart, number, operand, public, share
 from ..graph.public import flag as is_flag
 from ..graph.public import index as index_of
@@ -191,6 +190,8 @@ softmin = _face(act.softmin)
 softsign = _face(act.softsign)
 tanhshrink = _face(act.tanhshrink)
 hardshrink: Callable[..., Tensor] = public(act.hardshrink, lambd=number)
+prelu = _face(act.prelu)
+pdist = _face(distance.pdist)
 softshrink: Callable[..., Tensor] = public(act.softshrink, lambd=number)
 dropout = _overwriting(random.dropout)
 dropout1d = _overwriting(random.dropout1d)
@@ -225,18 +226,6 @@ def hardtanh(x: AbstractTensor, min_val: float = -1.0, max_val: float = 1.0) -> 
 def relu6(x: AbstractTensor) -> AbstractTensor:
     """``x`` clamped to between 0 and 6; the slope at either is 0."""
     return flat_clip(x, 0.0, 6.0)
-
-
-@_face
-def prelu(x: AbstractTensor, weight: AbstractTensor) -> AbstractTensor:
-    """``x`` where positive, else ``weight * x``; the weight has one element, or one for each channel (axis 1)."""
-    count = weight.type.shape[0] if weight.type.rank == 1 else None
-    channels = x.type.shape[1] if x.type.rank > 1 else 1
-    if count not in (1, channels):
-        raise ShapeError(f"prelu: the weight {weight.type} has neither one element nor one per channel of {x.type}")
-    if count != 1:
-        weight = weight.reshape(count, *(1,) * (x.type.rank - 2))
-    return where(x > 0, x, weight * x)
 
 
 @_apart

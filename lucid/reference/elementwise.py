@@ -88,6 +88,18 @@ def bit_cast(attrs: CastAttrs, x: Array) -> Array:
     return np.frombuffer(x.tobytes(), attrs.dtype).reshape(x.shape)
 
 
+@reference(ew.GCD)
+def gcd(attrs: Attrs, a: Array, b: Array) -> Array:
+    """Of the least numbers of a signed type it does not fit, and is the least number too."""
+    bits, signed = 8 * a.dtype.itemsize, a.dtype.kind == "i"
+
+    def one(first: int, second: int) -> int:
+        found = math.gcd(int(first), int(second))
+        return found - (1 << bits) if signed and found >> (bits - 1) else found
+
+    return np.vectorize(one, otypes=[a.dtype])(a, b)  # type: ignore[no-any-return]
+
+
 @reference(ew.POW)
 def power(attrs: Attrs, a: Array, b: Array) -> Array:
     if a.dtype.kind == "f":

@@ -7,11 +7,13 @@ same for all (:mod:`.inplace`, :mod:`.views`, :mod:`.tracing`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from ..base.arrays import Array
+from ..base.lazy import LazyModule
 from ..graph.operators import Operators
 from ..graph.ops.elementwise import where
 from ..graph.ops.promotion import cast
@@ -19,6 +21,8 @@ from ..graph.trace import active_trace
 from .grad_mode import is_grad_enabled
 
 Method: TypeAlias = Callable[..., Any]
+
+seldom = LazyModule("lucid.graph.seldom")
 
 
 def wants_gradient(x: object) -> bool:
@@ -28,13 +32,14 @@ def wants_gradient(x: object) -> bool:
     return isinstance(x, Changes) and bool(getattr(x, "requires_grad", False))
 
 
-def _method(name: str) -> Method:
-    """The method ``name_``: the tensor becomes the result of ``name``."""
+def _method(name: str, space: LazyModule | None = None) -> Method:
+    """The method ``name_``: the tensor becomes the result of ``name``, which is a method too or stands in ``space``."""
 
     def changed(self: Changes, *args: object, **kwargs: object) -> object:
         tracked = is_grad_enabled() and any(wants_gradient(x) for x in (self, *args, *kwargs.values()))
         source = self._before_change(tracked, f"{name}_")
-        return self._become(f"{name}_", _level(source, getattr(source, name)(*args, **kwargs), tracked))
+        function = getattr(source, name) if space is None else partial(getattr(space, name), source)
+        return self._become(f"{name}_", _level(source, function(*args, **kwargs), tracked))
 
     changed.__name__ = changed.__qualname__ = f"{name}_"
     changed.__doc__ = f"``{name}``, in place."
@@ -107,6 +112,9 @@ class Changes:
     index_add_, index_copy_, index_fill_ = _methods("index_add index_copy index_fill")
     index_put_, masked_scatter_, tril_, triu_ = _methods("index_put masked_scatter tril triu")
     addmm_, addcmul_, addcdiv_, baddbmm_ = _methods("addmm addcmul addcdiv baddbmm")
+    addbmm_, addmv_, addr_, renorm_ = _methods("addbmm addmv addr renorm")
+    gcd_, lcm_, ldexp_, nextafter_, mvlgamma_ = _methods("gcd lcm ldexp nextafter mvlgamma")
+    index_reduce_, put_, fill_diagonal_ = *_methods("index_reduce put"), _method("fill_diagonal", seldom)
 
     __iadd__, __isub__ = _operator("+=", Operators.__add__), _operator("-=", Operators.__sub__)
     __imul__, __itruediv__ = _operator("*=", Operators.__mul__), _operator("/=", Operators.__truediv__)

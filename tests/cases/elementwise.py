@@ -9,6 +9,7 @@ import numpy as np
 
 from lucid.graph.ops import bits, bounds
 from lucid.graph.ops import elementwise as ew
+from lucid.graph.ops.seldom_elementwise import gcd
 
 from .case import Case
 
@@ -289,6 +290,7 @@ INTEGERS = [
     _fixed_dtype("int-minimum", ew.minimum, _INTS, lambda torch, a, b: torch.minimum(a, b)),
     _fixed_dtype("int-and", lambda a, b: ew.logical(ew.AND, a, b), _INTS, lambda torch, a, b: a & b),
     _fixed_dtype("int-or", lambda a, b: ew.logical(ew.OR, a, b), _INTS, lambda torch, a, b: a | b),
+    _fixed_dtype("int-gcd", gcd, _DIVIDED, lambda torch, a, b: torch.gcd(a, b)),
     _fixed_dtype("int-neg", lambda a, b: ew.neg(a), _INTS, lambda torch, a, b: -a),
     _fixed_dtype("int-abs", lambda a, b: ew.abs_(a), _INTS, lambda torch, a, b: a.abs()),
     _fixed_dtype("int-sign", lambda a, b: ew.sign(a), _INTS, lambda torch, a, b: a.sign()),

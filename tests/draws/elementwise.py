@@ -187,6 +187,7 @@ DRAWS: dict[OpDef, Strategy] = {
     BIT_CAST: _bit_cast(),
     **{op: _binary() for op in (ew.ADD, ew.MUL, ew.MAXIMUM, ew.MINIMUM, *_COMPARISONS)},
     ew.SUB: _binary("fiu"),
+    ew.GCD: _binary("iu"),
     **{op: _division() for op in (ew.FLOOR_DIVIDE, ew.REMAINDER)},
     **{op: _binary("f") for op in (ew.DIV, tr.ATAN2)},
     ew.POW: _binary("fiu", extreme=False),

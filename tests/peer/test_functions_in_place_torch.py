@@ -29,16 +29,20 @@ ARGUMENTS = {
     "lerp": "b, 0.3", "masked_fill": "m, 7", "scatter": "1, i, b", "scatter_add": "1, i, b",
     "scatter_reduce": "1, i, b, 'amax'", "index_add": "1, i[0, :2], b[:, :2]", "index_copy": "1, k, b[:, :2]",
     "index_fill": "1, i[0, :2], 3", "index_put": "(i[0], i[0]), r", "masked_scatter": "m, b",
-    "addmm": "q, b", "addcmul": "b, b", "addcdiv": "b, b", "logit": "0.1", "tril": "", "triu": "1",
+    "addbmm": "q.reshape(1, 3, 3), b.reshape(1, 3, 4)", "addmv": "q, b[:, 0]", "addr": "q[:, 0], r",
+    "renorm": "2, 0, 0.5",
+    "gcd": "b", "lcm": "b", "ldexp": "b", "nextafter": "b", "mvlgamma": "1", "put": "i, b, True", "fill_diagonal": "3",
+    "index_reduce": "1, k, b[:, :2], 'prod'", "addmm": "q, b", "addcmul": "b, b", "addcdiv": "b, b",
+    "logit": "0.1", "tril": "", "triu": "1",
 }  # fmt: skip
-KINDS = {"bitwise": "int64", "logical": "bool", "float_power": "float64"}
+KINDS = {"bitwise": "int64", "gcd": "int64", "lcm": "int64", "logical": "bool", "float_power": "float64"}
 """Element types besides, or in the stead of, those of a name that begins so."""
-WHOLE = ("bitwise",)
-LEVEL = ("heaviside", "floor_divide", "logical_and", "logical_or", "logical_xor", "logical_not")
+WHOLE = ("bitwise", "gcd", "lcm")
+LEVEL = ("heaviside", "nextafter", "floor_divide", "logical_and", "logical_or", "logical_xor", "logical_not")
 """What PyTorch has no gradient of, or in place that of what was there before."""
 ELSEWHERE = ("asinh", "acosh", "atanh", "arcsinh", "arccosh", "arctanh")
 """What PyTorch has a gradient of, but not in place."""
-SQUARE = ("addmm", "tril", "triu", "index_put")
+SQUARE = ("addmm", "addmv", "tril", "triu", "index_put")
 BATCHED = ("baddbmm",)
 
 
@@ -50,9 +54,19 @@ def _arrays(name: str, dtype: str) -> dict[str, np.ndarray[Any, Any]]:
     if dtype != "float64":
         x, b = rng.integers(0, 5, shape).astype(dtype), rng.integers(1, 5, shape).astype(dtype)
     i = np.tile([2, 0, 1, 1], (3, 1))[:, : shape[1]]
-    whole = {"x": x, "b": b, "i": i, "k": np.array([2, 0]), "m": rng.random(shape) > 0.5, "r": b[0], "q": x[:, :3]}
+    whole = {
+        "x": x,
+        "b": b,
+        "i": i,
+        "k": np.array([2, 0]),
+        "m": rng.random(shape) > 0.5,
+        "r": b[0],
+        "q": x[:, :3].copy(),
+    }
     if name.startswith("scatter"):
         whole["i"] = rng.permuted(np.tile([0, 1, 2, 3], (3, 1)), axis=1)
+    if name == "addmv":
+        whole["x"] = x[0]
     if name in BATCHED:
         whole["x"], whole["b"] = np.stack([x[:, :3]] * 2), np.stack([b[:, :3]] * 2)
     return whole
@@ -71,10 +85,11 @@ def _changed(name: str, x: Any, given: dict[str, Any], as_view: bool) -> Any:
 def _types(name: str) -> list[str]:
     special = next((dtype for start, dtype in KINDS.items() if name.startswith(start)), None)
     if special == "int64":
-        return ["int64", "int32", "uint8", *(["bool"] if "shift" not in name else [])]
+        return ["int64", "int32", "uint8", *(["bool"] if name.startswith("bitwise") and "shift" not in name else [])]
     return ["float64", *([special] if special == "bool" else [])]
 
 
+@pytest.mark.filterwarnings("ignore:index_reduce")
 @pytest.mark.parametrize(("name", "dtype"), [(name[:-1], dtype) for name in NAMES for dtype in _types(name[:-1])])
 @pytest.mark.parametrize("as_view", [False, True], ids=["whole", "view"])
 def test_it_is_pytorchs(name: str, dtype: str, as_view: bool) -> None:

@@ -13,6 +13,7 @@ from lucid import Tensor
 from lucid.errors import OptionError
 
 from ..op_checks import assert_close
+from .seldom_rows import SELDOM
 
 #: ``m`` is the module; ``a`` is (3, 4, 5), ``b`` (4, 5), ``i`` integers of that shape, ``z`` the numbers of ``FAR``.
 ROWS = {
@@ -138,6 +139,7 @@ ROWS = {
         "m.linalg.vecdot(a, a * 2, dim=0), m.linalg.diagonal(a, offset=1), m.linalg.matmul(a, b.T)"
     ),
     "chain_matmul": "m.chain_matmul(b, b.T, a[0], b.T), m.chain_matmul(b)",
+    **SELDOM,
 }  # fmt: skip
 
 _INF, _NAN = float("inf"), float("nan")

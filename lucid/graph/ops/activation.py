@@ -92,3 +92,14 @@ def glu(x: AbstractTensor, dim: int = -1) -> AbstractTensor:
     if half is None:
         raise ShapeError(f"glu: axis {axis} of {x.type} does not divide into two halves")
     return narrow(x, axis, 0, half) * ew.sigmoid(narrow(x, axis, half, half))
+
+
+def prelu(x: AbstractTensor, weight: AbstractTensor) -> AbstractTensor:
+    """``x`` where positive, else ``weight * x``; the weight has one element, or one for each channel (axis 1)."""
+    count = weight.type.shape[0] if weight.type.rank == 1 else None
+    channels = x.type.shape[1] if x.type.rank > 1 else 1
+    if count not in (1, channels):
+        raise ShapeError(f"prelu: the weight {weight.type} has neither one element nor one per channel of {x.type}")
+    if count != 1:
+        weight = weight.reshape(count, *(1,) * (x.type.rank - 2))
+    return ew.where(x > 0, x, weight * x)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...base.checks import shown
 from ...errors import OptionError, ShapeError
 from ..opdef import AbstractTensor, Operand
-from .linalg import bmm, check_rank, matmul
+from .linalg import bmm, check_rank, matmul, outer
 from .shape import expand, reshape
 from .source import full
 
@@ -32,6 +32,29 @@ def baddbmm(
 ) -> AbstractTensor:
     """``beta * input + alpha * (a @ b)`` of two batches of matrices; as for :func:`addmm`."""
     return _begun(input, beta) + _weighted(bmm(a, b), alpha)
+
+
+def addbmm(
+    input: AbstractTensor, a: AbstractTensor, b: AbstractTensor, *, beta: float = 1, alpha: float = 1
+) -> AbstractTensor:
+    """``beta * input + alpha *`` the sum of the products of two batches of matrices; as for :func:`addmm`."""
+    return _begun(input, beta) + _weighted(bmm(a, b).sum(0), alpha)
+
+
+def addmv(
+    input: AbstractTensor, a: AbstractTensor, b: AbstractTensor, *, beta: float = 1, alpha: float = 1
+) -> AbstractTensor:
+    """``beta * input + alpha * (a @ b)`` of a matrix and a vector; as for :func:`addmm`."""
+    check_rank("addmv", 2, a=a)
+    check_rank("addmv", 1, b=b)
+    return _begun(input, beta) + _weighted(matmul(a, b), alpha)
+
+
+def addr(
+    input: AbstractTensor, a: AbstractTensor, b: AbstractTensor, *, beta: float = 1, alpha: float = 1
+) -> AbstractTensor:
+    """``beta * input + alpha *`` the outer product of two vectors; as for :func:`addmm`."""
+    return _begun(input, beta) + _weighted(outer(a, b), alpha)
 
 
 def addcmul(input: AbstractTensor, a: AbstractTensor, b: AbstractTensor, *, value: float = 1) -> AbstractTensor:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from ...errors import DTypeError, ShapeError
+import numpy as np
+
+from ...errors import DTypeError, ShapeError, TraceError
 from ..opdef import AbstractTensor
 from ..types import is_float
 from .bounds import clip
 from .composite import norm
 from .elementwise import promote
+from .indexing import index_with
 from .reduce import sum
 from .shape import unsqueeze
 
@@ -52,3 +55,14 @@ def cdist(x1: AbstractTensor, x2: AbstractTensor, p: float = 2.0) -> AbstractTen
     if x1.type.rank < 2 or x2.type.rank < 2 or x1.type.shape[-1] != x2.type.shape[-1]:
         raise ShapeError(f"cdist: needs matrices with as many columns, or batches of them, got {x1.type} and {x2.type}")
     return norm(unsqueeze(x1, -2) - unsqueeze(x2, -3), p, -1)
+
+
+def pdist(x: AbstractTensor, p: float = 2.0) -> AbstractTensor:
+    """The ``p``-norm of the difference of each two rows of a matrix (n, d), the first with the others to begin with."""
+    if x.type.rank != 2 or not is_float(x.type.dtype):
+        raise ShapeError(f"pdist: needs a matrix of floating-point numbers, got {x.type}")
+    count = x.type.shape[0]
+    if not isinstance(count, int):
+        raise TraceError(f"pdist: how many rows {x.type} has is not known; compile with that size fixed")
+    first, second = (x.constant(one) for one in np.triu_indices(count, 1))
+    return norm(index_with(x, (0,), [first]) - index_with(x, (0,), [second]), p, -1)

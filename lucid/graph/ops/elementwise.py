@@ -48,7 +48,7 @@ _FLOATS, NUMBERS, _INTEGRAL, _ALL = "f", "fiu", "iub", "fiub"
 
 def check_kind(op: str, kinds: str, x: TensorType) -> None:
     if x.dtype.kind not in kinds:
-        wanted = {"f": "floating-point numbers", "fiu": "numbers", "iub": "integers or bools"}[kinds]
+        wanted = {"f": "floating-point numbers", "fiu": "numbers", "iub": "integers or bools", "iu": "integers"}[kinds]
         raise DTypeError(f"{op}: needs {wanted}, got {x}")
 
 
@@ -281,6 +281,7 @@ GREATER_EQUAL = _binary("GreaterEqual", NO_GRADIENT, result=bool_)
 AND = _binary("And", NO_GRADIENT, _INTEGRAL, commutative=True)
 OR = _binary("Or", NO_GRADIENT, _INTEGRAL, commutative=True)
 FLOOR_DIVIDE = _binary("FloorDivide", _level, NUMBERS)
+GCD = _binary("Gcd", NO_GRADIENT, "iu", commutative=True)
 REMAINDER = _binary("Remainder", lambda c: reduced(c, lambda: c.dy, lambda: -c.dy * floor_divide(*c.inputs)), NUMBERS)
 
 

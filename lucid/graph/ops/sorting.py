@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ..dims import Dim, as_dim
 from ..opdef import AbstractTensor
 from ..types import int64, is_float
-from .composite import any_, eq, logical_or
+from .composite import any_, eq, logical_and, logical_or
 from .elementwise import isnan, where
 from .indexing import gather
 from .promotion import cast
@@ -75,9 +75,13 @@ def _middle(x: AbstractTensor, axis: int) -> Ordered:
 
 def _of_all(x: AbstractTensor) -> AbstractTensor:
     """The same of one axis, as an extremum of those that equal it, which share the gradient."""
-    value = _middle(x, 0).values
-    if not is_float(x.type.dtype):
+    return all_of_them(x, _middle(x, 0).values)
+
+
+def all_of_them(x: AbstractTensor, value: AbstractTensor) -> AbstractTensor:
+    """The element ``value`` of a vector, whose gradient all share that equal it, or that are NaN where it is."""
+    if not is_float(value.type.dtype):
         return value
-    same = logical_or(eq(x, value), isnan(x))
+    same = logical_or(eq(x, value), logical_and(isnan(x), isnan(value)))
     least = amin(where(same, x, math.inf))
     return where(eq(value, -math.inf), least, amax(where(same, x, -math.inf)))

@@ -35,7 +35,7 @@ _UFUNCS = {
     ew.NOT: "invert", ew.ADD: "add", ew.SUB: "subtract", ew.MUL: "multiply", ew.DIV: "divide",
     ew.EQUAL: "equal", ew.NOT_EQUAL: "not_equal", ew.LESS: "less",
     ew.LESS_EQUAL: "less_equal", ew.GREATER: "greater", ew.GREATER_EQUAL: "greater_equal",
-    ew.AND: "bitwise_and", ew.OR: "bitwise_or",
+    ew.AND: "bitwise_and", ew.OR: "bitwise_or", ew.GCD: "gcd",
     tr.ASIN: "arcsin", tr.ACOS: "arccos", tr.ATAN: "arctan", tr.SINH: "sinh", tr.COSH: "cosh", tr.ASINH: "arcsinh",
     tr.ACOSH: "arccosh", tr.ATANH: "arctanh", tr.ATAN2: "arctan2",
 }  # fmt: skip

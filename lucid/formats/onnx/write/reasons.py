@@ -12,6 +12,7 @@ _GROUP = "it sums over the processes of a group, of which a file knows nothing"
 REASONS: Mapping[str, str] = {
     "Erfc": _FUNCTION,
     "Erfinv": _FUNCTION,
+    "Gcd": _FUNCTION,
     "Lgamma": _FUNCTION,
     "Polygamma": _FUNCTION,
     "ProductOfOthers": _FUNCTION,

@@ -1,0 +1,79 @@
+"""Functions that are seldom called, as rows of :mod:`.test_mathematics_torch`."""
+
+from __future__ import annotations
+
+SELDOM = {
+    "shifts": "i << 2, i >> 1, 1 << i, m.bitwise_left_shift(i, i), i.bitwise_right_shift(i), 5 & i, i ^ 3, ~i",
+    "bits": "i.bitwise_and(6), i.bitwise_or(i + 1), m.bitwise_xor(i, 1), i.bitwise_not(), (i > 1).bitwise_xor(i > 2)",
+    "fmax": "m.fmax(a, b), m.fmin(a, b), m.fmax(i, 2 * i - 2), b.fmax(b), b.fmin(b), m.fmin(i, i - 1)",
+    "fmax far": "m.fmax(z[:, None].detach(), z.detach()), m.fmin(z[:, None].detach(), z.detach())",
+    "signs": (
+        "m.isposinf(z), z.isneginf(), m.isposinf(i), i.isneginf(), m.isreal(z), i.isreal(), m.positive(a), +i, "
+        "m.angle(a), m.angle(z.detach()), a.detach().sgn()"
+    ),
+    "divisors": (
+        "m.gcd(i, i - 2), i.gcd(m.tensor(4)), m.lcm(i, i - 3), (i * 6).lcm(4 - i), m.gcd(i.int(), (i * 2).int()), "
+        "m.lcm(i[:, None], i)"
+    ),
+    "ldexp": "m.ldexp(a, i), b.detach().ldexp(i - 2), m.ldexp(i.to(a.dtype), i), m.ldexp(z, m.tensor(3))",
+    "frexp": "*m.frexp(a), *m.frexp(b * 1e30), *m.frexp(b * 1e-30), *(a * 0).frexp(), *m.frexp(b.detach() * 1e-39)",
+    "frexp exact": "*m.frexp(m.tensor([1.0, 2.0, -0.5, 1023.0, 1e-42, 0.0]))",
+    "nextafter": (
+        "m.nextafter(z[:, None].detach(), z.detach()), m.nextafter(a.detach(), b.detach()), "
+        "a.detach().nextafter(0 * a.detach())"
+    ),
+    "mvlgamma": "m.mvlgamma(a.abs() + 3, 2), b.abs().mvlgamma(1), m.mvlgamma(a.abs() + 3, p=5)",
+    "activations": "a.hardshrink(), m.hardshrink(b, 0.3), a.prelu(b[0, :1]), m.prelu(a, b[:, 0]), m.prelu(b, b[0])",
+    "sums of products": (
+        "m.addmv(b[:, 0], b, b[0]), b[0, 0].addmv(b, b[1], alpha=2, beta=0.5), m.addr(b, b[:, 1], b[1]), "
+        "b.addr(b[:, 2], b[3], beta=0), b[:3, :3].addbmm(a[:2, :3], a[:2, :3].mT, alpha=0.5), m.ger(b[0], b[1]), "
+        "m.addbmm(b[:, :4], a, a.mT)"
+    ),
+    "renorm": "m.renorm(a, 2, 0, 1.5), a.renorm(1, 2, 3.0), m.renorm(b, float('inf'), 1, 0.5), b.renorm(2, 0, 99.0)",
+    "pdist": "m.pdist(b), m.pdist(b, 1), m.pdist(b, float('inf')), m.pdist(b[:1]), m.nn.functional.pdist(b, 3.0)",
+    "diagonals": (
+        "m.diagflat(b), b[0].diagflat(1), m.diagflat(i, -2), m.diagonal_scatter(b, b[0, :4]), "
+        "m.diagonal_scatter(a, b[:3].T * 2, 1, 0, 1), b.diagonal_scatter(b[0, :3], offset=-1), "
+        "a.diagonal_scatter(a[..., 0].T * 3, dim1=0, dim2=2)"
+    ),
+    "slices": (
+        "m.select_scatter(a, b, 0, 1), a.select_scatter(a[:, 0] * 2, 1, -1), m.slice_scatter(a, b[None] * 2, 0, 1, 2), "
+        "b.slice_scatter(b[:2] * 3, step=2), m.slice_scatter(a, a[..., :2] * 0.5, 2, -2), a.narrow_copy(1, 1, 2), "
+        "*a.split_with_sizes([1, 3], 1), *m.split_with_sizes(b, (2, 3), -1), a.sum_to_size(4, 1), "
+        "a.sum_to_size((1, 1, 5)), m.slice_scatter(i, i[:, 1:4:2] * 0, 1, 1, 4, 2)"
+    ),
+    "put": (
+        "b.put(i, b * 2 + 1, True), b.put(m.tensor([1, -1, 7]), b[0, :3]), "
+        "i.put(m.tensor([[0, 3]]), m.tensor([[9, 8]]))"
+    ),
+    "index_reduce": (
+        "*(a.index_reduce(1, m.tensor([0, 2, 0]), a[:, :3] * 2, how) for how in ('prod', 'mean', 'amax', 'amin')), "
+        "m.index_reduce(b, 0, m.tensor([1, 1]), b[2:], 'mean', include_self=False), "
+        "*(m.index_reduce(b, 1, m.tensor([4, 0, 4]), b[:, :3], how, include_self=False) for how in ('prod', 'amax'))"
+    ),
+    "histc": (
+        "m.histc(a.detach()), m.histc(b.detach(), 7), b.detach().histc(bins=4, min=-1, max=1), "
+        "m.histc(b.detach() * 0, 5), m.histc(z.detach(), 4, -1, 1), a.detach().histc(10, min=0.5, max=0.5)"
+    ),
+    "mode": (
+        "*m.mode(i), *i.mode(0), *m.mode(i, 1, True), m.mode(a).values, *m.mode((a * 2).round(), 1), *i[0, 0].mode(), "
+        "*m.mode(i > 1, 0)"
+    ),
+    "msort": "m.msort(a), b[0].msort(), m.msort(i)",
+    "nanmedian": (
+        "m.nanmedian(a), *m.nanmedian(b, 1), m.nanmedian(m.where(a > 0.3, m.nan, a)), m.nanmedian(z.detach()), "
+        "*m.where(a > 0.3, m.nan, a).nanmedian(1, keepdim=True), m.nanmedian(i), *m.nanmedian(i, 0), "
+        "m.nanmedian(a * m.nan)"
+    ),
+    "unique_consecutive": (
+        "m.unique_consecutive(i), *m.unique_consecutive(i, True, True), "
+        "*i.unique_consecutive(return_counts=True, dim=1), "
+        "m.unique_consecutive(m.tensor([1, 1, 2, 2, 2, 1]), dim=0), "
+        "m.unique_consecutive(z.detach()), "
+        "*m.unique_consecutive(m.tensor([[1, 1], [1, 1], [2, 3]]), return_inverse=True, dim=0)"
+    ),
+    "nonzero_static": (
+        "m.nonzero_static(i, size=4), i.nonzero_static(size=30, fill_value=7), m.nonzero_static(a > 0, size=11), "
+        "m.nonzero_static(i, size=0)"
+    ),
+}
