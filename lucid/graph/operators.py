@@ -16,6 +16,7 @@ from .ops import bounds, composite, diagonals, indexing, linalg, reduce, repeats
 from .ops import elementwise as ew
 from .ops import norm as normal
 from .ops import shape as sh
+from .plain_methods import PlainMethods
 from .public import apart, filling, operand, order, public, tensor
 from .seldom_methods import SeldomMethods
 from .selection_methods import SelectionMethods
@@ -55,7 +56,7 @@ def _shifted(direction: str, a: object, b: object, other: object) -> Any:
     return _applied(getattr(Operators, f"bitwise_{direction}_shift"), a, b, other)
 
 
-class Operators(SelectionMethods[R], MathMethods[R], SeldomMethods[R]):
+class Operators(SelectionMethods[R], MathMethods[R], SeldomMethods[R], PlainMethods):
     """PyTorch's names for the ops, as methods. Shapes broadcast as in NumPy, dtypes promote as in PyTorch.
 
     ``R`` is what an operation gives: an eager tensor for tensors, a symbol for symbols.

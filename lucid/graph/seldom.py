@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from .opdef import AbstractTensor
 from .ops import activation, algebra, bitwise, distance, linalg, slices
+from .ops import drawn as draws
 from .ops import seldom_elementwise as ew
 from .ops import seldom_places as places
 from .ops.sorting import Ordered
@@ -42,6 +43,7 @@ ger: Function = public(linalg.outer, "ger")
 renorm: Function = apart(public(places.renorm, maxnorm=number))
 pdist: Function = public(distance.pdist)
 
+bernoulli: Function = public(draws.bernoulli_of, "bernoulli", p=number)
 diagflat: Function = public(places.diagflat, offset=whole)
 diagonal_scatter: Function = public(places.diagonal_scatter, src=tensor, offset=whole, dim2=None)
 select_scatter: Function = public(places.select_scatter, src=tensor, index=size)

@@ -47,6 +47,7 @@ class SeldomMethods(AbstractTensor, Generic[R]):
     addr: Method[R] = late(seldom)
     ger: Method[R] = late(seldom)
     renorm: Method[R] = late(seldom)
+    bernoulli: Method[R] = late(seldom)
     diagflat: Method[R] = late(seldom)
     diagonal_scatter: Method[R] = late(seldom)
     select_scatter: Method[R] = late(seldom)

@@ -22,7 +22,7 @@ from .grad_mode import is_grad_enabled
 
 Method: TypeAlias = Callable[..., Any]
 
-seldom = LazyModule("lucid.graph.seldom")
+seldom, draws = LazyModule("lucid.graph.seldom"), LazyModule("lucid.graph.draws")
 
 
 def wants_gradient(x: object) -> bool:
@@ -115,6 +115,9 @@ class Changes:
     addbmm_, addmv_, addr_, renorm_ = _methods("addbmm addmv addr renorm")
     gcd_, lcm_, ldexp_, nextafter_, mvlgamma_ = _methods("gcd lcm ldexp nextafter mvlgamma")
     index_reduce_, put_, fill_diagonal_ = *_methods("index_reduce put"), _method("fill_diagonal", seldom)
+    normal_, log_normal_, uniform_ = (_method(name, draws) for name in ("normal", "log_normal", "uniform"))
+    exponential_, cauchy_, geometric_ = (_method(name, draws) for name in ("exponential", "cauchy", "geometric"))
+    bernoulli_, random_ = (_method(name, draws) for name in ("bernoulli", "random"))
 
     __iadd__, __isub__ = _operator("+=", Operators.__add__), _operator("-=", Operators.__sub__)
     __imul__, __itruediv__ = _operator("*=", Operators.__mul__), _operator("/=", Operators.__truediv__)

@@ -10,6 +10,8 @@ from ..base.checks import check_device
 from ..errors import DTypeError, ShapeError
 from ..graph.opdef import AbstractTensor
 from ..graph.operators import Operators
+from ..graph.ops.composite import all_
+from ..graph.ops.shape import normal_axis
 from ..graph.types import is_float
 
 R = TypeVar("R", bound=AbstractTensor)
@@ -40,6 +42,26 @@ class PythonProtocol(Operators[R]):
     def tolist(self) -> Any:
         """Nested Python lists."""
         return self.numpy().tolist()
+
+    def equal(self, other: object) -> bool:
+        """Whether another tensor has this one's shape and the same elements."""
+        same = isinstance(other, Operators) and self.shape == other.shape
+        return same and bool(all_(self == other))
+
+    def allclose(self, other: object, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
+        """Whether all elements differ from those of ``other`` by at most ``atol + rtol * |other|``."""
+        return bool(all_(self.isclose(other, rtol, atol, equal_nan)))
+
+    def stride(self, dim: int | None = None) -> tuple[int, ...] | int:
+        """By how many elements neighbours along each axis, or along one, are apart in memory."""
+        self._concrete("stride()")
+        steps = tuple(step // self._array.itemsize for step in self._array.strides)
+        return steps if dim is None else steps[normal_axis("stride", dim, len(steps))]
+
+    def is_contiguous(self) -> bool:
+        """Whether it lies row by row in memory."""
+        self._concrete("is_contiguous()")
+        return self._array.flags.c_contiguous
 
     def __len__(self) -> int:
         if not self.shape:

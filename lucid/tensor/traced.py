@@ -112,6 +112,11 @@ class TracedTensor(Tensor):
         found: Self = active_trace.get().in_rows(self)
         return found
 
+    def is_contiguous(self) -> bool:
+        if not self.live():
+            raise self.left()
+        return active_trace.get().lies_in_rows(self)  # type: ignore[no-any-return]
+
     def apart(self, others: Sequence[object]) -> Tensor:
         if any(self is one for one in others):
             return active_trace.get().read(self)  # type: ignore[no-any-return]

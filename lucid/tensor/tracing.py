@@ -253,6 +253,13 @@ class Recorder:
         found.memory = memory.part((*steps, same), found.symbol, partial(_relying, self._relied, is_in_rows, x))
         return found
 
+    def lies_in_rows(self, x: TracedTensor) -> bool:
+        """Whether a tensor would lie row by row in memory."""
+        found = _relying(self._relied, is_in_rows, x)
+        if found is None:
+            raise TraceError(f"is_contiguous(): how this tensor lies in memory is not known ({user_location()})")
+        return found
+
     def change(self, x: TracedTensor, name: str, result: Tensor) -> None:
         """A change in place: ``x``, and with it all that has its memory, goes on as another value."""
         old, new = self.lift(x), self.lift(result)

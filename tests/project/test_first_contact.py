@@ -116,12 +116,12 @@ ABSENT = [
     ("lucid.float16", "float32"), ("lucid.save", "save"),
     ("lucid.relus", "'relu'"), ("t.cuda()", "processor"), ("t.to('cuda')", "processor"), ("t.half()", "float32"),
     ("t.copy()", r"t\.clone"),
-    ("t.stride()", r"t\.numpy"), ("nn.LSTM(3, 4, proj_size=4)", "less than"), ("nn.Linea", "'Linear'"),
+    ("t.strides", r"t\.numpy"), ("nn.LSTM(3, 4, proj_size=4)", "less than"), ("nn.Linea", "'Linear'"),
     ("nn.Linear(3, 2).cuda()", "processor"), ("nn.Linear(3, 2, device='cuda')", "processor"), ("nn.Linear(3, 2).half()", "float32"),
     ("lucid.zeros(2, device='cuda:0')", "processor"), ("F.upsample", "interpolate"),
     ("t.type(lucid.float64)", r"t\.to\(dtype\)"),
     ("lucid.spacing(t)", r"np\.spacing"), ("t.tobytes()", r"t\.numpy\(\)\.tobytes"), ("t.fill(1)", r"t\.fill_"),
-    ("np.fill_diagonal(t, 0)", r"np\.array\(t\)"), ("np.arctan(x, out=t)", r"np\.array\(t\)"), ("np.full_like(t, 1j)", "fill_value"), ("t.isclose(t).mean()", r"t\.float\(\)\.mean"), ("lucid.linalg.eig(t)", r"np\.linalg\.eig"), ("t.normal_()", r"nn\.init\.normal_"),
+    ("np.fill_diagonal(t, 0)", r"np\.array\(t\)"), ("np.arctan(x, out=t)", r"np\.array\(t\)"), ("np.full_like(t, 1j)", "fill_value"), ("t.isclose(t).mean()", r"t\.float\(\)\.mean"), ("lucid.linalg.eig(t)", r"np\.linalg\.eig"), ("t.trunc_normal_()", r"nn\.init\.trunc_normal_"),
     ("lucid.relu_(t)", "relu"), ("t.maen()", "'mean'"), ("lucid.special.erfc(t)", r"lucid\.erfc"), ("lucid.conv2d", r"functional\.conv2d"), ("lucid.Size", "tuple"),
     ("lucid.optim.RAdam", "Adam"), ("nn.utils.prune", "mask"),
     ("nn.init.xavier_normal", "xavier_normal_"), ("lucid.models.resnet19", "'resnet18'"), ("lucid.passes.defaults", "'default'"),
@@ -169,8 +169,8 @@ PYTORCHS = {
     "lucid": "cuda backends jit FloatTensor Size set_default_dtype set_printoptions normal "
     "histogram conj autocast dropout softplus save fft "
     "from_onnx InferenceSession jnp vjp hessian tree_map Module Linear Sequential conv2d Variable layers",
-    "t": "is_cuda grad_fn register_hook uniform_ data_ptr stride is_contiguous storage "
-    "half equal bernoulli_ resize_",
+    "t": "is_cuda grad_fn register_hook trunc_normal_ data_ptr storage "
+    "half resize_",
     "lucid.optim": "LBFGS RAdam Adadelta",
     "lucid.compile(nn.Linear(3, 2))": "to_onnx export_python run predict summary fit",
     "lucid.autograd": "Function Variable functional backward gradcheck detect_anomaly no_grad",
