@@ -13,9 +13,10 @@ from lucid.graph.opdef import apply
 from lucid.graph.ops.conv import CONV, CONV_GRAD_WEIGHT, ConvAttrs, ConvWeightAttrs
 from lucid.graph.types import CHANNELS_LAST, TensorType, as_dtype
 from lucid.runtime import eager
-from lucid.runtime.kernels.conv import grad_weight, im2col
+from lucid.runtime.kernels.conv import grad_weight, grad_winograd, grad_winograd_ranged, im2col
 from lucid.runtime.planning.machine import Machine, described
 from lucid.runtime.planning.registry import Lowering, choices, lowerings
+from lucid.runtime.program.plan import make_plan
 
 from ..machines import USUAL
 from ..op_checks import trace
@@ -41,6 +42,9 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(im2col, "BLOCK_BYTES", 1 << 9)
     monkeypatch.setattr(im2col, "LEAST_ROWS", 8)
     monkeypatch.setattr(grad_weight, "LEAST_CHANNELS", 2)
+    monkeypatch.setattr(grad_winograd_ranged, "SHAPES", ((2, 5),))
+    monkeypatch.setattr(grad_winograd_ranged, "LEAST", 1)
+    monkeypatch.setattr(grad_winograd_ranged, "CANDIDATES", (2,))
 
 
 def _node(conv: ConvAttrs, x: tuple[int, ...], w: tuple[int, ...]) -> tuple[Node, tuple[TensorType, ...]]:
@@ -103,7 +107,7 @@ def test_errors_against_float64(low: Lowering[Any], monkeypatch: pytest.MonkeyPa
         arrays = [x.astype(np.float32), dy.astype(np.float32)]
         graph = trace(lambda *xs: apply(CONV_GRAD_WEIGHT, node.attrs, *xs), [t.with_order(None) for t in types])
         (made,) = eager.evaluate(graph, arrays)
-        assert np.abs(made - expected).max() < (1e-5 if low.name == "winograd4" else 1e-6) * np.abs(expected).max()
+        assert np.abs(made - expected).max() < (1e-5 if "winograd4" in low.name else 1e-6) * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("l2", [1 << 18, 1 << 20, 1 << 21])
@@ -115,3 +119,46 @@ def test_all_workers_have_a_part(l2: int) -> None:
             node, types = _node(conv, x, w)
             alone, *shared = (choices(node, types, threads=threads)[0].way.seconds for threads in (1, 2, 4))
             assert alone / shared[0] > 1.7 and alone / shared[1] > 2.8, (channels, alone, shared)
+
+
+def _layer(images: int, channels: int, size: int) -> tuple[Node, tuple[TensorType, ...]]:
+    """The gradient of as many 3x3 kernels as there are channels, for each of these."""
+    return _node(ConvAttrs(padding=(1, 1, 1, 1)), (images, channels, size, size), (channels, channels, 3, 3))
+
+
+def test_sums_of_few_tiles_are_made_range_by_range(each_machine: Machine) -> None:
+    """Whatever the machine, they stay in its cache, which pays where that is large; of many tiles, all are added to."""
+    for layer in ((8, 128, 14), (32, 256, 8), (8, 256, 7), (32, 512, 4), (8, 512, 4), (32, 512, 2)):
+        found = choices(*_layer(*layer))
+        assert each_machine.l2 < 1 << 20 or "ranged" in found[0].lowering.name, (layer, str(found[0]))
+        for one in found:
+            if "ranged" in one.lowering.name:
+                square = 16 if one.lowering.name == "winograd2_ranged" else 36
+                assert square * one.way.block.outputs * one.way.block.channels * 4 <= each_machine.l2 // 2, str(one)
+    for layer in ((32, 64, 16), (8, 64, 28), (32, 128, 32)):
+        assert not any("ranged" in one.lowering.name for one in choices(*_layer(*layer)))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 4])
+def test_as_many_ranges_for_each_worker(threads: int) -> None:
+    node, types = _layer(8, 256, 7)
+    t, _ = grad_winograd.numbers_of(4, node, *(type_.concrete for type_ in types))
+    parts = grad_winograd_ranged._parts(t, grad_winograd_ranged.RangesCut(28, 96, 64), threads)
+    assert len(parts) % threads == 0
+    made = np.zeros((256, 256), int)
+    for part in parts:
+        made[slice(*part.outputs), slice(*part.channels)] += 1
+    assert (made == 1).all()
+
+
+def test_sums_of_few_tiles_take_little_memory() -> None:
+    """All at once, those of 512 by 512 kernels would be 17 or 38 MB."""
+    node, types = _layer(32, 512, 4)
+    graph = trace(lambda *xs: apply(CONV_GRAD_WEIGHT, node.attrs, *xs), list(types))
+    with described(replace(USUAL, unpacked=1_000_000)):
+        plan = make_plan(graph)
+    step = plan.steps[-1]
+    (sums,) = (y.type.nbytes for y in step.memory if y.name.endswith("sums"))
+    assert str(step.choice) == "winograd4_ranged (32 x 64 weights)"
+    assert sums == 36 * (32 * 64 + 16) * 4
+    assert sum(y.type.nbytes for y in step.memory) < 19e6  # half of it what is read and the result

@@ -7,6 +7,7 @@ from . import grad as grad
 from . import grad_depthwise as grad_depthwise
 from . import grad_weight as grad_weight
 from . import grad_winograd as grad_winograd
+from . import grad_winograd_ranged as grad_winograd_ranged
 from . import im2col as im2col
 from . import pointwise as pointwise
 from . import pointwise_blocks as pointwise_blocks

@@ -22,11 +22,11 @@ from ....graph.types import TensorType
 from ...planning.machine import this_machine
 from ...planning.registry import Way, kernel
 from ...planning.work import NOTHING, Product, Work
-from ...program.emitter import Emitter
+from ...program.emitter import Emitter, Operand
 from ..shared.cut import Block, deal
 from ..shared.loop import BlockLoop, Bound, bind, recheck
 from ..shared.panels import multiply_lines
-from .filtering import transforms
+from .filtering import Transforms, transforms
 from .geometry import Conv
 from .grad_weight import add_and_place, join, ranged, ranges_of, sums_of
 from .grad_weight_views import Share, groups_of, joined_groups
@@ -49,12 +49,12 @@ class TilesCut:
         return f"{self.tiles} tiles" + (f", channels in {self.ranges}" if self.ranges > 1 else "")
 
 
-def _tilings(t: Winograd, ranges: int) -> tuple[Tiles, Tiles]:
+def tilings(t: Winograd, ranges: int) -> tuple[Tiles, Tiles]:
     """How inputs are read, a range of their channels at a time, and what came back from the outputs."""
     return t.inputs._replace(channels=t.channels // ranges), Tiles(t.m, t.n, t.m, t.right, t.outputs)
 
 
-def _deal(t: Winograd, cut: TilesCut, workers: int) -> list[list[Block]]:
+def deal_tiles(t: Winograd, cut: TilesCut, workers: int) -> list[list[Block]]:
     outputs = t.outputs * cut.ranges
     return deal(list(tile_blocks(t.images, t.down, t.right, outputs, cut.tiles, cut.ranges, workers)), workers)
 
@@ -67,7 +67,7 @@ MOST_RANGES = 4
 
 def _work(t: Winograd, conv: Conv, cut: TilesCut, work: Sequence[Sequence[Block]], itemsize: int) -> Work:
     """What the busiest worker does, and what is done when all have ended."""
-    x, dy = _tilings(t, cut.ranges)
+    x, dy = tilings(t, cut.ranges)
     l2, square, numbers = this_machine().l2, t.n**2, t.outputs * x.channels
     largest = max((block for mine in work for block in mine), key=lambda s: s.image_rows)
 
@@ -89,17 +89,17 @@ def _work(t: Winograd, conv: Conv, cut: TilesCut, work: Sequence[Sequence[Block]
     return done + last * max(len(groups_of(conv, mine)) for mine in work) + Work(far=parts * itemsize)
 
 
-def _numbers(m: int, node: Node[ConvWeightAttrs], x: Sequence[int], dy: Sequence[int]) -> tuple[Winograd, Conv]:
+def numbers_of(m: int, node: Node[ConvWeightAttrs], x: Sequence[int], dy: Sequence[int]) -> tuple[Winograd, Conv]:
     w = node.outputs[0].concrete
     return tiled(m, node.attrs.conv, x, w, False), conv_of(node.attrs.conv, x, w, dy)
 
 
 def _ways(m: int, node: Node[ConvWeightAttrs], inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
-    t, whole = _numbers(m, node, *(type_.concrete for type_ in inputs))
+    t, whole = numbers_of(m, node, *(type_.concrete for type_ in inputs))
     found: dict[tuple[tuple[Block, ...], ...], Way] = {}
     for ranges in (ranges for ranges in ranges_of(whole) if ranges <= max(threads, MOST_RANGES)):
         for tiles in CANDIDATES:
-            work = _deal(t, cut := TilesCut(tiles, ranges), threads)
+            work = deal_tiles(t, cut := TilesCut(tiles, ranges), threads)
             if (key := tuple(map(tuple, work))) not in found:
                 done = _work(t, ranged(whole, ranges), cut, work, inputs[0].dtype.itemsize) if work else NOTHING
                 found[key] = Way(done, cut)
@@ -109,7 +109,7 @@ def _ways(m: int, node: Node[ConvWeightAttrs], inputs: tuple[TensorType, ...], t
 # ---------------------------------------------------------------- the kernel
 
 
-def _accepts(m: int, node: Node[ConvWeightAttrs], inputs: tuple[TensorType, ...]) -> bool:
+def accepts(m: int, node: Node[ConvWeightAttrs], inputs: tuple[TensorType, ...]) -> bool:
     return node.outputs[0].order is None and fits(m, node.attrs.conv, node.outputs[0].concrete)
 
 
@@ -117,13 +117,13 @@ def _emit(m: int, k: Emitter[ConvWeightAttrs]) -> None:
     """Blocks of tiles go through both transforms, their products are added up, and weights are made of the sums."""
     recheck(k)
     (x, dy), (dw,), cut = k.ins, k.outs, k.way
-    t, whole = _numbers(m, k.node, x.shape, dy.shape)
-    conv, work = ranged(whole, cut.ranges), _deal(t, cut, k.threads)
+    t, whole = numbers_of(m, k.node, x.shape, dy.shape)
+    conv, work = ranged(whole, cut.ranges), deal_tiles(t, cut, k.threads)
     if not work:
         k.line(f"{dw}.fill(0)")
         return
     loop = BlockLoop(k, work)
-    factors = _factors(loop, t, conv, _tilings(t, cut.ranges))
+    factors = transform_both(loop, conv, tilings(t, cut.ranges), transforms(t.filter))
     held, again = sums_of(conv, work)
     numbers, joined = (t.outputs, conv.group_in), bool(joined_groups(conv, work))
     totals = loop.scratch((held, t.n**2, *numbers), x.dtype, "total")
@@ -141,27 +141,31 @@ def _emit(m: int, k: Emitter[ConvWeightAttrs]) -> None:
         join(k, bind(k, "joins", bind_tile_joins, conv, cut.ranges, loop.blocks, parts, dw))
 
 
-def _factors(loop: BlockLoop[Block], t: Winograd, conv: Conv, tilings: tuple[Tiles, Tiles]) -> list[Bound]:
-    """Let the loop transform the tiles of each block, of the input and of what came back."""
-    k, (x, dy), matrices = loop.k, loop.k.ins, transforms(t.filter)
+def transform_both(
+    loop: BlockLoop[Block], conv: Conv, both: tuple[Tiles, Tiles], matrices: Transforms,
+    whole: tuple[Operand, Operand] | None = None,
+) -> list[Bound]:  # fmt: skip
+    """Let the loop transform the tiles of each block, of the input and of what came back; in ``whole`` if given."""
+    k, (x, dy) = loop.k, loop.k.ins
     rows = max(block.image_rows for block in loop.every)
-    slab = loop.scratch((max(tiles.slab(loop.every) for tiles in tilings),), x.dtype, "slab")
-    gathered = loop.scratch((max(tiles.gathered(rows) for tiles in tilings),), x.dtype, "gathered")
+    slab = loop.scratch((max(tiles.slab(loop.every) for tiles in both),), x.dtype, "slab")
+    gathered = loop.scratch((max(tiles.gathered(rows) for tiles in both),), x.dtype, "gathered")
     sources = (
-        loop.each("source", bind_range_sources, tilings[0], conv, loop.blocks, x),
-        loop.each("source", bind_tile_sources, tilings[1], loop.blocks, dy),
+        loop.each("source", bind_range_sources, both[0], conv, loop.blocks, x),
+        loop.each("source", bind_tile_sources, both[1], loop.blocks, dy),
     )
-    found = []
-    for tiles, a, matrix, source in zip(tilings, (x, dy), (matrices.inputs, matrices.outputs.T), sources, strict=True):
-        made = loop.scratch((max(tiles.by_rows(rows), tiles.numbers(rows)),), x.dtype, "transformed")
+    found, turned = [], (matrices.inputs, matrices.outputs.T)
+    for tiles, a, matrix, source, one in zip(both, (x, dy), turned, sources, whole or (None, None), strict=True):
+        held = tiles.by_rows(rows) if one else max(tiles.by_rows(rows), tiles.numbers(rows))
+        made = loop.scratch((held,), x.dtype, "transformed")
         memory = tuple(zip(slab, made, gathered, strict=True))
-        found.append(transform(loop, tiles, a, memory, k.use(matrix.astype(x.dtype), "transform"), source))
+        found.append(transform(loop, tiles, a, memory, k.use(matrix.astype(x.dtype), "transform"), source, one))
     return found
 
 
 def _register(m: int) -> None:
     @kernel(
-        CONV_GRAD_WEIGHT, lowering=f"winograd{m}", accepts=partial(_accepts, m), ways=partial(_ways, m), exact=False,
+        CONV_GRAD_WEIGHT, lowering=f"winograd{m}", accepts=partial(accepts, m), ways=partial(_ways, m), exact=False,
         staged=True,
     )  # fmt: skip
     def lower(k: Emitter[ConvWeightAttrs]) -> None:

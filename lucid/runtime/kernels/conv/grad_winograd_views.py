@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import NamedTuple
 
 from ....base.arrays import Array
 from ...program.views import as_view
@@ -60,3 +61,41 @@ def bind_tile_shares(
 def bind_tile_joins(conv: Conv, ranges: int, work: Deal[Block], parts: Sequence[Array], dw: Array) -> Joins:
     """What is left to do when all workers have ended."""
     return joins_of(conv, work, partial(_own, conv, work, parts), partial(_place, conv, ranges, dw))
+
+
+# ---------------------------------------------------------------- range by range
+
+
+class Part(NamedTuple):
+    """A range of the weights: some outputs, and some channels."""
+
+    outputs: tuple[int, int]
+    channels: tuple[int, int]
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """How many of each."""
+        (o0, o1), (c0, c1) = self
+        return o1 - o0, c1 - c0
+
+    @property
+    def numbers(self) -> int:
+        """How many pairs of them."""
+        outputs, channels = self.sizes
+        return outputs * channels
+
+
+def bind_weight_parts(
+    work: Deal[Part], x: Array, dy: Array, memory: Sequence[Array], dw: Array
+) -> list[list[tuple[Array, ...]]]:
+    """For each range what is multiplied, the sums, these with the places in a tile innermost, and where they go."""
+    taps = as_view(dw, *dw.shape[:2], -1)
+    seen, back = (as_view(a, len(a), -1, count) for a, count in ((x, dw.shape[1]), (dy, dw.shape[0])))
+
+    def part(s: Part, own: Array) -> tuple[Array, ...]:
+        outputs, channels = slice(*s.outputs), slice(*s.channels)
+        sums = as_view(own[:, : s.numbers], -1, *s.sizes)
+        gradients = back[..., outputs].transpose(0, 2, 1)
+        return gradients, seen[..., channels], sums, sums.transpose(1, 2, 0), taps[outputs, channels]
+
+    return per_block(part, work, memory)

@@ -28,10 +28,14 @@ def tile_blocks(images: int, down: int, right: int, outputs: int, tiles: int, ra
 
 
 def transform(
-    loop: BlockLoop[Block], t: Tiles, x: Operand, memory: Sequence[Sequence[Operand]], matrix: str, source: str
-) -> Bound:
-    """Let the loop transform the tiles of each block of ``x``; ``source`` is the part that a block reads."""
-    bound = loop.bind("transform", bind_transforms, t, loop.blocks, memory, x.shape[2:], unpacked(x.dtype))
+    loop: BlockLoop[Block], t: Tiles, x: Operand, memory: Sequence[Sequence[Operand]], matrix: str, source: str,
+    whole: Operand | None = None,
+) -> Bound:  # fmt: skip
+    """Let the loop transform the tiles of each block of ``x``; ``source`` is the part that a block reads.
+
+    They are made in the second of its three pieces of memory, or, with those of all other blocks, in ``whole``.
+    """
+    bound = loop.bind("transform", bind_transforms, t, loop.blocks, memory, x.shape[2:], unpacked(x.dtype), whole)
     v, (edge,) = loop.parts(bound, Transform), loop.fresh("edge")
     loop.line(
         f"for {edge} in {v.edges}:\n    {edge}.fill(0)",

@@ -106,13 +106,18 @@ def bind_tile_sources(t: Tiles, work: Deal[Block], x: Array) -> list[list[Array]
 
 
 def bind_transforms(
-    t: Tiles, work: Deal[Block], memory: Sequence[Memory], size: tuple[int, int], unpacked: int
+    t: Tiles, work: Deal[Block], memory: Sequence[Memory], size: tuple[int, int], unpacked: int, whole: Array | None
 ) -> list[list[Transform]]:
-    """The views of every block of every worker; ``size`` is that of an image, ``unpacked`` as for :func:`in_ranges`."""
-    return per_block(lambda s, own: _transform(t, s, own, size, unpacked), work, memory)
+    """The views of every block of every worker; ``size`` is that of an image, ``unpacked`` as for :func:`in_ranges`.
+
+    All tiles are made in ``whole``, (products * products, images, rows of tiles, numbers of these), where it is given.
+    """
+    return per_block(lambda s, own: _transform(t, s, own, size, unpacked, whole), work, memory)
 
 
-def _transform(t: Tiles, s: Block, memory: Memory, size: tuple[int, int], unpacked: int) -> Transform:
+def _transform(
+    t: Tiles, s: Block, memory: Memory, size: tuple[int, int], unpacked: int, whole: Array | None
+) -> Transform:
     slab, ping, pong = memory
     images, down = s.n1 - s.n0, s.r1 - s.r0
     n, pixels, c, count = t.products, t.pixels, t.channels, s.image_rows * t.right
@@ -128,7 +133,8 @@ def _transform(t: Tiles, s: Block, memory: Memory, size: tuple[int, int], unpack
     e0, e1, e2, item = by_rows.strides
     seen = as_strided(by_rows, (n, pixels, images, down, t.right, c), (e2, c * item, e0, e1, step * c * item, item))
     tiles = as_view(pong[: n * pixels * count * c], n, pixels, images, down, t.right, c)
-    by_both = as_view(ping[: n * n * count * c], n, n, count * c)
+    made = ping[: n * n * count * c] if whole is None else whole[:, s.images, s.rows]
+    by_both = as_view(made, n, n, count * c)
     return Transform(
         [edge for edge in edges if edge.size], middle[:, :, real_cols.places], *in_ranges(n, rows, by_rows, unpacked),
         seen, tiles, *in_ranges(n, as_view(tiles, n, pixels, count * c), by_both, unpacked), by_both,
