@@ -12,19 +12,20 @@ from lucid.errors import GraphError, ShapeError
 from lucid.graph.ir import Node
 from lucid.graph.opdef import Attrs, NoAttrs
 from lucid.graph.ops.bounds import ClipAttrs
-from lucid.graph.ops.conv import CONV, ConvAttrs
+from lucid.graph.ops.conv import CONV, CONV_GRAD_INPUT, ConvAttrs, ConvInputAttrs
 from lucid.graph.ops.conv_pool import CONV_POOL, ConvPoolAttrs
 from lucid.graph.ops.elementwise import GeluAttrs
 from lucid.graph.ops.pool import MaxPoolAttrs
-from lucid.graph.types import CHANNELS_LAST, spec
-from lucid.runtime.kernels.conv import depthwise_rows, depthwise_rows_views
+from lucid.graph.types import CHANNELS_LAST, TensorType, as_dtype, spec
+from lucid.runtime.kernels.conv import depthwise, depthwise_rows, depthwise_rows_views, grad_depthwise_phases_views
 from lucid.runtime.planning.machine import Machine, described
-from lucid.runtime.planning.registry import choose, lowerings
+from lucid.runtime.planning.registry import choices, choose, lowerings
 
 from ..op_checks import types_of
 from .test_conv import check, force
 
 ROWS = next(low for low in lowerings(CONV_POOL) if low.name == "depthwise_rows")
+PHASES = next(low for low in lowerings(CONV_GRAD_INPUT) if low.name == "depthwise_phases")
 ACTIVATIONS: list[tuple[str | None, Attrs]] = [(None, NoAttrs()), ("Relu", NoAttrs()), ("Clip", ClipAttrs(-0.5, 0.5))]
 
 
@@ -148,3 +149,35 @@ def test_rows_that_see_nothing_but_padding_are_nothing() -> None:
     attrs = ConvAttrs((1, 1), (5, 0, 4, 0), groups=3)
     with described(_machine(1 << 20)):
         check(CONV, attrs, [x, w], parameters=(1,))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_phases_of_a_strided_gradient(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Strides longer than the kernel, wide padding, runs of one to many columns, blocks of one to many images."""
+    rng = np.random.default_rng(seed)
+    monkeypatch.setattr(grad_depthwise_phases_views, "RUN", int(rng.choice([1, 9, 1000])))
+    monkeypatch.setattr(depthwise, "BLOCK_BYTES", int(rng.choice([1, 1000, 100_000])))
+    while True:
+        attrs, (x, w, *_) = _sweep(int(rng.integers(1 << 30)))
+        attrs = replace(attrs, dilation=(1, 1))
+        w = w[: x.shape[1]]
+        try:
+            (y,) = CONV.infer_types(attrs, types_of([x, w]))
+        except ShapeError:
+            continue
+        if x.shape[1] > 1 and attrs.stride != (1, 1):
+            break
+    dy = rng.standard_normal(y.concrete).astype(w.dtype)
+    force(monkeypatch, CONV_GRAD_INPUT, PHASES)
+    check(CONV_GRAD_INPUT, ConvInputAttrs(attrs, x.shape[2:]), [dy, w], threads=1 + seed % 3)
+
+
+def test_strided_gradients_go_phase_by_phase(each_machine: Machine) -> None:
+    for size, channels in ((32, 64), (16, 128), (8, 256)):
+        conv = ConvAttrs((2, 2), (1, 1, 1, 1), groups=channels)
+        image, weight = (
+            TensorType(shape, as_dtype("float32")) for shape in ((16, channels, size, size), (channels, 1, 3, 3))
+        )
+        (dy,) = (t.with_order(CHANNELS_LAST) for t in CONV.infer_types(conv, [image, weight]))
+        node = Node(CONV_GRAD_INPUT, ConvInputAttrs(conv, (size, size)), (image.with_order(CHANNELS_LAST),))
+        assert choices(node, (dy, weight))[0].lowering is PHASES, (each_machine, size)

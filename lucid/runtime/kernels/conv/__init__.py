@@ -5,6 +5,7 @@ from . import depthwise_rows as depthwise_rows
 from . import filtered as filtered
 from . import grad as grad
 from . import grad_depthwise as grad_depthwise
+from . import grad_depthwise_phases as grad_depthwise_phases
 from . import grad_weight as grad_weight
 from . import grad_winograd as grad_winograd
 from . import grad_winograd_ranged as grad_winograd_ranged

@@ -66,13 +66,13 @@ def depthwise(k: Emitter) -> None:
     loop.emit()
 
 
-def _single(node: Node[OfConvAttrs], inputs: tuple[TensorType, ...]) -> bool:
+def is_single(node: Node[OfConvAttrs], inputs: tuple[TensorType, ...]) -> bool:
     """One output channel for each input channel."""
     groups = node.attrs.conv.groups
     return groups > 1 and groups == node.outputs[0].shape[1] == inputs[0].shape[1]
 
 
-def _gradient_blocks(dy: TensorType, threads: int) -> list[list[Block]]:
+def gradient_blocks(dy: TensorType, threads: int) -> list[list[Block]]:
     """Images, whose gradients have nothing to do with each other."""
     (images, outputs, rows, cols) = dy.concrete
     image = rows * cols * outputs * dy.dtype.itemsize
@@ -82,7 +82,7 @@ def _gradient_blocks(dy: TensorType, threads: int) -> list[list[Block]]:
 
 def _gradient_work(node: Node, inputs: tuple[TensorType, ...], threads: int) -> Work:
     dy, w = inputs
-    taps, blocks = w.concrete[2] * w.concrete[3], _gradient_blocks(dy, threads)
+    taps, blocks = w.concrete[2] * w.concrete[3], gradient_blocks(dy, threads)
     image = dy.nbytes / max(1, dy.concrete[0])
     return Work.of_busiest(
         [[block.n1 - block.n0 for block in mine] for mine in blocks],
@@ -91,13 +91,13 @@ def _gradient_work(node: Node, inputs: tuple[TensorType, ...], threads: int) -> 
     )
 
 
-@kernel(CONV_GRAD_INPUT, lowering="depthwise", accepts=_single, cost=_gradient_work)
+@kernel(CONV_GRAD_INPUT, lowering="depthwise", accepts=is_single, cost=_gradient_work)
 def depthwise_grad_input(k: Emitter) -> None:
     """Each tap of ``dy``, times its weight, added where the tap lies in the input."""
     recheck(k)
     (dy, w), (dx,) = k.ins, k.outs
     conv = conv_of(k.attrs.conv, dx.shape, w.shape, dy.shape)
-    work = _gradient_blocks(dy.type, k.threads)
+    work = gradient_blocks(dy.type, k.threads)
     if not work:
         k.line(f"{dx}.fill(0)")
         return

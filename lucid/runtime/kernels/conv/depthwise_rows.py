@@ -124,13 +124,12 @@ def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
 # ---------------------------------------------------------------- the kernel
 
 
-def _pack(k: Emitter, d: Depthwise) -> Operand:
-    """Weights (kernel rows, kernel columns, columns of a run x channels)."""
-    conv, w = d.conv, k.ins[1]
+def repeated_weights(k: Emitter, w: Operand, conv: Conv, columns: int) -> Operand:
+    """Weights (kernel rows, kernel columns, columns of a run x channels), the same for each of the columns."""
     kernel = (conv.rows.kernel, conv.cols.kernel)
     with k.once(w):
-        packed = k.scratch((*kernel, d.columns * conv.outputs), w.dtype, "packed")
-        target = k.seen(packed, (*kernel, d.columns, conv.outputs))
+        packed = k.scratch((*kernel, columns * conv.outputs), w.dtype, "packed")
+        target = k.seen(packed, (*kernel, columns, conv.outputs))
         source = f"{w}.reshape({(conv.outputs, *kernel)}).transpose(1, 2, 0)[:, :, None]"
         k.line(f"{target}[...] = {source}")
     return packed
@@ -180,7 +179,7 @@ def depthwise_rows(k: Emitter) -> None:
     if not work:
         return
     loop = BlockLoop(k, work)
-    packed = _pack(k, d)
+    packed = repeated_weights(k, k.ins[1], d.conv, d.columns)
     sources = (x,) * len(work) if d.direct else padded(loop, d, epilogue.filled)
     made = () if channels_last(y) else _turned(loop, d.conv)
     places = made or (y,) * len(work)
