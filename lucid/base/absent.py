@@ -197,7 +197,6 @@ AUTOGRAD: Final[Mapping[str, str]] = {
 """Names of ``lucid.autograd``."""
 
 UTILS: Final[Mapping[str, str]] = {
-    "rnn": "there are no packed sequences; the layers take padded ones, and lucid.gather picks the last steps",
     "checkpoint": _CHECKPOINT,
     "prune": "weight.data.copy_(weight.numpy() * mask)",
     "clip_grad_norm": "clip_grad_norm_",
@@ -209,6 +208,11 @@ PARAMETRIZE: Final[Mapping[str, str]] = {
     "transfer_parametrizations_and_params": "register_parametrization of the other module, then load_state_dict",
 }
 """Names of ``lucid.nn.utils.parametrize``."""
+
+PACKED: Final[Mapping[str, str]] = {
+    "invert_permutation": "lucid.argsort",
+}
+"""Names of ``lucid.nn.utils.rnn``."""
 
 PARAMETRIZATIONS: Final[Mapping[str, str]] = {}
 """Names of ``lucid.nn.utils.parametrizations``."""

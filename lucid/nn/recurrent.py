@@ -5,23 +5,30 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, TypeAlias, TypeVar
 
 from ..base.checks import shown, user_stacklevel
 from ..errors import DTypeError, OptionError, ShapeError
 from ..graph.opdef import AbstractTensor
+from ..graph.ops import elementwise as ew
 from ..graph.ops import recurrent as ops
+from ..graph.ops.composite import eq
 from ..graph.ops.linalg import matmul
 from ..graph.ops.recurrent_types import TANH, Activation, GRUAttrs, LSTMAttrs, RNNAttrs
 from ..graph.ops.shape import concat, reshape, squeeze, stack, transpose, unsqueeze
 from ..graph.ops.slices import piece
 from ..graph.ops.source import full
 from ..graph.types import Shape, format_shape
+from ..tensor.creation import arange
 from ..tensor.tensor import Tensor
 from . import functional as F
 from . import init
 from .checks import choice, flag, layers, parameter_type, real, size, tensor
 from .module import Module, Parameter
+from .packed import PackedSequence
+
+S = TypeVar("S", Tensor, PackedSequence)
+"""What a layer takes, and gives."""
 
 States: TypeAlias = "Tensor | tuple[Tensor, Tensor] | None"
 """h, or of an LSTM h and c; None for zeros."""
@@ -55,33 +62,42 @@ class _Base(Module):
         """Features of what comes out."""
         return self.proj_size or self.hidden_size
 
-    def _run(self, bidirectional: bool, operands: Sequence[AbstractTensor]) -> Sequence[AbstractTensor]:
-        """The op: the states at all times, and the last ones."""
+    def _run(
+        self, bidirectional: bool, operands: Sequence[AbstractTensor], lengths: AbstractTensor | None = None
+    ) -> Sequence[AbstractTensor]:
+        """The op: the states at all times, and the last ones; of each sequence as far as it goes."""
+        there = lengths is not None
+        operands = operands if lengths is None else (*operands, lengths)
         way, count = "bidirectional" if bidirectional else "forward", 1 + bidirectional
         if self.states == 2:
-            return ops.lstm(LSTMAttrs(LSTMAttrs.activations * count, way), *operands)
+            return ops.lstm(LSTMAttrs(LSTMAttrs.activations * count, way, lengths=there), *operands)
         if len(self.order) == 3:
-            return ops.gru(GRUAttrs(GRUAttrs.activations * count, way, linear_before_reset=True), *operands)
-        return ops.rnn(RNNAttrs((TANH if self.nonlinearity == "tanh" else RELU,) * count, way), *operands)
+            gru = GRUAttrs(GRUAttrs.activations * count, way, lengths=there, linear_before_reset=True)
+            return ops.gru(gru, *operands)
+        activation = TANH if self.nonlinearity == "tanh" else RELU
+        return ops.rnn(RNNAttrs((activation,) * count, way, lengths=there), *operands)
 
     def _layer(
-        self, x: AbstractTensor, suffixes: Sequence[str], states: Sequence[AbstractTensor], begun: bool
-    ) -> Sequence[AbstractTensor]:
+        self, x: AbstractTensor, suffixes: Sequence[str], states: Sequence[AbstractTensor], begun: bool,
+        lengths: AbstractTensor | None,
+    ) -> Sequence[AbstractTensor]:  # fmt: skip
         """One layer over (T, N, I), whose weights end in a suffix for each direction; ``begun`` with given states."""
-        return self._plain(x, suffixes, self._own("weight_ih", suffixes), self._own("weight_hh", suffixes), states)
+        inner, outer = self._own("weight_ih", suffixes), self._own("weight_hh", suffixes)
+        return self._plain(x, suffixes, inner, outer, states, lengths)
 
     def _own(self, name: str, suffixes: Sequence[str]) -> list[AbstractTensor]:
         return [getattr(self, f"{name}{suffix}") for suffix in suffixes]
 
     def _plain(
         self, x: AbstractTensor, suffixes: Sequence[str], inner: Sequence[AbstractTensor],
-        outer: Sequence[AbstractTensor], states: Sequence[AbstractTensor],
+        outer: Sequence[AbstractTensor], states: Sequence[AbstractTensor], lengths: AbstractTensor | None,
     ) -> Sequence[AbstractTensor]:  # fmt: skip
         """The same with these weights of the input and of the state, of each direction."""
         rows = len(self.order) * self.hidden_size
         biases = [_gates(self._own(name, suffixes), self.order) for name in ("bias_ih", "bias_hh") if self.bias]
         bias = concat(biases, 1) if biases else full(x, 0, (len(suffixes), 2 * rows))
-        return self._run(len(suffixes) == 2, (x, _gates(inner, self.order), _gates(outer, self.order), bias, *states))
+        weights = _gates(inner, self.order), _gates(outer, self.order)
+        return self._run(len(suffixes) == 2, (x, *weights, bias, *states), lengths)
 
     def _add_parameters(self, suffix: str, inputs: int, device: object, dtype: object) -> None:
         rows, kind = len(self.order) * self.hidden_size, parameter_type(self, device, dtype)
@@ -169,13 +185,24 @@ class _Recurrent(_Base):
     def flatten_parameters(self) -> None:
         """Does nothing: programs keep their own packed weights."""
 
-    def _forward(self, x: object, given: object) -> tuple[AbstractTensor, list[AbstractTensor]]:
+    def _forward(
+        self, x: object, given: object
+    ) -> tuple[AbstractTensor | PackedSequence, list[AbstractTensor]]:  # fmt: skip
         """What comes out at all times, and the last states of all layers."""
-        x = tensor(self, x)
-        assert isinstance(x, AbstractTensor)
-        self._check(x, self.input_size, 2, "(N, T, I)" if self.batch_first else "(T, N, I)")
+        if isinstance(x, PackedSequence):
+            if x.padded.ndim != 3:
+                raise ShapeError(f"{type(self).__name__}: needs packed sequences (T, N, I), got {x.padded.type}")
+            y, last = self._over(x.padded, given, False, x.lengths)
+            return x.along(y), last  # type: ignore[arg-type]  # of the world of x
+        return self._over(tensor(self, x), given, self.batch_first, None)
+
+    def _over(
+        self, x: AbstractTensor, given: object, batch_first: bool, lengths: AbstractTensor | None
+    ) -> tuple[AbstractTensor, list[AbstractTensor]]:
+        """The same of padded sequences, of which all of each counts where there are no lengths."""
+        self._check(x, self.input_size, 2, "(N, T, I)" if batch_first else "(T, N, I)")
         single, directions = x.type.rank == 2, 1 + self.bidirectional
-        if not single and self.batch_first:
+        if not single and batch_first:
             x = transpose(x, 0, 1)
         begin = self._begin(given, x, (self.num_layers * directions, *(() if single else x.type.shape[1:2])))
         if single:
@@ -185,14 +212,14 @@ class _Recurrent(_Base):
             if number and self.dropout and self.training:
                 x = F.dropout(x, self.dropout, True)
             states = [piece(state, 0, number * directions, directions) for state in begin]
-            y, *last = self._layer(x, suffixes, states, given is not None)
+            y, *last = self._layer(x, suffixes, states, given is not None, lengths)
             times, _, batch, _ = y.type.shape
             x = reshape(transpose(y, 1, 2), (times, batch, directions * self._width))
             ends.append(last)
         found = [concat(parts, 0) if len(parts) > 1 else parts[0] for parts in zip(*ends, strict=True)]
         if single:
             return squeeze(x, 1), [squeeze(state, 1) for state in found]
-        return transpose(x, 0, 1) if self.batch_first else x, found
+        return transpose(x, 0, 1) if batch_first else x, found
 
     def extra_repr(self) -> str:
         usual = {
@@ -258,7 +285,7 @@ class RNN(_Recurrent):
         )  # fmt: skip
         self.nonlinearity = choice(self, "nonlinearity", nonlinearity, "tanh", "relu")
 
-    def forward(self, x: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: S, hx: Tensor | None = None) -> tuple[S, Tensor]:
         y, (h,) = self._forward(x, hx)
         return y, h  # type: ignore[return-value]  # of the world of x
 
@@ -272,7 +299,7 @@ class GRU(_Recurrent):
 
     order = (1, 0, 2)
 
-    def forward(self, x: Tensor, hx: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: S, hx: Tensor | None = None) -> tuple[S, Tensor]:
         y, (h,) = self._forward(x, hx)
         return y, h  # type: ignore[return-value]  # of the world of x
 
@@ -305,37 +332,44 @@ class LSTM(_Recurrent):
         )  # fmt: skip
 
     def _layer(
-        self, x: AbstractTensor, suffixes: Sequence[str], states: Sequence[AbstractTensor], begun: bool
-    ) -> Sequence[AbstractTensor]:
+        self, x: AbstractTensor, suffixes: Sequence[str], states: Sequence[AbstractTensor], begun: bool,
+        lengths: AbstractTensor | None,
+    ) -> Sequence[AbstractTensor]:  # fmt: skip
         """Where h is projected, a cell takes its own state by the product of the two weights between them."""
         if not self.proj_size:
-            return super()._layer(x, suffixes, states, begun)
+            return super()._layer(x, suffixes, states, begun, lengths)
         inner, outer, down = (self._own(name, suffixes) for name in ("weight_ih", "weight_hh", "weight_hr"))
         h, c = states
         if begun:
-            x, inner = _begun(x, inner, outer, h)
+            x, inner = _begun(x, inner, outer, h, lengths)
         cells = [matmul(w, p) for w, p in zip(outer, down, strict=True)]
-        y, last, kept = self._plain(x, suffixes, inner, cells, [full(c, 0), c])
+        y, last, kept = self._plain(x, suffixes, inner, cells, [full(c, 0), c], lengths)
         turned = transpose(stack(down), 1, 2)
         return matmul(y, turned), matmul(last, turned), kept
 
     def forward(
-        self, x: Tensor, hx: tuple[Tensor, Tensor] | None = None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:  # fmt: skip
+        self, x: S, hx: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[S, tuple[Tensor, Tensor]]:  # fmt: skip
         y, (h, c) = self._forward(x, hx)
         return y, (h, c)  # type: ignore[return-value]  # of the world of x
 
 
 def _begun(
-    x: AbstractTensor, inner: Sequence[AbstractTensor], outer: Sequence[AbstractTensor], h: AbstractTensor
-) -> tuple[AbstractTensor, list[AbstractTensor]]:
+    x: AbstractTensor, inner: Sequence[AbstractTensor], outer: Sequence[AbstractTensor], h: AbstractTensor,
+    lengths: AbstractTensor | None,
+) -> tuple[AbstractTensor, list[AbstractTensor]]:  # fmt: skip
     """The input (T, N, I) and its weights with what h (D, N, P) adds where each direction begins, as more features."""
     times, batch, _ = x.type.shape
     width = h.type.shape[2]
     rest = full(x, 0, (times - 1, batch, width))
     starts = [concat([piece(h, 0, 0, 1), rest], 0)]
     if len(inner) == 2:
-        starts.append(concat([rest, piece(h, 0, 1, 1)], 0))
+        back = piece(h, 0, 1, 1)
+        if lengths is None:
+            starts.append(concat([rest, back], 0))
+        else:
+            last = eq(reshape(arange(times), (times, 1, 1)), reshape(ew.sub(lengths, 1), (1, batch, 1)))
+            starts.append(ew.where(last, back, 0.0))
     weights = [
         concat([w, *(u if way == own else full(u, 0) for way, u in enumerate(outer))], 1) for own, w in enumerate(inner)
     ]
@@ -365,7 +399,7 @@ class _Cell(_Base):
         seen, states = unsqueeze(x, 0), [unsqueeze(state, 0) for state in begin]
         if single:
             seen, states = unsqueeze(seen, 0), [unsqueeze(state, 0) for state in states]
-        _, *last = self._layer(seen, ("",), states, given is not None)
+        _, *last = self._layer(seen, ("",), states, given is not None, None)
         found = [squeeze(state, 0) for state in last]
         return [squeeze(state, 0) for state in found] if single else found
 

@@ -174,7 +174,7 @@ PYTORCHS = {
     "lucid.optim": "LBFGS RAdam Adadelta",
     "lucid.compile(nn.Linear(3, 2))": "to_onnx export_python run predict summary fit",
     "lucid.autograd": "Function Variable functional backward gradcheck detect_anomaly no_grad",
-    "nn.utils": "rnn prune data", "nn.Linear(3, 2)": "half compile fit register_full_backward_hook device",
+    "nn.utils": "prune data", "nn.Linear(3, 2)": "half compile fit register_full_backward_hook device",
 }  # fmt: skip
 
 

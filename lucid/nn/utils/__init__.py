@@ -12,6 +12,7 @@ from .parameters import vector_to_parameters as vector_to_parameters
 if TYPE_CHECKING:
     from . import parametrizations as parametrizations
     from . import parametrize as parametrize
+    from . import rnn as rnn
     from .fusion import fuse_conv_bn_eval as fuse_conv_bn_eval
     from .fusion import fuse_linear_bn_eval as fuse_linear_bn_eval
     from .norms import remove_spectral_norm as remove_spectral_norm
@@ -26,6 +27,7 @@ _LAZY = {
     "parametrize": "parametrize",
     "remove_spectral_norm": "norms",
     "remove_weight_norm": "norms",
+    "rnn": "rnn",
     "spectral_norm": "norms",
     "weight_norm": "norms",
 }
