@@ -17,9 +17,10 @@ from .graph.ops import (
     matrix_exponential,
     products,
     solving,
+    systems,
     vector_norms,
 )
-from .graph.public import apart, flag, operand, public, string, tensor, whole
+from .graph.public import apart, at_least_0, flag, operand, public, size, string, tensor, whole
 from .tensor.tensor import Tensor
 
 norm: Callable[..., Tensor] = public(vector_norms.norm_of_either, "norm", ord=None)
@@ -36,6 +37,16 @@ diagonal: Callable[..., Tensor] = public(diagonals.diagonal_of_matrices, "diagon
 
 inv: Callable[..., Tensor] = public(solving.inv)
 solve: Callable[..., Tensor] = public(solving.solve, a=tensor, b=tensor, left=flag)
+solve_triangular: Callable[..., Tensor] = public(
+    systems.solve_triangular, a=tensor, b=tensor, upper=flag, left=flag, unitriangular=flag
+)
+lstsq: Callable[..., systems.LeastSquares] = public(systems.lstsq, a=tensor, b=tensor, rcond=at_least_0)
+pinv: Callable[..., Tensor] = public(systems.pinv, rtol=at_least_0, hermitian=flag)
+matrix_rank: Callable[..., Tensor] = public(systems.matrix_rank, atol=at_least_0, rtol=at_least_0, hermitian=flag)
+cond: Callable[..., Tensor] = public(systems.cond, p=None)
+tensorsolve: Callable[..., Tensor] = public(systems.tensorsolve, a=tensor, b=tensor, dims=None)
+tensorinv: Callable[..., Tensor] = public(systems.tensorinv, ind=whole)
+vander: Callable[..., Tensor] = public(systems.vander, N=size)
 cholesky: Callable[..., Tensor] = public(solving.cholesky, upper=flag)
 det: Callable[..., Tensor] = public(determinant.det)
 slogdet: Callable[..., solving.SignAndLog] = public(solving.slogdet)
@@ -47,8 +58,9 @@ svdvals: Callable[..., Tensor] = public(decompositions.svdvals)
 qr: Callable[..., decompositions.Triangular] = public(decompositions.qr)
 
 __all__ = [
-    "cholesky", "cross", "det", "diagonal", "eigh", "eigvalsh", "inv", "matmul", "matrix_exp", "matrix_norm",
-    "matrix_power", "multi_dot", "norm", "qr", "slogdet", "solve", "svd", "svdvals", "vecdot", "vector_norm",
+    "cholesky", "cond", "cross", "det", "diagonal", "eigh", "eigvalsh", "inv", "lstsq", "matmul", "matrix_exp",
+    "matrix_norm", "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr", "slogdet", "solve",
+    "solve_triangular", "svd", "svdvals", "tensorinv", "tensorsolve", "vander", "vecdot", "vector_norm",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:  # to the type checker a name that is not here is an error

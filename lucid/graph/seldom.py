@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from .opdef import AbstractTensor
-from .ops import activation, algebra, bitwise, distance, linalg, slices
+from .ops import activation, algebra, bitwise, distance, linalg, slices, systems
 from .ops import drawn as draws
 from .ops import seldom_elementwise as ew
 from .ops import seldom_places as places
@@ -40,6 +40,9 @@ addbmm: Function = public(algebra.addbmm, a=tensor, b=tensor)
 addmv: Function = public(algebra.addmv, a=tensor, b=tensor)
 addr: Function = public(algebra.addr, a=tensor, b=tensor)
 ger: Function = public(linalg.outer, "ger")
+cholesky_solve: Function = public(systems.cholesky_solve, b=tensor, factor=tensor, upper=flag)
+cholesky_inverse: Function = public(systems.cholesky_inverse, factor=tensor, upper=flag)
+pinverse: Function = public(systems.pinv, "pinverse", rtol=None, hermitian=flag)
 renorm: Function = apart(public(places.renorm, maxnorm=number))
 pdist: Function = public(distance.pdist)
 

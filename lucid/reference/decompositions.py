@@ -6,7 +6,8 @@ import numpy as np
 
 from ..base.arrays import Array
 from ..graph.opdef import Attrs
-from ..graph.ops.decompositions import EIGH, QR, SVD, FactorAttrs
+from ..graph.ops.decompositions import EIGH, PINV, QR, SVD, FactorAttrs, PseudoInverseAttrs
+from ..graph.types import TensorType, as_dtype
 from .elementwise import wide
 from .evaluator import reference
 
@@ -26,3 +27,11 @@ def svd(attrs: FactorAttrs, x: Array) -> tuple[Array, ...]:
 @reference(QR)
 def qr(attrs: FactorAttrs, x: Array) -> tuple[Array, ...]:
     return tuple(np.linalg.qr(wide(x), "complete" if attrs.whole else "reduced"))
+
+
+@reference(PINV)
+def pinv(attrs: PseudoInverseAttrs, x: Array) -> Array:
+    u, s, vh = np.linalg.svd(wide(x), full_matrices=False)
+    kept = ~(s <= attrs.cutoff(TensorType(x.shape, as_dtype(x.dtype))) * s.max(-1, keepdims=True, initial=0))
+    turned = np.where(kept, 1 / np.where(kept, s, 1), 0)[..., None] * u.swapaxes(-1, -2)
+    return np.asarray(vh.swapaxes(-1, -2) @ turned)

@@ -34,6 +34,17 @@ CASES = [
     ),
     _case("svd", (2, 3, 2), "svd", "Svd", full_matrices=False),
     _case("svd-wide", (2, 4), "svd", "Svd", full_matrices=False),
+    *(
+        Case(
+            f"pinv-{label}",
+            decompositions.pseudo_inverse,
+            normal(shape),
+            lambda torch, x: torch.linalg.pinv(x),
+            ops=("Pinv",),
+            rtol=1e-4,
+        )
+        for label, shape in (("tall", (2, 4, 3)), ("wide", (2, 3)), ("empty", (2, 0, 3)))
+    ),
     _case("qr", (2, 4, 3), "qr", "Qr"),
     _case("qr-wide", (2, 4), "qr", "Qr", mode="complete"),
 ]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lucid.graph.opdef import NoAttrs, OpDef
 from lucid.graph.ops import linalg, norm, reduce
-from lucid.graph.ops.decompositions import EIGH, QR, SVD, FactorAttrs
+from lucid.graph.ops.decompositions import EIGH, PINV, QR, SVD, FactorAttrs, PseudoInverseAttrs
 from lucid.graph.ops.determinant import DET
 from lucid.graph.ops.einsum import EINSUM, EinsumAttrs
 from lucid.graph.ops.fused_linear import FUSED_LINEAR, FusedLinearAttrs
@@ -202,6 +202,8 @@ def _apart(draw: Draw, op: OpDef) -> Drawn:
     middle = np.eye(rows, columns) * (1.0 + np.arange(columns))
     x = np.asarray(left @ middle @ (left if symmetric else right).swapaxes(-1, -2), dtype)
     whole = draw(st.booleans()) and (op is QR or rows == columns)
+    if op is PINV:
+        return Drawn(PseudoInverseAttrs(draw(st.sampled_from((None, 0.0, 0.4)))), (x,))
     return Drawn(NoAttrs() if symmetric else FactorAttrs(rows >= columns, whole), (x,))
 
 
@@ -231,7 +233,7 @@ DRAWS: dict[OpDef, Strategy] = {
     CHOLESKY: _regular(),
     SLOG_DET: _regular(),
     MATRIX_EXP: _small(),
-    **{op: _apart(op) for op in (EIGH, SVD, QR)},
+    **{op: _apart(op) for op in (EIGH, SVD, QR, PINV)},
     FUSED_LINEAR: _fused_linear(),
     EINSUM: _einsum() | _product(),
 }

@@ -76,4 +76,38 @@ SELDOM = {
         "m.nonzero_static(i, size=4), i.nonzero_static(size=30, fill_value=7), m.nonzero_static(a > 0, size=11), "
         "m.nonzero_static(i, size=0)"
     ),
+    "triangles": (
+        "m.linalg.solve_triangular(b[:, :4], b, upper=True), m.linalg.solve_triangular(b[:, :4], a, upper=False), "
+        "m.linalg.solve_triangular(b[:, :4], a[..., :4], upper=True, left=False), "
+        "m.linalg.solve_triangular(a[:, :3, :3], b[:3], upper=False, unitriangular=True)"
+    ),
+    "factors": (
+        "m.cholesky_solve(b, m.linalg.cholesky(b @ b.T)), b.cholesky_solve(m.linalg.cholesky(b @ b.T).T, upper=True), "
+        "m.cholesky_inverse(m.linalg.cholesky(b @ b.T)), m.linalg.cholesky(b @ b.T).T.cholesky_inverse(True)"
+    ),
+    "pseudo-inverses": (
+        "m.linalg.pinv(a), m.linalg.pinv(b.T), m.pinverse(b), m.linalg.pinv(b @ b.T, hermitian=True), "
+        "m.linalg.pinv(m.cat([b.detach(), b.detach()])), m.linalg.pinv(a, rtol=0.5), a[..., :0].pinverse(), "
+        "m.linalg.pinv(a.detach() * 0)"
+    ),
+    "least squares": (
+        "m.linalg.lstsq(a.mT, a.mT[..., :2] * 2 + 1).solution, m.linalg.lstsq(b.T, b.T[:, :2]).solution, "
+        "m.linalg.lstsq(a, a * 0.5 + 1).solution, m.linalg.lstsq(b.T, a[0].T).rank, "
+        "m.linalg.lstsq(a.detach().mT, a.detach()[:, :1].mT).solution"
+    ),
+    "ranks": (
+        "m.linalg.matrix_rank(a), m.linalg.matrix_rank(b * 0), m.linalg.matrix_rank(a, atol=1.0), "
+        "m.linalg.matrix_rank(a, rtol=0.4), m.linalg.matrix_rank(m.cat([b, b])), m.linalg.matrix_rank(a[:, :0]), "
+        "m.linalg.matrix_rank(b @ b.T, hermitian=True), m.linalg.matrix_rank(a, atol=0.5, rtol=0.1)"
+    ),
+    "conditions": (
+        "m.linalg.cond(a), *(m.linalg.cond(b.detach()[:, :4], p) for p in (2, -2, 1, -1, float('inf'), 'fro', 'nuc')), "
+        "m.linalg.cond(b, -2)"
+    ),
+    "systems of tensors": (
+        "m.linalg.tensorsolve(a.reshape(3, 4, 5)[:, :, :4].reshape(12, 4)[:4].reshape(2, 2, 4), b[:2, :2]), "
+        "m.linalg.tensorsolve(b[:, :4].reshape(2, 4, 2), b[0, :4].reshape(4), dims=(0, 2)), "
+        "m.linalg.tensorinv(b[:, :4].reshape(2, 2, 4)), m.linalg.tensorinv(b[:, :4].reshape(4, 2, 2), ind=1)"
+    ),
+    "vander": "m.linalg.vander(b), m.linalg.vander(b[0], N=3), m.linalg.vander(i), m.linalg.vander(b[0], N=2)",
 }

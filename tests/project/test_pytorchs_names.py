@@ -38,7 +38,8 @@ THERE: dict[str, str] = {
     "default_collate default_convert get_worker_info",
     "lucid.autograd": "grad",
     "lucid.linalg": "norm vector_norm matrix_norm inv solve cholesky det slogdet matmul multi_dot matrix_power cross "
-    "diagonal vecdot eigh eigvalsh svd svdvals qr",
+    "diagonal vecdot eigh eigvalsh svd svdvals qr solve_triangular pinv lstsq matrix_rank cond tensorsolve tensorinv "
+    "vander",
     "t": "add_ mul_ sub_ div_ clamp_ zero_ fill_ exp_ relu_ prod any all norm topk sort argsort median unique nonzero "
     "unfold select diagonal quantile unbind scatter index_add masked_select cumprod contiguous cpu device t mT "
     "new_zeros new_ones new_full new_empty new_tensor index_put_ masked_scatter_ kthvalue movedim expand_as int eq "

@@ -8,10 +8,23 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from ...errors import DTypeError, GradientError, OptionError, ShapeError
 from ..assume import is_at_least
 from ..dims import Dim
-from ..opdef import AbstractTensor, Attrs, GradContext, Gradients, NoAttrs, OpDef, apply_all, attributes, register
+from ..opdef import (
+    AbstractTensor,
+    Attrs,
+    GradContext,
+    Gradients,
+    NoAttrs,
+    OpDef,
+    apply,
+    apply_all,
+    attributes,
+    register,
+)
 from ..types import TensorType, is_float
 from . import elementwise as ew
 from .diagonals import diag_embed, tril
@@ -37,6 +50,17 @@ class FactorAttrs(Attrs):
 
     tall: bool = True
     whole: bool = False
+
+
+@attributes
+class PseudoInverseAttrs(Attrs):
+    """Singular values count for 0 that are at most ``rtol`` times the largest; None is as much as rounding makes."""
+
+    rtol: float | None = None
+
+    def cutoff(self, x: TensorType) -> float:
+        """How much of the largest that is for matrices of a type."""
+        return self.rtol if self.rtol is not None else max(x.concrete[-2:]) * float(np.finfo(x.dtype.name).eps)
 
 
 def _check_matrices(op: str, x: TensorType) -> None:
@@ -74,6 +98,11 @@ def _qr_infer(attrs: FactorAttrs, x: TensorType) -> tuple[TensorType, TensorType
     *batch, rows, columns = x.shape
     inner = rows if attrs.whole else fewer
     return x.with_shape((*batch, rows, inner)), x.with_shape((*batch, inner, columns))
+
+
+def _pinv_infer(attrs: PseudoInverseAttrs, x: TensorType) -> TensorType:
+    _check_matrices("Pinv", x)
+    return x.with_shape((*x.shape[:-2], x.shape[-1], x.shape[-2]))
 
 
 def _turned(x: AbstractTensor) -> AbstractTensor:
@@ -147,6 +176,16 @@ def _qr_gradient(c: GradContext[FactorAttrs]) -> Gradients:
     return [concat([dx, matmul(q, more)], -1)]
 
 
+def _pinv_gradient(c: GradContext[PseudoInverseAttrs]) -> Gradients:
+    """By Golub and Pereyra, "The differentiation of pseudo-inverses" (1973), for matrices whose rank stays."""
+    x, y, slope = c.inputs[0], c.outputs[0], _turned(c.dy)
+    turned, inner = _turned(y), matmul(slope, y)
+    outer = matmul(inner, turned)
+    rows = ew.sub(outer, matmul(matmul(x, y), outer))
+    columns = matmul(matmul(turned, y), ew.sub(slope, matmul(inner, x)))
+    return [ew.sub(ew.add(rows, columns), _turned(matmul(y, inner)))]
+
+
 def _square_gradient(q: AbstractTensor, r: AbstractTensor, dq: AbstractTensor, dr: AbstractTensor) -> AbstractTensor:
     """Of matrices with no more columns than rows."""
     inner = ew.sub(matmul(r, _turned(dr)), matmul(_turned(dq), q))
@@ -169,6 +208,7 @@ SVD = register(
         family="linear",
     )
 )
+PINV = register(OpDef("Pinv", _pinv_infer, _pinv_gradient, attrs=PseudoInverseAttrs, family="linear"))
 QR = register(OpDef("Qr", _qr_infer, _qr_gradient, attrs=FactorAttrs, outputs=("q", "r"), family="linear"))
 
 
@@ -221,7 +261,8 @@ def _half(function: str, x: AbstractTensor, uplo: str) -> AbstractTensor:
     return x if uplo.upper() == "L" else _turned(x)
 
 
-def _matrices(function: str, x: AbstractTensor) -> AbstractTensor:
+def matrices(function: str, x: AbstractTensor) -> AbstractTensor:
+    """Matrices of floating-point numbers; raise where it holds none."""
     x = floating(x)
     _check_matrices(function, x.type)
     return x
@@ -243,14 +284,19 @@ def svd(x: AbstractTensor, full_matrices: bool = True) -> Singular:
         Whether ``U`` and ``Vh`` are square; otherwise the larger has as many vectors as there are singular values.
         Vectors beyond these take no gradient.
     """
-    x = _matrices("svd", x)
+    x = matrices("svd", x)
     return Singular(*apply_all(SVD, FactorAttrs(_is_tall(x), full_matrices), x))
 
 
 def svdvals(x: AbstractTensor) -> AbstractTensor:
     """The singular values of matrices, the largest first."""
-    x = _matrices("svdvals", x)
+    x = matrices("svdvals", x)
     return apply_all(SVD, FactorAttrs(_is_tall(x)), x)[1]
+
+
+def pseudo_inverse(x: AbstractTensor, rtol: float | None = None) -> AbstractTensor:
+    """The pseudo-inverse of matrices, of which singular values up to ``rtol`` times the largest count for 0."""
+    return apply(PINV, PseudoInverseAttrs(None if rtol is None else float(rtol)), matrices("pinv", x))
 
 
 def qr(x: AbstractTensor, mode: str = "reduced") -> Triangular:
@@ -263,7 +309,7 @@ def qr(x: AbstractTensor, mode: str = "reduced") -> Triangular:
     mode
         "reduced", "complete" for a square ``Q``, or "r" for an empty one.
     """
-    x = _matrices("qr", x)
+    x = matrices("qr", x)
     if mode not in ("reduced", "complete", "r"):
         raise OptionError(f"qr: mode is 'reduced', 'complete' or 'r', got {mode!r}")
     q, r = apply_all(QR, FactorAttrs(_is_tall(x), mode == "complete"), x)

@@ -101,6 +101,17 @@ def singular_vectors(x: Array, whole: bool, u: Array | None, s: Array | None, vh
             _keep(np.linalg.svd(x, full_matrices=whole), (u, s, vh))
 
 
+def pseudo_inverse(x: Array, cutoff: float, y: Array) -> None:
+    """The pseudo-inverse, of which singular values up to so much of the largest count for 0."""
+    if not x.size:
+        return
+    with _converging("pinv"):
+        u, s, vh = np.linalg.svd(x, full_matrices=False)
+    kept = np.logical_not(s <= cutoff * s.max(-1, keepdims=True))  # NaN too, which says that there is none
+    inverses = np.divide(1, s, out=np.zeros_like(s), where=kept)
+    np.matmul(vh.swapaxes(-1, -2), inverses[..., None] * u.swapaxes(-1, -2), out=y)
+
+
 def orthogonal_and_triangle(x: Array, whole: bool, q: Array | None, r: Array | None) -> None:
     """Orthonormal columns and an upper triangle whose product each matrix is."""
     _keep(np.linalg.qr(x, "complete" if whole else "reduced"), (q, r))

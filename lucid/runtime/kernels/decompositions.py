@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ...graph.ops.decompositions import EIGH, QR, SVD, FactorAttrs
+from ...graph.ops.decompositions import EIGH, PINV, QR, SVD, FactorAttrs, PseudoInverseAttrs
 from ..planning.registry import kernel
 from ..program.emitter import Emitter
-from .calls import eigenvectors, orthogonal_and_triangle, singular_vectors
+from .calls import eigenvectors, orthogonal_and_triangle, pseudo_inverse, singular_vectors
 
 
 @kernel(EIGH)
@@ -24,3 +24,9 @@ def svd(k: Emitter[FactorAttrs]) -> None:
 def qr(k: Emitter[FactorAttrs]) -> None:
     (x,), (q, r) = k.ins, k.outs
     k.line(f"{k.use(orthogonal_and_triangle)}({x}, {k.attrs.whole}, {q}, {r})")
+
+
+@kernel(PINV)
+def pinv(k: Emitter[PseudoInverseAttrs]) -> None:
+    (x,), (y,) = k.ins, k.outs
+    k.line(f"{k.use(pseudo_inverse)}({x}, {k.number(k.attrs.cutoff(x.type))}, {y})")

@@ -20,6 +20,7 @@ REASONS: Mapping[str, str] = {
     "Eigh": _MATRICES,
     "Inverse": _MATRICES,
     "MatrixExp": _MATRICES,
+    "Pinv": _MATRICES,
     "Qr": _MATRICES,
     "SlogDet": _MATRICES,
     "Solve": _MATRICES,
