@@ -107,17 +107,20 @@ class Muon(Optimizer):
         m = hyper["momentum"] * state["momentum_buffer"] + hyper["share"] * g
         x = hyper["momentum"] * m + hyper["share"] * g if hyper["nesterov"] else m
         rows, columns = p.type.concrete
-        tall = rows > columns
-        x = self._orthogonal(transpose(x, 0, 1) if tall else x, hyper)
-        x = transpose(x, 0, 1) if tall else x
+        x = self._orthogonal(x, rows > columns, hyper)
         return p * hyper["keep"] - hyper["lr"] * _ratio(rows, columns, hyper["by_size"]) * x, {"momentum_buffer": m}
 
-    def _orthogonal(self, x: AbstractTensor, hyper: Hyper) -> AbstractTensor:
-        """A matrix of the same singular vectors, with singular values near 1 (Newton's and Schulz's iteration)."""
+    def _orthogonal(self, x: AbstractTensor, tall: bool, hyper: Hyper) -> AbstractTensor:
+        """A matrix of the same singular vectors, with singular values near 1 (Newton's and Schulz's iteration).
+
+        What is multiplied by itself is the smaller of ``x @ x.T`` and ``x.T @ x``, on its side of ``x``.
+        """
         x = x / maximum(sqrt((x * x).sum()), hyper["eps"])
         for _ in range(hyper["turns"]):
-            squares = matmul(x, transpose(x, 0, 1))
-            x = hyper["a"] * x + matmul(hyper["b"] * squares + hyper["c"] * matmul(squares, squares), x)
+            turned = transpose(x, 0, 1)
+            squares = matmul(turned, x) if tall else matmul(x, turned)
+            factor = hyper["b"] * squares + hyper["c"] * matmul(squares, squares)
+            x = hyper["a"] * x + (matmul(x, factor) if tall else matmul(factor, x))
         return x
 
 
