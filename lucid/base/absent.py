@@ -223,7 +223,6 @@ INIT: Final[Mapping[str, str]] = {
 """Names of ``lucid.nn.init``."""
 
 OPTIM: Final[Mapping[str, str]] = {
-    "LBFGS": "there is no line search; optim.Adam(params), whose step(closure) takes a closure too",
     "lr_schedulers": "lucid.optim.lr_scheduler",
     "SparseAdam": "there are no sparse tensors; optim.Adam(params)",
 }

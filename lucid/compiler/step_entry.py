@@ -95,6 +95,11 @@ def _check(model: object, loss: object, optimizer: object, passes: object) -> No
         )
     if not isinstance(optimizer, Optimizer):
         raise OptionError(f"compile_step: optimizer is one of lucid.optim, got {shown(optimizer)}")
+    if optimizer.evaluates:
+        raise OptionError(
+            f"compile_step: {type(optimizer).__name__} evaluates the loss several times in a step, which is no single "
+            f"program: call optimizer.step(closure) in a loop, where the closure may call lucid.compile(model)"
+        )
     if type(optimizer).step is not Optimizer.step or "step" in vars(optimizer):
         raise OptionError(
             f"compile_step: {type(optimizer).__name__} has a step() of its own, which a compiled step does not call: "

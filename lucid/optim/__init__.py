@@ -12,6 +12,7 @@ from .adam import AdamW as AdamW
 from .adam import NAdam as NAdam
 from .adam import RAdam as RAdam
 from .asgd import ASGD as ASGD
+from .lbfgs import LBFGS as LBFGS
 from .muon import Muon as Muon
 from .optimizer import Optimizer as Optimizer
 from .rprop import Rprop as Rprop

@@ -69,7 +69,8 @@ class Adafactor(Optimizer):
 
     def check(self, group: Group) -> None:
         super().check(group)
-        number("Adafactor", "-beta2_decay", -number("Adafactor", "beta2_decay", group["beta2_decay"], -math.inf))
+        if number("Adafactor", "beta2_decay", group["beta2_decay"], -math.inf) > 0:
+            raise OptionError(f"Adafactor: beta2_decay is 0 or negative, got {shown(group['beta2_decay'])}")
         number("Adafactor", "d", group["d"], 1.0)
         eps = group["eps"]
         if not isinstance(eps, tuple | list) or len(eps) != 2:

@@ -103,6 +103,9 @@ class Optimizer(ABC):
         For each parameter, the tensors that its updates carry along; ``"step"`` counts the updates.
     """
 
+    evaluates: ClassVar[bool] = False
+    """Whether a step evaluates the loss itself, by a closure: it is no part of a compiled step then."""
+
     numbers: ClassVar[tuple[str, ...]] = ()
     """Options that are numbers, at least 0: scalars of the same names."""
 
@@ -234,13 +237,14 @@ class Optimizer(ABC):
             self.check(group)
             for p in group["params"]:
                 if p.grad is not None:
-                    self._check_gradient(p)
+                    self.check_gradient(p)
         with no_grad():
             for group in self.param_groups:
                 self._step_group(group)
         return loss
 
-    def _check_gradient(self, p: Tensor) -> None:
+    def check_gradient(self, p: Tensor) -> None:
+        """Raise if the gradient of a parameter is not of its type."""
         grad = p.grad
         if not isinstance(grad, Tensor):
             raise GradientError(f"{self._name}: .grad is a Tensor or None, got {type(grad).__name__}")
@@ -370,7 +374,8 @@ class Optimizer(ABC):
                 wanted = f"has shape {shape}" if shape is not None else f"is nothing that {p.type} has"
                 raise ShapeError(f"{self._name}: {slot} of parameter {index} {wanted}, given {array.shape}")
             loaded[slot] = Tensor.wrap(array)
-        loaded.setdefault("step", Tensor(np.zeros((), float64)))
+        updated = float(bool(loaded))  # where nobody has counted, there is a state since the first update
+        loaded.setdefault("step", Tensor(np.full((), updated, float64)))
         return loaded
 
     def __repr__(self) -> str:

@@ -128,6 +128,11 @@ def _begun(
         checked_data(owner, "validation", validation)
     if not isinstance(optimizer, Optimizer):
         raise OptionError(f"{owner}: optimizer is one of lucid.optim, got {shown(optimizer)}")
+    if optimizer.evaluates:
+        raise OptionError(
+            f"{owner}: {type(optimizer).__name__} evaluates the loss several times in a step: call "
+            f"optimizer.step(closure) in a loop, where the closure may call lucid.compile(model)"
+        )
     for one in callbacks:
         if not isinstance(one, Callback):
             raise OptionError(f"{owner}: a callback is a lucid.training.Callback, got {shown(one)}")

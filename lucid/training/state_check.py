@@ -89,7 +89,9 @@ def _check_optimizer(what: str, optimizer: Optimizer, found: Mapping[str, object
             raise FileError(f"{what}: a group has the options {shown(sorted(group))}: it is of another optimiser")
         for name in others - {"name"}:
             checks.number(what, name, group[name])
-    for slots in state.values():
+    for slots in (
+        () if optimizer.evaluates else state.values()
+    ):  # else it is no state of updates, and checked at loading
         if not isinstance(slots, dict) or not all(isinstance(slot, np.ndarray) for slot in slots.values()):
             raise FileError(f"{what}: the state of a parameter is no dict of arrays")
         steps = slots.get("step")

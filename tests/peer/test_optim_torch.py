@@ -102,6 +102,43 @@ def test_twenty_steps_are_pytorchs(name: str, options: dict[str, Any], dtype: st
             np.testing.assert_allclose(p.numpy(), q.detach().numpy(), rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.usefixtures("unrounded")
+@pytest.mark.parametrize(("name", "options"), RULES)
+@pytest.mark.parametrize("dtype", ["float64"], indirect=True)
+def test_states_go_either_way(name: str, options: dict[str, Any], dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    shapes = ((3, 4), (2, 2)) if name == "Muon" else ((3, 4), (5,), (), (2, 3, 2))
+    mine = [Tensor(rng.standard_normal(shape), requires_grad=True) for shape in shapes]
+    first, other = ([torch.zeros(p.shape, requires_grad=True) for p in mine] for _ in range(2))
+    ours, theirs = getattr(optim, name)(mine, lr=9.0), getattr(torch.optim, name)(first, **options)
+
+    def given(optimizers: list[Any]) -> None:
+        for _ in range(3):
+            for i, shape in enumerate(shapes):
+                gradient = np.asarray(rng.standard_normal(shape))
+                for one in optimizers:
+                    p = one.param_groups[0]["params"][i]
+                    p.grad = Tensor(gradient) if one is ours else torch.from_numpy(gradient)
+            for one in optimizers:
+                one.step()
+
+    given([theirs])
+    for p, q in zip(mine, first, strict=True):
+        p.detach().copy_(q.detach().numpy())
+    ours.load_state_dict(theirs.state_dict())
+    given([theirs, ours])
+    again = getattr(torch.optim, name)(other)
+    for p, r in zip(mine, other, strict=True):
+        r.data.copy_(torch.from_numpy(p.numpy().copy()))
+    state = ours.state_dict()
+    slots = {n: {k: torch.from_numpy(v.copy()) for k, v in state["state"][n].items()} for n in state["state"]}
+    again.load_state_dict({**state, "state": slots})
+    given([theirs, ours, again])
+    for p, q, r in zip(mine, first, other, strict=True):
+        np.testing.assert_allclose(p.numpy(), q.detach().numpy(), rtol=1e-13, atol=1e-13)
+        np.testing.assert_allclose(p.numpy(), r.detach().numpy(), rtol=1e-13, atol=1e-13)
+
+
 SCHEDULES: list[tuple[str, dict[str, Any]]] = [
     ("StepLR", {"step_size": 3, "gamma": 0.5}),
     ("MultiStepLR", {"milestones": [2, 5, 5, 9], "gamma": 0.3}),

@@ -156,7 +156,9 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_every_optimizer_is_among_them() -> None:
-    assert {name for name, one in vars(lucid.optim).items() if isinstance(one, type)} == {*RULES, "Optimizer"}
+    assert {name for name, one in vars(lucid.optim).items() if isinstance(one, type)} == {
+        *RULES, "LBFGS", "Optimizer"
+    }  # fmt: skip
 
 
 def _trained(rule: str, parameters: Iterable[Any]) -> list[Any]:

@@ -45,7 +45,7 @@ THERE: dict[str, str] = {
     "new_zeros new_ones new_full new_empty new_tensor index_put_ masked_scatter_ kthvalue movedim expand_as int eq "
     "ne lt le gt ge square rsqrt log1p expm1 log2 tan atan trunc reciprocal max add div backward",
     "layer": "to parameters get_parameter load_state_dict",
-    "optim": "NAdam RAdam Adamax Adadelta Rprop ASGD Adafactor Muon swa_utils",
+    "optim": "NAdam RAdam Adamax Adadelta Rprop ASGD Adafactor Muon LBFGS swa_utils",
     "optim.lr_scheduler": "ChainedScheduler CyclicLR MultiplicativeLR",
     "optim.swa_utils": "AveragedModel SWALR update_bn get_ema_avg_fn get_ema_multi_avg_fn",
 }
@@ -71,7 +71,7 @@ ANSWERS = [
     ("lucid.checkpoint", "smaller batches"), ("lucid.utils.checkpoint", "smaller batches"),
     ("nn.utils.checkpoint", "smaller batches"), ("t.half()", r"t\.float\(\)"), ("layer.half()", r"module\.float\(\)"),
     ("t.register_hook(print)", r"autograd\.grad"), ("t.retain_grad()", r"autograd\.grad"), ("t.grad_fn", "is_leaf"),
-    ("layer.register_full_backward_hook(print)", "register_forward_hook"), ("optim.LBFGS", "closure"),
+    ("layer.register_full_backward_hook(print)", "register_forward_hook"),
     ("optim.SparseAdam", r"optim\.Adam"), ("lucid.onnx.dynamo_export", r"lucid\.onnx\.export"),
     ("t.max(t)", r"lucid\.maximum"),
     ("layer.load_state_dict(layer.state_dict(), assign=True)", r"to\(dtype\)"),
