@@ -97,7 +97,7 @@ class _Memory:
         }
 
     @classmethod
-    def of(cls, state: Mapping[object, object], size: int, dtype: np.dtype[Any]) -> _Memory:
+    def of(cls, state: Mapping[object, object], size: int, dtype: object) -> _Memory:
         """That of a state from here or from PyTorch, of this many numbers; everything is checked."""
 
         def vector(name: str, value: object) -> Array:
@@ -310,7 +310,7 @@ class LBFGS(Optimizer):
 
     # ------------------------------------------------------------ saving
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Copies of options and of what is remembered, as the state of the first parameter."""
         return {**super().state_dict(), "state": {0: self._memory.state_dict()} if self._memory.evaluations else {}}
 

@@ -265,7 +265,7 @@ class SequentialLR(LRScheduler):
     def state_dict(self) -> dict[str, Any]:
         return {**super().state_dict(), "schedulers": [s.state_dict() for s in self.schedulers]}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: dict[str, object]) -> None:
         for scheduler, state in zip(self.schedulers, _states(self, state_dict), strict=True):
             scheduler.load_state_dict(state)
         super().load_state_dict({**state_dict, "schedulers": self.schedulers})

@@ -99,7 +99,7 @@ class ReduceLROnPlateau:
         """Everything but the optimiser."""
         return {k: v for k, v in self.__dict__.items() if k != "optimizer"}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: dict[str, object]) -> None:
         """Restore what :meth:`state_dict` returned."""
         unknown = sorted(set(state_dict) - set(self.__dict__))
         if unknown:

@@ -86,7 +86,7 @@ class LRScheduler(ABC):
         """Everything but the optimiser and functions."""
         return {k: v for k, v in self.__dict__.items() if k not in ("optimizer", "_functions")}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: dict[str, object]) -> None:
         """Restore what :meth:`state_dict` returned."""
         name = type(self).__name__
         unknown = sorted(set(checks.mapping(name, "a state", state_dict)) - set(self.__dict__), key=str)

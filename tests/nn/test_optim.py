@@ -14,7 +14,13 @@ from lucid.graph.opdef import TypeAttrs
 from lucid.graph.ops.source import INPUT
 from lucid.graph.trace import Tracer
 from lucid.graph.types import float64
-from lucid.nn.utils import clip_grad_norm_, parameters_to_vector, vector_to_parameters
+from lucid.nn.utils import (
+    clip_grad_norm_,
+    clip_grads_with_norm_,
+    get_total_norm,
+    parameters_to_vector,
+    vector_to_parameters,
+)
 from lucid.optim import lr_scheduler as schedules
 from lucid.runtime.eager import evaluate
 from lucid.tensor.tensor import Tensor, is_grad_enabled
@@ -284,6 +290,16 @@ def test_clipping_and_vectors() -> None:
     give(q, float("inf"))
     with pytest.raises(GradientError, match="norm of the gradients is inf"):
         clip_grad_norm_([p, q], 1.0, error_if_nonfinite=True)
+    with pytest.raises(GradientError, match="get_total_norm: the norm of the gradients is inf"):
+        get_total_norm([p.grad, q.grad], error_if_nonfinite=True)  # type: ignore[list-item]
+    give(q, 1e30)
+    clip_grad_norm_(q, 1.0)
+    assert q.grad is not None
+    assert q.grad.item() == 1.0
+    clip_grads_with_norm_(q, 1.0, 4.0)
+    assert q.grad.item() == pytest.approx(0.25)
+    with pytest.raises(OptionError, match="total_norm is a number"):
+        clip_grads_with_norm_(q, 1.0, None)  # type: ignore[arg-type]
     assert parameters_to_vector([p, q]).tolist() == [1.0, 2.0, 3.0]
     vector_to_parameters(Tensor([4.0, 5.0, 6.0]), [p, q])
     assert (p.tolist(), q.tolist()) == ([4.0, 5.0], [6.0])

@@ -12,7 +12,7 @@ import torch
 from torch.optim import lr_scheduler as torch_schedules
 
 from lucid import optim
-from lucid.nn.utils import clip_grad_norm_, clip_grad_value_
+from lucid.nn.utils import clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm
 from lucid.optim import lr_scheduler as schedules
 from lucid.tensor.tensor import Tensor
 
@@ -272,6 +272,28 @@ def test_clipping_gradients_is_pytorchs(norm_type: float, max_norm: float) -> No
     assert float(norm) == pytest.approx(float(torch.nn.utils.clip_grad_norm_(theirs, max_norm, norm_type)), rel=1e-6)
     clip_grad_value_(ours, 0.05)
     torch.nn.utils.clip_grad_value_(theirs, 0.05)
+    for p, q in zip(ours, theirs, strict=True):
+        assert p.grad is not None
+        assert q.grad is not None
+        np.testing.assert_allclose(p.grad.numpy(), q.grad.numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("norm_type", [1.0, 2.0, 3.0, float("inf")])
+@pytest.mark.parametrize("max_norm", [0.5, 100.0])
+def test_norms_that_are_known_are_clipped_as_pytorchs(norm_type: float, max_norm: float) -> None:
+    rng = np.random.default_rng(0)
+    gradients = [rng.standard_normal((3, 4)), rng.standard_normal(5).astype(np.float32)]
+    ours = [Tensor(np.zeros_like(g), requires_grad=True) for g in gradients]
+    theirs = [torch.from_numpy(np.zeros_like(g)).requires_grad_() for g in gradients]
+    for p, q, g in zip(ours, theirs, gradients, strict=True):
+        p.grad, q.grad = Tensor(g), torch.from_numpy(g.copy())
+    for mine, other in ((ours, theirs), (ours[1:], theirs[1:]), ([], [])):
+        norm = get_total_norm([p.grad for p in mine if p.grad is not None], norm_type)
+        wanted = torch.nn.utils.get_total_norm([q.grad for q in other if q.grad is not None], norm_type)
+        assert norm.item() == pytest.approx(wanted.item(), rel=1e-6)
+        assert norm.dtype.name == str(wanted.dtype).removeprefix("torch.")
+        clip_grads_with_norm_(mine, max_norm, norm)
+        torch.nn.utils.clip_grads_with_norm_(other, max_norm, wanted)
     for p, q in zip(ours, theirs, strict=True):
         assert p.grad is not None
         assert q.grad is not None

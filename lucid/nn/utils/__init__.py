@@ -6,6 +6,8 @@ from ...base.absent import UTILS, face
 from ...base.lazy import from_home
 from .parameters import clip_grad_norm_ as clip_grad_norm_
 from .parameters import clip_grad_value_ as clip_grad_value_
+from .parameters import clip_grads_with_norm_ as clip_grads_with_norm_
+from .parameters import get_total_norm as get_total_norm
 from .parameters import parameters_to_vector as parameters_to_vector
 from .parameters import vector_to_parameters as vector_to_parameters
 

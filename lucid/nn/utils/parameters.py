@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -24,6 +24,47 @@ def _listed(name: str, parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
 
 def _gradients(name: str, parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
     return [p.grad for p in _listed(name, parameters) if p.grad is not None]
+
+
+def get_total_norm(
+    tensors: Tensor | Iterable[Tensor], norm_type: float = 2.0, error_if_nonfinite: bool = False
+) -> Tensor:
+    """The norm of all elements of several tensors, as of one vector.
+
+    Parameters
+    ----------
+    tensors
+        Such as the gradients of parameters.
+    norm_type
+        Exponent of the norm; inf is the largest absolute value.
+    error_if_nonfinite
+        Raise where the norm is not finite.
+
+    Returns
+    -------
+    The norm, a scalar of the tensors' type.
+    """
+    listed = _listed("get_total_norm", tensors)
+    return _as_scalar(_total_norm("get_total_norm", listed, norm_type, error_if_nonfinite), listed)
+
+
+def _as_scalar(total: float, tensors: Sequence[Tensor]) -> Tensor:
+    """A norm in the type of what it is of."""
+    with np.errstate(over="ignore"):
+        return Tensor(np.asarray(total, np.result_type(np.float32, *(x.dtype for x in tensors))))
+
+
+def _total_norm(owner: str, tensors: Sequence[Tensor], norm_type: float, error_if_nonfinite: bool) -> float:
+    norm_type = number(owner, "norm_type", norm_type, 0)
+    flag(owner, "error_if_nonfinite", error_if_nonfinite)
+    if norm_type == 0:
+        raise OptionError(f"{owner}: norm_type must be positive, got 0")
+    with np.errstate(all="ignore"):  # gradients that have exploded are what it is for
+        norms = [np.linalg.norm(x.numpy().ravel().astype(np.float64), norm_type) for x in tensors if x.numel()]
+        total = float(np.linalg.norm(norms, norm_type)) if norms else 0.0
+        if error_if_nonfinite and not math.isfinite(total):
+            raise GradientError(f"{owner}: the norm of the gradients is {total}")
+        return total
 
 
 def clip_grad_norm_(
@@ -47,21 +88,36 @@ def clip_grad_norm_(
     The norm before, a scalar.
     """
     max_norm = number("clip_grad_norm_", "max_norm", max_norm, 0)
-    norm_type = number("clip_grad_norm_", "norm_type", norm_type, 0)
-    flag("clip_grad_norm_", "error_if_nonfinite", error_if_nonfinite)
-    if norm_type == 0:
-        raise OptionError("clip_grad_norm_: norm_type must be positive, got 0")
     gradients = _gradients("clip_grad_norm_", parameters)
-    with np.errstate(all="ignore"):  # gradients that have exploded are what it is for
-        norms = [np.linalg.norm(g.numpy().ravel().astype(np.float64), norm_type) for g in gradients if g.numel()]
-        total = float(np.linalg.norm(norms, norm_type)) if norms else 0.0
-        if error_if_nonfinite and not math.isfinite(total):
-            raise GradientError(f"clip_grad_norm_: the norm of the gradients is {total}")
-        scale = max_norm / (total + 1e-6)
-        if not scale >= 1:
+    total = _total_norm("clip_grad_norm_", gradients, norm_type, error_if_nonfinite)
+    _scale(gradients, max_norm, total)
+    return _as_scalar(total, gradients)
+
+
+def clip_grads_with_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, total_norm: Tensor | float) -> None:
+    """Scale all gradients together, where their norm is known.
+
+    Parameters
+    ----------
+    parameters
+        Whose gradients are scaled.
+    max_norm
+        Largest norm.
+    total_norm
+        The norm that they have, as :func:`get_total_norm` gives it.
+    """
+    max_norm = number("clip_grads_with_norm_", "max_norm", max_norm, 0)
+    total = number("clip_grads_with_norm_", "total_norm", total_norm, 0, nan=True)
+    _scale(_gradients("clip_grads_with_norm_", parameters), max_norm, total)
+
+
+def _scale(gradients: Sequence[Tensor], most: float, total: float) -> None:
+    """Bring gradients of this norm to a norm of at most ``most``."""
+    scale = most / (total + 1e-6)
+    if not scale >= 1:
+        with np.errstate(all="ignore"):
             for g in gradients:
                 g.copy_((g.numpy() * scale).astype(g.dtype))
-        return Tensor(np.float32(total))
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
