@@ -16,12 +16,11 @@ _TEXTS = (str, bytes)
 
 
 def default_collate(batch: Sequence[object]) -> object:
-    """Make one batch of samples.
+    """Make a batch from samples.
 
-    Tensors, arrays and NumPy numbers are stacked; Python's floats become float64, its ints int64, its bools bool;
-    strings are a list, or a tuple where samples are tuples or lists. Dicts are dicts of batches; tuples and lists are
-    lists of batches, named tuples named tuples.
-    What else a sample holds is an error that says where.
+    Tensors, arrays and NumPy numbers are stacked; Python floats become float64, ints int64, bools bool; strings become
+    a list, or a tuple if samples are tuples or lists. Dicts become dicts of batches; tuples and lists become lists of
+    batches, named tuples named tuples. Anything else in a sample is an error that says where it is.
     """
     batch = list(batch)
     if not batch:
@@ -57,7 +56,7 @@ def _dicts(first: Mapping[object, object], batch: Sequence[object], path: str) -
 
 
 def _alike(given: Mapping[object, object], made: dict[object, object]) -> Mapping[object, object]:
-    """A mapping of the given one's type with other values, where there is a way to make one."""
+    """A mapping of the same type with other values, if one can be made; otherwise a dict."""
     if type(given) is dict or not isinstance(given, MutableMapping):
         return made
     found = copy(given)
@@ -75,7 +74,7 @@ def _named(kind: Callable[..., object], values: Sequence[object]) -> object:
 
 
 def _columns(count: int, batch: Sequence[object], path: str) -> Iterator[tuple[object, ...]]:
-    """What stands first in the samples, what second, and so on."""
+    """The first elements of all samples, then the second, and so on."""
     rows: list[Sequence[object]] = []
     for one in batch:
         if not isinstance(one, Sequence) or len(one) != count:
@@ -113,7 +112,7 @@ def _at(path: str) -> str:
 
 
 def default_convert(data: object) -> object:
-    """A sample as it is, but its arrays and NumPy numbers as tensors; what a loader without batches does."""
+    """The data with arrays and NumPy numbers as tensors; applied by loaders without batches."""
     if isinstance(data, np.ndarray | np.generic):
         array = np.asarray(data)
         return as_tensor(array) if array.dtype.kind in "fbiu" else data

@@ -185,7 +185,7 @@ class Subset(Dataset[T_co]):
         return self.dataset[self.indices[_place("Subset", index, len(self))]]
 
     def numbers(self, indices: Sequence[int]) -> list[int]:
-        """Which numbers these samples have in the whole dataset."""
+        """The indices of these samples in the whole dataset."""
         return [self.indices[_place("Subset", index, len(self))] for index in indices]
 
 
@@ -220,7 +220,7 @@ def random_split(
 
 
 def _shared(size: int, shares: Sequence[float]) -> list[int]:
-    """How many samples go to each share."""
+    """The number of samples of each fraction."""
     if not math.isclose(sum(shares), 1):
         raise OptionError(f"random_split: the shares {shown(shares)} add up to {sum(shares):g}, not to 1")
     counts = [math.floor(size * share) for share in shares]
@@ -230,7 +230,7 @@ def _shared(size: int, shares: Sequence[float]) -> list[int]:
 
 
 def samples_of(dataset: Numbered, indices: Sequence[int]) -> Sequence[object]:
-    """The samples with these numbers; ``__getitems__`` finds them where the dataset has one."""
+    """The samples at these indices, by the dataset's ``__getitems__`` if it has one."""
     if type(dataset) is Subset:
         return samples_of(dataset.dataset, dataset.numbers(indices))
     several = overriding(dataset, "__getitems__")
@@ -244,7 +244,7 @@ def samples_of(dataset: Numbered, indices: Sequence[int]) -> Sequence[object]:
 
 
 def batch_of(dataset: Numbered, indices: Sequence[int]) -> object:
-    """What ``default_collate`` makes of these samples; ``__getbatch__`` does that where the dataset has one."""
+    """The collated batch of these samples, by the dataset's ``__getbatch__`` if it has one."""
     if type(dataset) is Subset:
         return batch_of(dataset.dataset, dataset.numbers(indices))
     whole = overriding(dataset, "__getbatch__")
@@ -252,7 +252,7 @@ def batch_of(dataset: Numbered, indices: Sequence[int]) -> object:
 
 
 def overriding(dataset: object, name: str) -> Callable[[Sequence[int]], Sequence[object]] | None:
-    """A method that stands for ``__getitem__``, unless a subclass has another ``__getitem__``."""
+    """A method that replaces ``__getitem__``, unless a subclass overrides ``__getitem__``."""
     for kind in type(dataset).__mro__:
         if name in vars(kind):
             found: Callable[[Sequence[int]], Sequence[object]] = getattr(dataset, name)

@@ -26,12 +26,12 @@ _ELSEWHERE = {
     **dict.fromkeys(("multiprocessing_context", "persistent_workers"), "workers are threads, which start at once"),
     "in_order": "batches come in order",
 }
-"""Arguments of PyTorch's loader that there is nothing to say of here."""
+"""Arguments of PyTorch's loader that have no purpose here, and why."""
 
 
 @struct
 class _Epoch:
-    """One pass through the data: all that is random in it follows from its key."""
+    """One pass through the data; everything random in it is determined by its key."""
 
     key: int
     sampler: Mapping[str, object]
@@ -119,7 +119,7 @@ class DataLoader(Generic[T]):
     def _choose(
         self, shuffle: bool, sampler: Iterable[int] | None, batch_sampler: Iterable[Sequence[int]] | None
     ) -> None:
-        """Decide what gives the numbers of the samples, and of the batches."""
+        """Choose what yields the indices of samples, and of batches."""
         if isinstance(self.dataset, IterableDataset):
             if shuffle or sampler is not None or batch_sampler is not None:
                 raise OptionError("DataLoader: an IterableDataset has its own order: leave out shuffle and sampler")
@@ -158,7 +158,7 @@ class DataLoader(Generic[T]):
 
     @property
     def _numbers(self) -> Iterable[object]:
-        """What gives the tasks: lists of numbers of samples, or numbers alone."""
+        """The source of tasks: lists of indices, or single indices."""
         found = self.batch_sampler if self.batch_sampler is not None else self.sampler
         assert found is not None
         return found
@@ -182,7 +182,7 @@ class DataLoader(Generic[T]):
         return self._pass(epoch, self._made(epoch, numbered, drawn, epoch.taken))
 
     def _pass(self, epoch: _Epoch, made: Iterator[object]) -> Iterator[object]:
-        """The batches; what has been handed out is counted, and a pass that has ended is forgotten."""
+        """The batches, counting those that were handed out; the epoch is forgotten when it ends."""
         for batch in made:
             epoch.taken += 1
             yield batch
@@ -190,7 +190,7 @@ class DataLoader(Generic[T]):
             self._epoch = None
 
     def _made(self, epoch: _Epoch, numbered: Iterator[object] | None, drawn: Keys, skipped: int) -> Iterator[object]:
-        """The batches of a pass without the first ones."""
+        """The batches of a pass, without the first ``skipped``."""
         if numbered is None:
             tasks: Iterator[Task] = ((number, None) for number in itertools.count())
         else:
@@ -206,7 +206,7 @@ class DataLoader(Generic[T]):
         return made if numbered is not None else itertools.islice(made, skipped, None)
 
     def _beginning(self, epoch: _Epoch) -> Callable[[WorkerInfo | None], Callable[[Task], object]]:
-        """What a worker, or the loop itself, does when a pass begins; it returns what makes its batches."""
+        """A function that a worker, or the loop itself, calls at the start of a pass; it returns what makes batches."""
         key, dataset = epoch.key, self.dataset
 
         def begin(info: WorkerInfo | None) -> Callable[[Task], object]:
@@ -222,7 +222,7 @@ class DataLoader(Generic[T]):
         return begin
 
     def _fetch(self, key: int, numbers: object) -> object:
-        """The batch of samples with these numbers, or the sample with this one."""
+        """The batch of samples at these indices, or the sample at a single one."""
         dataset: Numbered = self.dataset
         with keys_from(Keys(key)):
             if self.batch_sampler is None:
@@ -233,7 +233,7 @@ class DataLoader(Generic[T]):
             return self.collate_fn(list(samples_of(dataset, listed)))  # type: ignore[arg-type]
 
     def _next(self, key: int, samples: Iterator[T]) -> object:
-        """The next batch of an iterable dataset, or sample; :data:`END` where there is none."""
+        """The next batch (or sample) of an iterable dataset; :data:`END` if there is none."""
         with keys_from(Keys(key)):
             if self.batch_size is None:
                 sample = next(samples, END)
@@ -306,7 +306,7 @@ def _fields(owner: str, what: str, state: object, names: Sequence[str]) -> Mappi
 
 
 def _tasks(numbered: Iterator[object], drawn: Keys) -> Iterator[Task]:
-    """What a sampler gives, numbered; what it draws on the way comes from these keys."""
+    """The indices that a sampler yields, numbered; random numbers that it draws come from these keys."""
     for number in itertools.count():
         with keys_from(drawn):
             one = next(numbered, END)

@@ -106,7 +106,7 @@ class RandomSampler(Sampler[int]):
 
     @property
     def num_samples(self) -> int:
-        """How many are drawn."""
+        """The number of samples to draw."""
         return len(self.data_source) if self._count is None else self._count
 
     def __iter__(self) -> Iterator[int]:
@@ -223,7 +223,7 @@ class DistributedSampler(Sampler[int]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch comes next: each has an order of its own."""
+        """Set the number of the next epoch; each has an order of its own."""
         self.epoch = checks.integer("DistributedSampler", "epoch", epoch, 0)
 
     def __iter__(self) -> Iterator[int]:
@@ -237,7 +237,7 @@ class DistributedSampler(Sampler[int]):
         return whole + bool(rest and not self.drop_last)
 
     def state_dict(self) -> dict[str, object]:
-        """Which epoch it is."""
+        """The epoch."""
         return {"epoch": self.epoch}
 
     def load_state_dict(self, state_dict: Mapping[str, object]) -> None:
@@ -281,11 +281,11 @@ class BatchSampler(Sampler[list[int]]):
         return whole + bool(rest and not self.drop_last)
 
     def state_dict(self) -> dict[str, object]:
-        """That of the sampler."""
+        """The state of the sampler."""
         return self.sampler.state_dict() if isinstance(self.sampler, Sampler) else {}
 
     def load_state_dict(self, state_dict: Mapping[str, object]) -> None:
-        """Give the sampler its state."""
+        """Restore the state of the sampler."""
         if isinstance(self.sampler, Sampler):
             self.sampler.load_state_dict(state_dict)
         elif checks.mapping("BatchSampler", "a state", state_dict):

@@ -1,4 +1,4 @@
-"""Threads that make batches ahead of the one that trains: in order, with the errors of the data in the caller."""
+"""Threads that prepare batches ahead of training: in order, with errors raised in the caller."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from ..base.structs import struct
 from ..errors import LucidError
 
 Task: TypeAlias = "tuple[int, list[object] | object]"
-"""The number of a batch, and the numbers of its samples."""
+"""The number of a batch, and the indices of its samples."""
 
 _PATIENCE = 1.0
-"""Seconds for which the end of a loop waits for a worker that is in the middle of a sample."""
+"""Seconds to wait, at the end of a loop, for a worker that is still busy with a sample."""
 
 END = object()
-"""What a worker gives in place of a batch when its part of the data has ended."""
+"""What a worker returns in place of a batch when its part of the data ends."""
 
 
 @struct(frozen=True)
 class WorkerInfo:
-    """What a worker of a loader knows of itself.
+    """What a worker of a loader knows about itself.
 
     Attributes
     ----------
     id
         Its number, from 0.
     num_workers
-        How many there are.
+        The number of workers.
     seed
-        A number of its own, another one in each epoch.
+        A number of its own, different in each epoch.
     dataset
-        What it reads; all workers have the same object.
+        The dataset; all workers have the same object.
     """
 
     id: int
@@ -47,25 +47,25 @@ _local = threading.local()
 
 
 def get_worker_info() -> WorkerInfo | None:
-    """In a thread that makes batches for a loader, what it is; None elsewhere."""
+    """In a worker of a loader, its information; None elsewhere."""
     found: WorkerInfo | None = getattr(_local, "info", None)
     return found
 
 
 @struct(frozen=True)
 class Crew:
-    """Who makes the batches.
+    """The workers of a pass.
 
     Attributes
     ----------
     infos
         One for each worker.
     begin
-        Called by a worker when it starts; what it returns makes batches of tasks, or gives :data:`END`.
+        Called by a worker when it starts; returns a function from a task to a batch or :data:`END`.
     ahead
-        How many batches each worker makes ahead.
+        How many batches each worker prepares ahead.
     timeout
-        Seconds after which a batch that has not come is an error; 0 waits.
+        Seconds after which a missing batch is an error; 0 waits forever.
     """
 
     infos: list[WorkerInfo]
@@ -75,7 +75,7 @@ class Crew:
 
 
 class _Worker:
-    """A thread, and what goes to it and comes from it."""
+    """A thread, with queues of tasks and batches."""
 
     def __init__(self, info: WorkerInfo, crew: Crew) -> None:
         self.tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
@@ -100,9 +100,9 @@ class _Worker:
 
 
 def batches(crew: Crew, tasks: Iterable[Task]) -> Iterator[object]:
-    """What the workers make of the tasks, one after another, in their order.
+    """The batches that the workers make of the tasks, in order.
 
-    Each worker has every n-th task. One whose data have ended gets no more, and the others go on.
+    Each worker gets every n-th task. When the data of one end, it gets no more, and the others continue.
     """
     coming = iter(tasks)
     workers = [_Worker(info, crew) for info in crew.infos]

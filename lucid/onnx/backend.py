@@ -28,7 +28,7 @@ from ..tensor.tensor import Tensor
 from .module import OnnxModel, check, load
 
 Output: TypeAlias = "Array | list[Array] | list[Row] | None"
-"""An array, a list of those (or of scores by their labels) for a sequence, None for what is absent."""
+"""An array; a list of arrays (or of scores by label) for a sequence; None for an absent value."""
 
 __all__ = ["LucidBackend", "LucidRep", "is_compatible", "prepare", "run_model", "run_node", "supports_device"]
 
@@ -39,7 +39,7 @@ class LucidRep(BackendRep):
     Attributes
     ----------
     model
-        As a module.
+        The model as a module.
     """
 
     def __init__(self, model: OnnxModel, graph: onnx.GraphProto) -> None:
@@ -76,7 +76,7 @@ class LucidRep(BackendRep):
         return make(*results)
 
     def _result(self, y: object, number: int) -> Output:
-        """An output as an array, or a list of arrays; one that is absent is None."""
+        """An output as an array, or a list of arrays; None for an absent one."""
         if isinstance(y, Maps):
             return list(y)
         if isinstance(y, list):
@@ -84,12 +84,12 @@ class LucidRep(BackendRep):
         return self._declared(np.asarray(y.numpy()), number) if isinstance(y, Tensor | Text) else None
 
     def _declared(self, y: Array, number: int) -> Array:
-        """A result as numbers of the type that the file declares, where these are computed with as larger ones."""
+        """A result as the type that the file declares, if it is computed with as a wider one."""
         dtype = self._dtypes[number] if number < len(self._dtypes) else None
         return y if dtype is None or dtype.name in DTYPES else y.astype(dtype)
 
     def _value(self, name: str, value: object) -> object:
-        """An input as the model takes it: a list is a sequence; what may be absent may be None."""
+        """An input as the model takes it: a list is a sequence, and an optional input may be None."""
         if value is None:
             return None
         if isinstance(value, list) and name in self._many:
@@ -97,7 +97,7 @@ class LucidRep(BackendRep):
         return self._tensor(name, value)
 
     def _tensor(self, name: str, value: object) -> object:
-        """What shapes depend on goes in as numbers, everything else as an array."""
+        """An input as numbers if shapes depend on it, otherwise as an array."""
         if is_array_of_texts(value):
             return as_texts(value)
         if not isinstance(value, np.ndarray | np.generic | int | float):
@@ -107,7 +107,7 @@ class LucidRep(BackendRep):
 
 
 def _numbers(nested: object) -> object:
-    """Lists in one another as tuples."""
+    """Nested lists as nested tuples."""
     return tuple(map(_numbers, nested)) if isinstance(nested, list) else nested
 
 

@@ -1,4 +1,4 @@
-"""Exporting models as ONNX files."""
+"""Exporting models to ONNX files."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def export(
 
 
 def _refuse_pytorchs_ways(path: object, specs: Sequence[object]) -> None:
-    """Say in which order the arguments come, and how inputs are described, where they come as in PyTorch."""
+    """Explain order and description of the arguments to users who give them as in PyTorch."""
     if isinstance(path, tuple | list | dict | TensorType | Tensor | np.ndarray):
         raise OptionError(
             f"{OWNER}: takes a model, a path, and then lucid.spec(...) for each input; got {shown(path)} for the path"
@@ -98,13 +98,13 @@ def _refuse_pytorchs_ways(path: object, specs: Sequence[object]) -> None:
 
 
 def _spec(type_: TensorType) -> str:
-    """What one types for a type."""
+    """The code that makes a type."""
     dtype = () if type_.dtype == np.float32 else (f'dtype="{type_.dtype.name}"',)
     return f"lucid.spec({', '.join([*map(str, type_.shape), *dtype])})"
 
 
 def _traced(model: Callable[..., object], specs: Specs) -> Traced:
-    """A model in evaluation mode."""
+    """A model traced in evaluation mode."""
     types, structure = flatten(specs, (TensorType,))
     if not types:
         raise OptionError(f"{OWNER}: give lucid.spec(...) for each input after the path{_known(model)}")
@@ -116,13 +116,13 @@ def _traced(model: Callable[..., object], specs: Specs) -> Traced:
 
 
 def _known(model: object) -> str:
-    """Where the specs are that one may give, if a model has some."""
+    """A hint at the specs of a model that has some."""
     return "; *model.specs are those of the file it is from" if isinstance(model, OnnxModel) else ""
 
 
 @contextmanager
 def _evaluating(model: object) -> Iterator[None]:
-    """The modules of a model in evaluation mode; afterwards each in its own again."""
+    """While inside, the modules of a model are in evaluation mode."""
     owner = getattr(model, "__self__", model)  # of a method
     modules = [one for one in owner.modules() if one.training] if isinstance(owner, Module) else []
     for one in modules:

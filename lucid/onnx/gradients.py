@@ -1,4 +1,4 @@
-"""Gradients that a model itself asks for: a part of its graph, differentiated."""
+"""Gradients that are part of a model: a subgraph, differentiated."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 
 DEEPEST = 4
-"""Gradients of gradients."""
+"""How deep gradients may be nested."""
 _depth: ContextVar[int] = ContextVar("depth", default=0)
 
 
 def slopes(
     graph: GraphDef, run: Run, call: Call, y: str, names: Sequence[str], given: Sequence[Value], count: int
 ) -> list[Value]:
-    """The gradients of the sum of a value with respect to the first of others, at what is given for these.
+    """The gradients of the sum of a value with respect to the first ``count`` of some others, which are given.
 
-    The part of the graph that leads from them to the value is gone through with what is given, and differentiated.
+    The part of the graph that leads from them to the value is run with what is given, and differentiated.
     """
     inputs = tuple(ValueDef(name, None, None) for name in names)
     led = GraphDef("", inputs, (ValueDef(y, None, None),), {}, _part(graph, y, names))
@@ -52,7 +52,7 @@ def slopes(
 
 
 def _part(graph: GraphDef, y: str, sources: Collection[str]) -> tuple[NodeDef, ...]:
-    """The nodes of a graph that lead to a value from others, and from what nothing leads to."""
+    """The nodes of a graph on which a value depends, except behind the ``sources``."""
     makers = {name: node for node in graph.nodes for name in node.outputs if name}
     if y not in makers:
         raise GraphError(f"no node of the graph gives the value {shown(y)}, of which gradients are asked for")

@@ -1,4 +1,4 @@
-"""How a model's inputs may be given."""
+"""The forms in which a model's inputs may be given."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..formats.onnx.sequences import Items
 
 
 def known(value: Any, declared: ValueDef) -> Any:
-    """An input given as a number, or a tuple or list of numbers, is known while the model is built."""
+    """An input; numbers, and tuples or lists of numbers, are known while the model is built."""
     if declared.many and isinstance(value, tuple | list):
         return Items(value)
     if is_of_texts(declared) and isinstance(value, str | tuple | list):

@@ -1,4 +1,4 @@
-"""An ONNX model as a module: what its nodes become, where its weights are, and what inputs it takes."""
+"""ONNX models as modules: their operators, weights and inputs."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def load(source: object, shapes: Mapping[str, int] | None = None) -> OnnxModel:
 
 
 def check(source: object) -> list[str]:
-    """What is not supported in an ONNX model: a line for each node, empty if everything is. No weights are read."""
+    """The unsupported nodes of an ONNX model, a line for each; empty if all are supported. Weights are not read."""
     model = read(source, weights=False)
     return [_unknown(node) for node in model.graph.walk() if find(node) is None]
 
@@ -92,15 +92,15 @@ def _refuse_unknown(model: ModelDef) -> None:
 
 
 VIEWS = frozenset({"Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
-"""Operators that a weight is read through: it stays one parameter, in the form that the file gives it."""
+"""Operators through which a weight may be read: it remains a single parameter, in the form that the file has."""
 
 _WORLD = Tensor(np.zeros((), np.float32))
-"""In the world of which constants are made: that of eager tensors, and of the trace that is recorded."""
+"""The tensor from which constants are made: eagerly, or in the trace that is recorded."""
 
 
 @struct
 class _Step:
-    """One use of an operator: not a tuple or list, whose arrays a module would take for tensors."""
+    """One use of an operator; a struct, as arrays in a tuple or list would be taken for tensors by a module."""
 
     model: OnnxModel
     values: dict[str, Value]
@@ -111,20 +111,20 @@ class _Step:
 
 @struct(frozen=True)
 class _Plan:
-    """What a model was made of; nothing of it changes, and guards need not look at it.
+    """What a model is made of. Nothing in it changes, so guards need not check it.
 
     Attributes
     ----------
     graph, kinds
-        The graph of the file, and its values that are of other element types than they are computed with.
+        The graph of the file, and its values whose element types differ from those that they are computed with.
     known
         Values that do not depend on inputs.
     weights
-        The modules, and the names in them, of values that are parameters or buffers.
+        For values that are parameters or buffers, their modules and names.
     operators
-        The modules of nodes, by the names of their results, which no other node of the model has.
+        The modules of nodes, by the names of their results, which are unique in the model.
     state
-        Of a file that Lucid has written the names of its weights, which are those of the state dict; None of another.
+        For a file written by Lucid, the names of its weights, as in the state dict; None for others.
     """
 
     graph: GraphDef
@@ -256,7 +256,7 @@ class OnnxModel(Module):
         return results[0] if len(results) == 1 else tuple(results)
 
     def _name_sizes(self, error: LucidError, values: Mapping[str, Value]) -> None:
-        """Tell where an error comes from that fixed sizes may not have."""
+        """Note with an error which sizes are not fixed, as it may come from them."""
         found = [(name, *place) for name in self.input_names for place in symbols_of(values[name])]
         if found:
             free = {symbol: f"{symbol!r} (axis {axis} of {shown(name)})" for name, symbol, axis in reversed(found)}
@@ -275,7 +275,7 @@ class OnnxModel(Module):
         return as_tensor(_WORLD, plain(value)) if is_host(value) else value
 
     def run(self, graph: GraphDef, outer: dict[str, Value], given: Sequence[Value], room: Allowance) -> list[Value]:
-        """The results of a graph, which may read the values of the one it stands in."""
+        """The results of a graph, which may read values of the graph around it."""
         values = outer if graph is self._plan.graph else {**outer}
         values.update(zip((one.name for one in graph.inputs), given, strict=False))
         for node in graph.nodes:
@@ -302,18 +302,18 @@ class OnnxModel(Module):
 
     @property
     def paths(self) -> dict[str, str]:
-        """The paths of the modules of operators, by the names that the file gives the first results of these."""
+        """The paths of the modules of operators, by the file's names of their first results."""
         places = {id(module): path for path, module in self.named_modules()}
         found = self._plan.operators.items()
         return {names[0]: places[id(operator)] for names, operator in found if names and names[0]}
 
     @property
     def kinds(self) -> Mapping[str, int]:
-        """The element types, by their numbers in the format, of values that are computed with as others."""
+        """Numbers of the element types of values that are computed with as other types."""
         return self._plan.kinds
 
     def has_weight(self, name: str) -> bool:
-        """Whether a value of the file is a parameter or buffer here."""
+        """Whether a value of the file is a parameter or buffer of the module."""
         return name in self._plan.weights
 
     def _results(
@@ -341,7 +341,7 @@ class OnnxModel(Module):
 
 @contextmanager
 def _blamed(source: str, node: NodeDef) -> Iterator[None]:
-    """What goes wrong names the node."""
+    """While inside, errors name the node."""
     try:
         yield
     except (LucidError, TraceError) as error:
@@ -354,7 +354,7 @@ def _blamed(source: str, node: NodeDef) -> Iterator[None]:
 
 
 class _Builder:
-    """Makes the modules, the parameters and what is known beforehand of a model."""
+    """Makes a model's modules, parameters and known values."""
 
     def __init__(self, model: OnnxModel, plan: _Plan) -> None:
         self.model, self.plan, self.known = model, plan, plan.known
@@ -379,7 +379,7 @@ class _Builder:
                 self._enter(node)
 
     def _fold(self, node: NodeDef) -> None:
-        """Compute what does not depend on the inputs, where it is cheap."""
+        """Compute what does not depend on inputs, if that is cheap."""
         converter = find(node)
         assert converter is not None
         converter.check_inputs(node)
@@ -413,7 +413,7 @@ class _Builder:
                 self._weigh(name, slot, converter, operator)
 
     def _is_view(self, node: NodeDef) -> bool:
-        """Whether it gives a weight of the file, or a view of one, another shape; or of our own files anything else."""
+        """Whether a node returns a weight of the file in another shape; for files written by Lucid, in any form."""
         if self.plan.state is not None:
             return not self.views.isdisjoint(node.inputs)
         name = node.inputs[0] if node.op in VIEWS and not node.domain and node.inputs else ""
@@ -421,7 +421,7 @@ class _Builder:
         return name in self.views or (given is not None and given.dtype.kind == "f" and given.ndim > 0)
 
     def _weigh(self, name: str, slot: int, converter: Converter, operator: Operator) -> None:
-        """Let a value be a parameter, or state: what has a name among the inputs, or was given as a weight."""
+        """Make a value a parameter or buffer, if the operator names that input, or the file has it as a weight."""
         array, label = self.known[name], converter.names[slot] if slot < len(converter.names) else ""
         given, ours = name in self.plan.graph.constants, name in (self.plan.state or ())
         if self.plan.state is not None and not ours:  # a constant of ours is one: that of a layer without weights, say
@@ -439,7 +439,7 @@ class _Builder:
         self.plan.weights[name] = owner, attribute
 
     def _scope(self, path: Sequence[str]) -> Module:
-        """The module at a path, made where there is none."""
+        """The module at a path, created if necessary."""
         module: Module = self.model
         for end in range(1, len(path) + 1):
             key = tuple(path[:end])
@@ -450,7 +450,7 @@ class _Builder:
         return module
 
     def _fresh(self, module: Module, name: str) -> str:
-        """The name, or with a number where the module has an attribute of it."""
+        """The name, with a number if the module already has such an attribute."""
         taken = self.taken.get(id(module))
         if taken is None:
             taken = self.taken[id(module)] = set(object.__dir__(module))

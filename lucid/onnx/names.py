@@ -1,4 +1,4 @@
-"""Turning names in a file into paths of modules and symbols of sizes."""
+"""Converting names in a file to module paths and symbols of sizes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from keyword import iskeyword
 from ..formats.onnx.model import OWN, ModelDef
 
 DEEPEST = 64
-"""Modules in modules that the path of a name becomes."""
+"""How deep modules may be nested."""
 
 
 def path_of(name: str) -> tuple[str, ...]:
@@ -43,7 +43,7 @@ def numbered(name: str, taken: Collection[str]) -> str:
 
 
 def state_of(model: ModelDef) -> frozenset[str] | None:
-    """Of a file that Lucid has written the names of its weights: of what it makes names begin with a slash."""
+    """For a file written by Lucid, the names of its weights: those without a leading slash; None for others."""
     if model.producer != OWN:
         return None
     return frozenset(name for name in model.graph.constants if not name.startswith("/"))

@@ -1,4 +1,4 @@
-"""Sizes that a model's inputs may have: what its file says of them, and what its operators show."""
+"""The sizes that a model's inputs may have, according to its file and its operators."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from ..graph.types import Shape, TensorType
 from ..tensor.tracing import Recorder
 
 MOST_TRACES = 24
-"""How often a model is traced for it."""
+"""How often a model may be traced to find them."""
 
 
 def agreed(run: Callable[..., object], types: tuple[TensorType, ...]) -> tuple[TensorType, ...]:
-    """The types with what their symbols must be for ``run`` to be traced; as they are where that is not found.
+    """The types, restricted to what is needed for ``run`` to be traced; unchanged if that is not found.
 
-    A file may give the same size several names, or a name to a size that only one number fits. Where an operator needs
-    two sizes to be the same, or cannot go on where a size is not the one that it was asked about, what that says of the
-    symbols is put into the types, and the trace begins anew.
+    A file may give one size several names, or a name to a size that has only one valid value. If an operator needs two
+    sizes to be equal, or requires a particular size, this is substituted in the types, and the trace starts again.
     """
     waiting = [types]
     for _ in range(MOST_TRACES):
@@ -37,13 +36,13 @@ def agreed(run: Callable[..., object], types: tuple[TensorType, ...]) -> tuple[T
 
 
 def _are_sizes(types: Sequence[TensorType]) -> bool:
-    """Whether no dim is negative for certain."""
+    """Whether no dimension is certainly negative."""
     dims = (dim for one in types for dim in one.shape if isinstance(dim, SymDim))
     return all(any(factor > 0 for _, factor in dim.terms) for dim in dims)
 
 
 def _conditions(run: Callable[..., object], types: Sequence[TensorType]) -> list[Solution] | None:
-    """What else the symbols may have to be, the likeliest first; None where the model is traced as it is."""
+    """Conditions on the symbols to try, the most likely first; None if the model can be traced as it is."""
     order = list(dict.fromkeys(name for one in reversed(types) for name, _ in reversed(_symbols(one.shape))))
     recorder = Recorder()
     try:
@@ -61,17 +60,17 @@ def _conditions(run: Callable[..., object], types: Sequence[TensorType]) -> list
 
 
 def _symbols(shape: Shape) -> list[tuple[str, int]]:
-    """The symbols of a shape, and the axes that they stand at."""
+    """The symbols of a shape, with their axes."""
     return [(name, axis) for axis, dim in enumerate(shape) if isinstance(dim, SymDim) for name in sorted(dim.symbols)]
 
 
 def symbols_of(value: object) -> list[tuple[str, int]]:
-    """The same of a tensor; nothing of anything else."""
+    """The symbols of a tensor, with their axes; empty for anything else."""
     return _symbols(value.type.shape) if isinstance(value, AbstractTensor) else []
 
 
 def failed(error: LucidError) -> None:
-    """Note with an error what its trace has asked of sizes until then; traces of branches may go on."""
+    """Attach to an error what its trace has assumed about sizes so far; traces of other branches may continue."""
     error.__dict__.setdefault("asked", assumed())
 
 
@@ -81,7 +80,7 @@ def _asked(error: LucidError) -> Sequence[Assumption]:
 
 
 def _unequal(error: LucidError) -> list[tuple[Dim, Dim]]:
-    """Sizes that an operator needs to be the same."""
+    """Sizes that an operator needs to be equal."""
     left, right = (error.unequal if isinstance(error, ShapeError) else None) or ((), ())
     pairs = [pair for pair in zip(left, right, strict=False) if pair[0] != pair[1]]
     return [(a, b) for a, b in pairs if isinstance(a, int | SymDim) and isinstance(b, int | SymDim)]

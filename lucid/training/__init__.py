@@ -1,4 +1,4 @@
-"""What goes with ``lucid.fit``: metrics, callbacks, and what they look at."""
+"""Metrics, callbacks and history for ``lucid.fit``."""
 
 from typing import TYPE_CHECKING
 

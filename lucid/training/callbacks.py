@@ -52,7 +52,7 @@ class Callback:
 
 
 class _Watching(Callback):
-    """What goes by the best value of a metric so far."""
+    """A callback that compares a metric with its best value so far."""
 
     def __init__(self, monitor: str | None, mode: str | None) -> None:
         owner = type(self).__name__
@@ -65,7 +65,7 @@ class _Watching(Callback):
         self.best = math.nan
 
     def improved(self, run: Run, least: float = 0.0) -> bool:
-        """Whether the epoch was the best so far, by more than ``least``; then that is kept."""
+        """Whether the epoch was the best so far, by more than ``least``; if so, its value is recorded."""
         name, mode = run.watched(type(self).__name__, self.monitor, self.mode)
         value = run.logs[name]
         sign = 1 if mode == "max" else -1

@@ -16,7 +16,7 @@ from ..nn.module import Module
 from .state_check import Stateful, as_state, checked, state_of
 
 VERSION = 1
-"""Of the state in the file; the file itself is a ``.lucid`` one without graphs."""
+"""The version of the saved state; the file is a ``.lucid`` file without graphs."""
 
 PARTS = ("model", "optimizer", "scheduler", "loader", "accumulated", "average")
 
@@ -140,7 +140,7 @@ def _given(owner: str, parts: tuple[Stateful | None, ...]) -> dict[str, Stateful
 
 @struct(frozen=True)
 class Saved:
-    """What a file holds: the numbers are checked, what only the parts can know is not."""
+    """The content of a file; its numbers are checked, but not what only the objects can check."""
 
     step: int
     random: int
@@ -149,7 +149,7 @@ class Saved:
 
 
 def read(path: str | os.PathLike[str]) -> Saved:
-    """What a checkpoint holds."""
+    """The content of a checkpoint."""
     archive = serialize.load(path)
     extra = archive.extra
     try:
@@ -168,7 +168,7 @@ def read(path: str | os.PathLike[str]) -> Saved:
 
 
 def put_back(parts: Mapping[str, tuple[Stateful, object]]) -> None:
-    """Give all parts their states, or none: those that were given theirs take the old ones back."""
+    """Restore the states of all objects, or of none: if one fails, the others get their old states back."""
     states = {name: (part, checked(name, part, state)) for name, (part, state) in parts.items()}
     before: list[tuple[Stateful, dict[str, object]]] = []
     try:

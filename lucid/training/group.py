@@ -17,7 +17,7 @@ from .run import Run
 
 
 class InGroup:
-    """What an epoch does together with other ranks; nothing without a group."""
+    """The steps of an epoch that involve other ranks; they do nothing without a group."""
 
     def __init__(self, group: Group | None, run: Run, progress: bool) -> None:
         self.group = checked_group("fit", group)
@@ -25,7 +25,7 @@ class InGroup:
         self.shown = display(checks.flag("fit", "progress", progress) and run.saves)
 
     def begin(self) -> None:
-        """Let random numbers go on from where they are in rank 0; what a step draws is of each rank all the same."""
+        """Set the random state to that of rank 0; random numbers within steps still differ between ranks."""
         if self.group is not None:
             keys = current_keys()
             low, high = keys.state & 0xFFFFFFFF, keys.state >> 32
@@ -35,7 +35,7 @@ class InGroup:
             keys.state = low | high << 32
 
     def begin_epoch(self, run: Run) -> None:
-        """Tell a sampler which epoch it is, and see that all ranks have as many batches."""
+        """Set the epoch of the sampler, and check that all ranks have equally many batches."""
         batches = getattr(run.data, "batch_sampler", None)
         for sampler in (getattr(run.data, "sampler", None), getattr(batches, "sampler", None)):
             if isinstance(sampler, DistributedSampler):
@@ -57,11 +57,11 @@ class InGroup:
         return dict(zip(logs, self.group.means(list(logs.values())), strict=True))
 
     def holds_all(self, run: Run) -> bool:
-        """Whether a checkpoint of this process is of all: none has added up gradients that the others do not have."""
+        """Whether a checkpoint of this process is complete: no rank has accumulated gradients of its own."""
         return self.group is None or run.accumulated is None or run.accumulated.position == 0
 
     def end_epoch(self, run: Run) -> None:
-        """Where one rank is to stop, all are; where one is to save, all have the means of what each has added up."""
+        """If one rank is to stop, all stop; if one is to save, all get the means of the accumulated gradients."""
         if self.group is not None:
             stopped, due = self.group.means([run.stopped is not None, run.is_due])
             if due and run.accumulated is not None:

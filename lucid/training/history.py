@@ -10,7 +10,7 @@ from ..errors import OptionError
 
 
 def shown_number(value: float) -> str:
-    """A loss or a metric, short."""
+    """A loss or a metric as a short text."""
     return f"{value:.4g}" if value == 0 or not 1e-3 <= abs(value) < 1e5 else f"{value:.4f}"[:7].rstrip(".")
 
 
@@ -28,7 +28,7 @@ class History(Mapping[str, list[float]]):
         self.epochs = 0
 
     def add(self, logs: Mapping[str, float]) -> None:
-        """The numbers of one more epoch; all epochs have the same."""
+        """Add the numbers of an epoch; all epochs have the same names."""
         if self.epochs and set(logs) != set(self._numbers):
             raise OptionError(f"history: has {', '.join(self._numbers)}, and an epoch of {', '.join(logs)}")
         for name, value in logs.items():

@@ -106,7 +106,7 @@ def fit(
 
 
 def _asked(scheduler: Schedule | ReduceLROnPlateau | ChainedScheduler | None, callbacks: object) -> list[Callback]:
-    """The callbacks, and before them the one that steps the schedule."""
+    """The callbacks, preceded by one that steps the schedule."""
     first = [] if scheduler is None else [LRScheduler(scheduler)]
     return [*first, *checks.several("fit", "callbacks", callbacks)]
 
@@ -120,7 +120,7 @@ def _begun(
     measured: tuple[Loss, Metrics],
     callbacks: list[Callback],
 ) -> Run:
-    """The run of these arguments, if they are what they should be."""
+    """The run for these arguments, after checking them."""
     owner = "fit"
     check_model(owner, model)
     checked_data(owner, "data", data)
@@ -142,7 +142,7 @@ def _begun(
 
 
 class _Trained:
-    """A run and what it takes."""
+    """A run, with what it needs."""
 
     def __init__(
         self, run: Run, step: Step, forward: Forward, validation: Iterable[object] | None, together: InGroup
@@ -153,7 +153,7 @@ class _Trained:
         self.hooks: list[Callback] = [one for one in run.callbacks if isinstance(one, Callback)]
 
     def run_all(self, resume: str | os.PathLike[str] | None) -> None:
-        """All epochs that there are to be."""
+        """Run all remaining epochs."""
         run, skipped = self.run, 0
         if not run.model.training:
             run.model.train()
@@ -174,7 +174,7 @@ class _Trained:
             hook.on_fit_end(run)
 
     def epoch(self, skipped: int) -> None:
-        """One epoch, without the first batches if it has been begun already."""
+        """Run an epoch, without the first batches if it has already begun."""
         run = self.run
         self.shown.begin(run)
         self.together.begin_epoch(run)
@@ -200,7 +200,7 @@ class _Trained:
         self.shown.end(run)
 
     def batch(self, batch: object) -> None:
-        """One step."""
+        """Run a step."""
         run = self.run
         inputs, target = split("fit", default_convert(batch))
         run.loss, output = self.step(inputs, target)
@@ -214,7 +214,7 @@ class _Trained:
         self.shown.batch(run)
 
     def validated(self, data: Iterable[object]) -> dict[str, float]:
-        """The loss and the metrics of other data, in evaluation mode."""
+        """The loss and the metrics on other data, in evaluation mode."""
         losses = Average(self.run.losses.function, "loss")
         for metric in self.run.metrics:
             metric.reset()
@@ -234,7 +234,7 @@ def _update(metrics: Sequence[Metric], output: object, target: object) -> None:
 
 
 def _gone_through(forward: Forward, data: Iterable[object], metrics: Sequence[Metric]) -> tuple[dict[str, float], int]:
-    """What the metrics come to, and of how many batches."""
+    """The values of the metrics, and the number of batches."""
     count = 0
     with no_grad():
         for count, batch in enumerate(data, 1):  # noqa: B007 - the last one is how many there were
@@ -271,7 +271,7 @@ def evaluate(
 
 @contextmanager
 def _modes(model: Module) -> Iterator[None]:
-    """Whatever modes its modules are given within, they have their own again after it."""
+    """While inside, the modes of modules may change; afterwards they are restored."""
     before = [(module, module.training) for module in model.modules()]
     try:
         yield

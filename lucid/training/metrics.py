@@ -37,7 +37,7 @@ class Metric(ABC):
 
     label = "metric"
     better: ClassVar[str | None] = None
-    """Whether the "max" or the "min" of it is the best; None where nobody knows."""
+    """Whether the "max" or the "min" is best; None if unknown."""
 
     def __init__(self, name: str | None = None) -> None:
         self.name = self.label if name is None else checks.text(type(self).__name__, "name", name)
@@ -110,7 +110,7 @@ class Average(Metric):
         )
 
     def include(self, value: float, count: int) -> None:
-        """Count a value as often as this."""
+        """Count a value ``count`` times."""
         if count:  # a mean of no samples is NaN, which counts for nothing
             self.add(total=value * count, count=count)
 
@@ -119,12 +119,12 @@ class Average(Metric):
 
 
 class _Share(Metric):
-    """The share of samples that are right."""
+    """The fraction of correct samples."""
 
     better = "max"
 
     def count(self, right: Array) -> None:
-        """Whether each sample is right."""
+        """Whether each sample is correct."""
         self.add(right=int(np.count_nonzero(right)), count=right.size)
 
     def compute(self) -> float:
@@ -132,7 +132,7 @@ class _Share(Metric):
 
 
 def _scores(owner: str, output: object, target: object) -> tuple[Array, Array]:
-    """Scores with the classes last, and the number of the right class of each row."""
+    """Scores with the classes last, and the correct class of each row."""
     if not isinstance(output, Tensor) or not isinstance(target, Tensor):
         raise OptionError(f"{owner}: output and target are tensors, got {shown(output)} and {shown(target)}")
     scores, labels = output.numpy(), target.numpy()
@@ -252,7 +252,7 @@ class MeanAbsoluteError(Metric):
 
 
 def as_metrics(owner: str, given: object) -> list[Metric]:
-    """Metrics, and functions as averages; by name where a dict gives them names."""
+    """Metrics, with functions as averages, renamed if given as a dict."""
     named = isinstance(given, Mapping)
     pairs = list(given.items()) if isinstance(given, Mapping) else [(None, one) for one in _each(owner, given)]
     found = [_as_metric(owner, None if name is None else str(name), one) for name, one in pairs]

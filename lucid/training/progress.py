@@ -1,4 +1,4 @@
-"""Progress of training: a bar for each epoch on a terminal, else a line for each."""
+"""Progress of training: a bar for each epoch on a terminal, otherwise a line for each."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ rich_console = LazyModule("rich.console")
 rich_progress = LazyModule("rich.progress")
 
 _REFRESH = 0.1
-"""Seconds between two states of a bar."""
+"""Seconds between two updates of a bar."""
 
 
 class Display:
-    """What is told of epochs and batches; this one shows nothing."""
+    """Shows epochs and batches; this base class shows nothing."""
 
     def begin(self, run: Run) -> None:
-        """An epoch begins."""
+        """Called when an epoch begins."""
 
     def batch(self, run: Run) -> None:
-        """A batch has been trained on."""
+        """Called after each batch."""
 
     def end(self, run: Run) -> None:
-        """An epoch has ended."""
+        """Called when an epoch ends."""
 
     def close(self) -> None:
-        """It is over, also by an error."""
+        """Called at the end, also after an error."""
 
 
 class Lines(Display):
@@ -53,14 +53,14 @@ class Lines(Display):
             self.write(f"stopped: {run.stopped}")
 
     def write(self, line: str) -> None:
-        """One line, at once. Where nobody takes it any more, training goes on."""
+        """Print a line immediately; if the output is closed, training continues."""
         with suppress(OSError, ValueError):  # a pipe whose reader has gone, a closed file
             self.stream.write(f"{line}\n")
             self.stream.flush()
 
 
 class Bars(Lines):
-    """A bar while an epoch runs, and its line when it has ended."""
+    """A bar while an epoch runs, and its line when it ends."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
@@ -94,7 +94,7 @@ class Bars(Lines):
 
 
 def display(shown: bool, stream: TextIO | None = None) -> Display:
-    """What shows the progress of a run: rich's bars on a terminal, if it is installed, else lines."""
+    """The display for a run: rich's bars on a terminal, if rich is installed, otherwise lines."""
     if not checks.flag("fit", "progress", shown):
         return Display()
     stream = sys.stderr if stream is None else stream
@@ -106,7 +106,7 @@ def display(shown: bool, stream: TextIO | None = None) -> Display:
 
 
 def _count(data: object) -> int | None:
-    """How many batches there are, where that is known."""
+    """The number of batches, if it is known."""
     try:
         return len(data)  # type: ignore[arg-type]
     except TypeError:

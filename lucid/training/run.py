@@ -21,7 +21,7 @@ from .state_check import Stateful
 
 _FIELDS = {"epoch", "batch", "stopped", "history", "metrics", "callbacks"}
 _OPTIONAL = {"accumulated": "accumulate", "average": "average"}
-"""Parts that a run has by an option of :func:`lucid.fit`."""
+"""Parts that a run has only with an option of :func:`lucid.fit`."""
 
 
 @struct
@@ -87,12 +87,12 @@ class Run:
         return {one.name: one.compute() for one in (self.losses, *self.metrics)}
 
     def names(self) -> set[str]:
-        """What an epoch has numbers of."""
+        """The names of an epoch's numbers."""
         plain = {one.name for one in (self.losses, *self.metrics)}
         return plain | {f"val_{name}" for name in plain if self.validated}
 
     def watched(self, owner: str, monitor: str | None, mode: str | None) -> tuple[str, str]:
-        """What a callback goes by, and whether its "min" or its "max" is best."""
+        """The metric that a callback compares, and whether its "min" or its "max" is best."""
         name = monitor or ("val_loss" if self.validated else "loss")
         if name not in self.names():
             there = ", ".join(sorted(self.names()))
@@ -111,11 +111,11 @@ class Run:
 
     @property
     def is_due(self) -> bool:
-        """Whether something is to be saved."""
+        """Whether a checkpoint is to be saved."""
         return bool(self._due)
 
     def save_what_is_due(self) -> None:
-        """Save what was asked for."""
+        """Save the requested checkpoints."""
         due, self._due = self._due, []
         for path in dict.fromkeys(due if self.saves else ()):
             save_checkpoint(
@@ -124,7 +124,7 @@ class Run:
             )  # fmt: skip
 
     def _loader(self) -> Stateful | None:
-        """The data, where they know where they are."""
+        """The data, if they have a state."""
         stateful = hasattr(self.data, "state_dict") and hasattr(self.data, "load_state_dict")
         return self.data if stateful else None  # type: ignore[return-value]
 
@@ -142,7 +142,7 @@ class Run:
         }
 
     def resume(self, path: str | os.PathLike[str]) -> int:
-        """Go on where a checkpoint was saved; returns how many batches of data without a state are to be skipped."""
+        """Continue from a checkpoint; returns how many batches to skip if the data have no state."""
         saved = read(path)
         try:
             state = saved.extra.get("fit") if isinstance(saved.extra, dict) else None
@@ -162,7 +162,7 @@ class Run:
         return self.batch if loader is None else 0
 
     def _take(self, state: Mapping[str, object], saved: Mapping[str, object]) -> None:
-        """Take over all states, or none."""
+        """Restore all states, or none."""
         epoch, batch = (checks.integer("fit", name, state[name], 0) for name in ("epoch", "batch"))
         stopped = None if state["stopped"] is None else checks.text("fit", "stopped", state["stopped"])
         history = History()

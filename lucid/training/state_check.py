@@ -1,4 +1,4 @@
-"""Checks that a state from a file fits the object that will load it: names, kinds, sizes and settings."""
+"""Checks that a state from a file fits the object that is to load it: names, kinds, sizes and settings."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from ..optim.plateau import ReduceLROnPlateau
 from ..optim.schedule import LRScheduler
 
 KIND = "kind"
-"""Under what the state of an optimiser or a schedule says which class it is of."""
+"""The key under which the state of an optimizer or a schedule has the name of its class."""
 
 _KINDS = (Optimizer, LRScheduler, ReduceLROnPlateau, ChainedScheduler)
 
 
 class Stateful(Protocol):
-    """What has a state that can be saved: a module, an optimiser, a schedule, a loader, or an object of the user's."""
+    """An object with a state that can be saved: a module, an optimizer, a schedule, a loader, or a user's object."""
 
     def state_dict(self) -> object:
         """The state."""
 
     def load_state_dict(self, state_dict: dict[str, object], /) -> object:
-        """Take over a state."""
+        """Restore a state."""
 
 
 def as_state(what: str, state: object) -> dict[str, object]:
-    """A dict with names."""
+    """A dict with string keys."""
     if not isinstance(state, Mapping) or not all(isinstance(key, str) for key in state):
         raise FileError(f"{what} is no dict of names, but {shown(state)}")
     return dict(state)
 
 
 def state_of(part: Stateful) -> object:
-    """The state of a part; of an optimiser or a schedule with its kind, as others may have the same options."""
+    """The state of an object; with its class for an optimizer or a schedule, as others may have the same options."""
     state = part.state_dict()
     return {**state, KIND: type(part).__name__} if isinstance(part, _KINDS) and isinstance(state, Mapping) else state
 
 
 def checked(what: str, part: object, state: object) -> dict[str, object]:
-    """The state, if it is one of this part; objects of the user's check their own."""
+    """The state, if it fits the object; users' objects check theirs themselves."""
     found = as_state(what, state)
     if isinstance(part, _KINDS):
         own, kind = type(part).__name__, found.pop(KIND, None)
@@ -102,7 +102,7 @@ def _check_optimizer(what: str, optimizer: Optimizer, found: Mapping[str, object
 def _schedule(
     what: str, schedule: LRScheduler | ReduceLROnPlateau | ChainedScheduler, found: Mapping[str, object]
 ) -> dict[str, object]:
-    """The state, if it is one of a schedule with the same settings."""
+    """The state, if it is of a schedule with the same settings."""
     own = schedule.state_dict()
     if set(own) != set(found):
         raise FileError(f"{what}: it has {shown(sorted(found))}: it is of another schedule")
@@ -127,7 +127,7 @@ def _schedule(
 
 
 def _alike(own: object, found: object) -> bool:
-    """Whether it is of the same kind: a number for a number, as many of them for several."""
+    """Whether two values are of the same kind: both numbers, or lists of equally many numbers."""
     if own is None or isinstance(own, dict) or not isinstance(own, bool | int | float | list | tuple):
         return True
     if isinstance(own, bool) or isinstance(found, bool):

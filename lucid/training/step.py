@@ -1,4 +1,4 @@
-"""A training step: the loss of a batch, its gradients, and the update; atomic."""
+"""A training step: the loss of a batch, its gradients, and the update, atomically."""
 
 from __future__ import annotations
 
@@ -28,26 +28,27 @@ from ..tensor.tensor import Tensor
 
 Loss: TypeAlias = "Callable[[object, object], object]"
 Step: TypeAlias = "Callable[[Sequence[object], object], tuple[float, object]]"
-"""Of the inputs and the target of a batch, its loss and the outputs."""
+"""Computes the loss and the outputs from the inputs and the target of a batch."""
 
 
 class Forward(Protocol):
-    """What computes outputs: the model, or its compiled form."""
+    """Computes outputs: the model, or its compiled form."""
 
     def __call__(self, *inputs: object) -> object:
         """The outputs of a batch."""
 
 
 def forward_of(model: Module, compiled: bool) -> Forward:
-    """The model, compiled where that is asked for."""
+    """The model, compiled if requested."""
     checks.flag("fit", "compiled", compiled)
     return compiled_of(model) if compiled and not isinstance(model, CompiledModel) else model
 
 
 @struct(frozen=True)
 class Care:
-    """What is done to gradients, of how many batches an update is, and whether none is made where a gradient is not
-    finite; see :func:`lucid.fit`."""
+    """How gradients are treated, how many batches an update covers, and whether gradients that are not finite are an
+    error; see :func:`lucid.fit`.
+    """
 
     clip_grad: float | None = None
     clip_norm: float | None = None
@@ -73,7 +74,7 @@ def step_of(
     group: Group | None,
     average: AveragedModel | None,
 ) -> tuple[Step, Accumulated]:
-    """What trains on a batch, as one program or op by op, and gives the outputs where they are wanted; and its sums."""
+    """A function that trains on a batch, compiled or op by op, with outputs if wanted; and its accumulated sums."""
     if average is not None and not isinstance(average, AveragedModel):
         raise OptionError(f"fit: average is a lucid.optim.swa_utils.AveragedModel of the model, got {shown(average)}")
     if not compiled:
@@ -95,7 +96,7 @@ def step_of(
 
 @struct(frozen=True)
 class _Eager:
-    """What a compiled step does, op by op."""
+    """The equivalent of a compiled step, op by op."""
 
     model: Module
     loss: Loss
@@ -113,7 +114,7 @@ class _Eager:
         return float(value.item()), output
 
     def _update(self, value: Tensor) -> None:
-        """By the gradients of this loss and those before it, if it is the last of them."""
+        """Update by the gradients of this loss and those before it, if it is the last of them."""
         care, optimizer = self.care, self.accumulated.optimizer
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         if care.detect_anomaly:
@@ -144,7 +145,7 @@ def loss_of(loss: Loss, output: object, target: object) -> Tensor:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Within, Ctrl-C waits for the end; pressed twice it does not wait."""
+    """While inside, Ctrl-C waits for the end, unless it is pressed twice."""
     usual = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(usual):
         yield
@@ -168,7 +169,7 @@ def _uninterrupted() -> Iterator[None]:
 
 
 def split(owner: str, batch: object) -> tuple[Sequence[object], object]:
-    """The inputs of a batch and its target, which comes last."""
+    """The inputs of a batch, and its target, which comes last."""
     if not isinstance(batch, list | tuple) or len(batch) < 2:
         raise OptionError(
             f"{owner}: a batch is a tuple or list of the model's inputs and the target, got {shown(batch)}; "
@@ -178,7 +179,7 @@ def split(owner: str, batch: object) -> tuple[Sequence[object], object]:
 
 
 def checked_data(owner: str, name: str, data: object) -> None:
-    """Raise for what cannot be gone through, again and again."""
+    """Raise if data cannot be iterated over repeatedly."""
     if isinstance(data, Iterator):
         raise OptionError(f"{owner}: {name}: an iterator ends with the first epoch; give a DataLoader or a list")
     if isinstance(data, Module | Tensor | str | bytes | dict) or not hasattr(data, "__iter__"):
@@ -186,13 +187,13 @@ def checked_data(owner: str, name: str, data: object) -> None:
 
 
 def check_model(owner: str, model: object) -> None:
-    """Raise for what is no module."""
+    """Raise if a model is not a module."""
     if not isinstance(model, Module):
         raise OptionError(f"{owner}: model is a module, got {shown(model)}")
 
 
 def checked_loss(owner: str, loss: object) -> Loss:
-    """A function of output and target."""
+    """A loss function, checked to be callable."""
     if isinstance(loss, type):
         raise OptionError(f"{owner}: loss is a function, got the class {loss.__name__}; write {loss.__name__}()")
     found: Loss = checks.function(owner, "loss", loss)

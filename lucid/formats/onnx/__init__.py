@@ -1,1 +1,1 @@
-"""ONNX files: their content as plain data, and what each operator becomes."""
+"""ONNX files: their content as plain data, and the conversion of operators in both directions."""

@@ -1,6 +1,6 @@
-"""Which values of a file have an element type that is computed with as another one.
+"""The values of a file whose element type differs from the type that they are computed with.
 
-Either the file declares it, or operators pass it on.
+A file may declare such types, and operators pass them on.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 defs = LazyModule("onnx.defs")
 
 ASKED = frozenset({"to", "dtype", "output_dtype"})
-"""Attributes that say of which element type results are, by its number in the format."""
+"""Attributes that specify the element type of results, by its number in the format."""
 
 
 def of_graph(proto: GraphProto) -> dict[str, int]:
@@ -29,7 +29,7 @@ def of_graph(proto: GraphProto) -> dict[str, int]:
 
 
 def of_results(proto: NodeProto, given: Sequence[int], domain: str, version: int) -> Sequence[int]:
-    """Those of a node's results, of which the inputs are ``given``; 0 is one that is not known."""
+    """The element types of a node's results, from those of its inputs (``given``); 0 if unknown."""
     for one in proto.attribute:
         kind = one.i if one.name in ASKED else one.t.data_type if one.name == "value" else 0
         if kind:

@@ -1,4 +1,4 @@
-"""Tree ensembles of version 5 of ``ai.onnx.ml``: nodes and leaves of all trees in flat lists."""
+"""Tree ensembles of version 5 of ``ai.onnx.ml``, where nodes and leaves of all trees are in flat lists."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .model import Array
 from .trees import LEAF, MEMBER, Nodes
 
 MEMBERS = 6
-"""The number of the way to compare that asks whether a number is one of several."""
+"""The number of the comparison that asks whether a value is a member of a set."""
 
 
 def listed_once(attributes: Mapping[str, object]) -> tuple[Nodes, Array]:
-    """Nodes, behind which each leaf stands as often as it is named, and which leaf of the file each of those is."""
+    """The nodes, followed by a leaf for each reference to one; and, for each of these, the leaf in the file."""
     splits = _array(attributes, "nodes_splits")
     count, leaves = len(splits), len(_array(attributes, "leaf_weights"))
     mode = _ints(attributes, "nodes_modes", count)
@@ -45,7 +45,7 @@ def listed_once(attributes: Mapping[str, object]) -> tuple[Nodes, Array]:
 
 
 def _array(attributes: Mapping[str, object], name: str) -> Array:
-    """A list or a tensor of numbers, which must be there."""
+    """A list or a tensor of numbers, which must be present."""
     if attributes.get(name) is None:
         raise GraphError(f"attribute {name!r} is missing")
     array = np.asarray(attributes[name])
@@ -68,7 +68,7 @@ def _padded(array: Array, more: int, value: int = 0) -> Array:
 
 
 def _trees(roots: Array, true: Array, false: Array, count: int) -> Array:
-    """Of which tree each node is, and each leaf behind them."""
+    """The tree of each node, and of each leaf after them."""
     tree, inner, level = np.full(count, -1, np.int64), len(true), roots
     if not len(roots) or (roots < 0).any() or (roots >= inner).any():
         raise GraphError("there is no tree, or one whose root is not there")
@@ -87,7 +87,7 @@ def _trees(roots: Array, true: Array, false: Array, count: int) -> Array:
 
 
 def _sets(attributes: Mapping[str, object], count: int, splits: Array) -> tuple[Array, ...]:
-    """The numbers that nodes ask for, each node's up to a NaN."""
+    """The sets of numbers of member comparisons, separated by NaN in the file."""
     if not count and attributes.get("membership_values") is None:
         return ()
     values = _array(attributes, "membership_values").astype(splits.dtype)

@@ -1,4 +1,4 @@
-"""Fractional symbolic sizes, as in models that scale a size and round the result to a size again."""
+"""Fractional symbolic sizes, for models that scale a size and round the result to a size again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...base.structs import struct
 from ...graph.dims import Dim, SymDim, exact_quotient
 
 FINEST = 4096
-"""Numbers are read as fractions of at most this denominator."""
+"""The largest denominator of fractions that numbers are read as."""
 
 
 @struct(frozen=True)
@@ -77,7 +77,7 @@ class FractionalSize:
 
 
 def _parts(value: object) -> tuple[Dim, int] | None:
-    """Numerator and denominator of a number that is a simple fraction, or of a share."""
+    """Numerator and denominator of a number that is a simple fraction, or of a fractional size; None for others."""
     if isinstance(value, FractionalSize):
         return value.dim, value.over
     if not isinstance(value, int | float | np.number) or not np.isfinite(value):

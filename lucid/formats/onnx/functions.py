@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 inliner: Any = LazyModule("onnx.inliner")
 
 LARGEST = 1 << 18
-"""Nodes that a model may have with its functions in their places."""
+"""The most nodes that a model may have after inlining."""
 DEEPEST = 100
-"""Functions in functions."""
+"""How deep functions may call each other."""
 
 
 def inlined(proto: ModelProto) -> ModelProto:
-    """The model with the bodies of its own functions in their places.
+    """The model with its local functions inlined.
 
     Raises
     ------
     GraphError
-        Functions that call themselves, or each other so often that a small file is a graph of any size.
+        If functions call themselves, or call each other so often that the graph would become too large.
     """
     called = {_key(one): _calls(one.node) for one in proto.functions}
     if len(called) < len(proto.functions):
@@ -46,13 +46,13 @@ def inlined(proto: ModelProto) -> ModelProto:
 
 
 OF_VERSION = "ai.onnx@"
-"""What domain the operators of ONNX are said to have that are of another version than the model's, before that."""
+"""Prefix, before the version, of the domain given to ONNX operators of another version than the model's."""
 
 
 def _told_apart(proto: ModelProto) -> ModelProto:
-    """The model with a version in the domain of operators of ONNX, where a function has another than the model.
+    """The model with the version in the domain of ONNX operators, in functions that use another than the model.
 
-    In their places functions would take the model's for theirs.
+    Otherwise these would take the model's version after inlining.
     """
     own = _versions(proto.opset_import)
     if all(_versions(one.opset_import).get("") in (None, own.get("")) for one in proto.functions):
@@ -90,7 +90,7 @@ def _key(one: FunctionProto) -> Key:
 
 
 def _calls(nodes: Iterable[NodeProto]) -> Counter[Key]:
-    """How often each operator or function is applied by nodes, those of graphs within them included."""
+    """How often each operator or function is applied by nodes, including those of nested graphs."""
     found: Counter[Key] = Counter()
     pending = [nodes]
     for some in pending:
@@ -102,12 +102,12 @@ def _calls(nodes: Iterable[NodeProto]) -> Counter[Key]:
 
 
 def _expanded(calls: Counter[Key], sizes: dict[Key, int]) -> int:
-    """How many nodes calls become, where each function is so many."""
+    """The number of nodes that calls become, given the sizes of functions."""
     return sum(count * sizes.get(key, 1) for key, count in calls.items())
 
 
 def _sizes(called: dict[Key, Counter[Key]]) -> dict[Key, int]:
-    """The nodes that each function becomes: those that call no other first, then their callers."""
+    """The number of nodes that each function becomes, computed for callees before callers."""
     waiting = {key: {one for one in calls if one in called} for key, calls in called.items()}
     callers: dict[Key, list[Key]] = {}
     for key, before in waiting.items():

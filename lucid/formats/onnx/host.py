@@ -24,9 +24,9 @@ Grown: TypeAlias = "Callable[..., Sequence[int]]"
 
 
 class _Evaluated(NamedTuple):
-    """How an operator is evaluated, and where its result may have more elements than its inputs, of what shape it is.
+    """How an operator is evaluated; and, if its result may have more elements than its inputs, the shape of the result.
 
-    The shape is told before anything is made.
+    The shape is computed before anything is allocated.
     """
 
     function: Evaluate
@@ -37,7 +37,7 @@ _TABLE: dict[str, _Evaluated] = {}
 
 
 def evaluated(*ops: str, grown: Grown | None = None) -> Callable[[F], F]:
-    """Register the decorated function for operators: it takes the node and arrays, and returns an array or several."""
+    """Register a function for operators: it takes the node and arrays, and returns an array or several."""
 
     def decorate(function: F) -> F:
         _TABLE.update(dict.fromkeys(ops, _Evaluated(function, grown)))
@@ -47,25 +47,25 @@ def evaluated(*ops: str, grown: Grown | None = None) -> Callable[[F], F]:
 
 
 SIZES_FROM = {"ConstantOfShape": 0, "Expand": 1, "Reshape": 1, "Slice": 1, "Split": 1, "Tile": 1}
-"""Operators whose inputs from this number on must be numbers to be evaluated."""
+"""Operators whose inputs from this index on must be numbers for them to be evaluated."""
 
 
 OF_SHARES = frozenset({
     "Identity", "Concat", "Gather", "Unsqueeze", "Squeeze", "Reshape", "Transpose", "Slice", "Split", "Cast", "Add",
     "Sub", "Mul", "Div", "Neg", "Floor", "Ceil",
 })  # fmt: skip
-"""Operators that are evaluated for sizes with a fraction too."""
+"""Operators that are evaluated for fractional sizes too."""
 
 
 OF_TEXTS = frozenset({
     "Identity", "Concat", "Gather", "Unsqueeze", "Squeeze", "Reshape", "Transpose", "Slice", "Split", "Cast", "Equal",
     "Where", "Shape", "Size", "Tile", "Expand", "Unique", "StringNormalizer", "StringSplit",
 })  # fmt: skip
-"""Operators that are evaluated for texts."""
+"""Operators that are evaluated for strings."""
 
 
 def has_shares(array: Array) -> bool:
-    """Whether there are sizes with a fraction in it."""
+    """Whether an array contains fractional sizes."""
     return array.dtype == object and any(isinstance(one, FractionalSize) for one in array.ravel())
 
 
@@ -75,9 +75,9 @@ def _symbolic_sizes(node: NodeDef, inputs: Sequence[Array | None]) -> bool:
 
 
 def evaluate(node: NodeDef, inputs: Sequence[Array | None], room: Allowance) -> list[Value] | None:
-    """The results of a node whose inputs are known; None where it has to be computed as others are.
+    """The results of a node whose inputs are known; None if it must be computed like any other.
 
-    That is so too where there is no room for them.
+    That is also so if there is no room for the results.
     """
     known = None if node.domain else _TABLE.get(node.op)
     if known is None or _symbolic_sizes(node, inputs):
@@ -103,7 +103,7 @@ def evaluate(node: NodeDef, inputs: Sequence[Array | None], room: Allowance) -> 
 
 
 def _fits(shape: Sequence[int], inputs: Sequence[Array | None], room: Allowance) -> bool:
-    """Whether there is room for an array that is made of others; what is larger than any of use is refused."""
+    """Whether there is room for an array made from others; unreasonably large ones are refused."""
     given = [one for one in inputs if one is not None]
     count = math.prod(map(int, shape))
     if count > max([LARGEST, *(one.size for one in given)]) or any(dim < 0 for dim in shape):
@@ -112,12 +112,12 @@ def _fits(shape: Sequence[int], inputs: Sequence[Array | None], room: Allowance)
 
 
 def is_evaluated(node: NodeDef) -> bool:
-    """Whether the results of a node are known where its inputs are."""
+    """Whether the results of a node are known if its inputs are."""
     return not node.domain and node.op in _TABLE
 
 
 def plain(value: npt.ArrayLike) -> Array:
-    """An array of numbers where no element is symbolic."""
+    """The array with a numeric element type, unless it contains symbolic sizes."""
     array = np.asarray(value)
     if array.dtype != object or any(isinstance(one, SymDim | FractionalSize) for one in array.ravel()):
         return array
@@ -125,7 +125,7 @@ def plain(value: npt.ArrayLike) -> Array:
 
 
 def of_dims(dims: Sequence[Dim]) -> Array:
-    """Sizes as a host value of one axis."""
+    """Sizes as a host value with one axis."""
     made = np.empty(len(dims), object)
     made[:] = list(dims)
     return plain(made) if len(dims) else made.astype(np.int64)
@@ -149,7 +149,7 @@ def _numbers(array: Array) -> tuple[int, ...]:
 
 
 def _axes(node: NodeDef, given: Array | None) -> list[int] | None:
-    """The axes that come as an input, or in older versions as an attribute."""
+    """The axes, given as an input or, in older versions, as an attribute."""
     if given is not None:
         return [int(axis) for axis in given.ravel()]
     found = node.attributes.get("axes")
@@ -212,7 +212,7 @@ def slice_(
 
 
 def _whole(size: Dim | FractionalSize | float) -> Dim:
-    """Without its fraction; what a model makes sizes of is not negative."""
+    """A size without its fraction; sizes are not negative."""
     return size if isinstance(size, SymDim) else math.floor(size)
 
 
@@ -222,7 +222,7 @@ def cast(node: NodeDef, x: Array) -> Array | None:
 
 
 def as_known(x: Array, kind: int) -> Array | None:
-    """Host values as the element type of this number; None where that is to be computed as of others."""
+    """A host value converted to the element type of this number; None if it must be computed like any other."""
     to = ELEMENT_TYPES.get(kind)
     if to is None or (x.dtype != object and kind == BFLOAT16):
         return None
@@ -239,7 +239,7 @@ ELEMENT_TYPES = {
     1: np.float32, 2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: np.int32, 7: np.int64, 9: np.bool_,
     FLOAT16: np.float32, 11: np.float64, 12: np.uint32, 13: np.uint64, BFLOAT16: np.float32,
 }  # fmt: skip
-"""What element types become, by their number in the format: numbers of 16 bits are computed with as float32."""
+"""The types that element types are computed with, by their number in the format; 16-bit floats become float32."""
 KINDS = {np.dtype(to).name: kind for kind, to in reversed(ELEMENT_TYPES.items())}
 """The numbers of the element types that are computed with, by name."""
 
@@ -259,7 +259,7 @@ def arithmetic(node: NodeDef, *arrays: Array) -> Array:
 
 
 def _divide(a: Array, b: Array) -> Array:
-    """Of integers rounded towards zero."""
+    """Division; of integers, rounded towards zero."""
     if a.dtype == object or b.dtype == object:
         shares = a.dtype.kind == "f" or has_shares(a) or has_shares(b)
         return np.asarray(a / b if shares else np.frompyfunc(_quotient, 2, 1)(a, b))
@@ -267,7 +267,7 @@ def _divide(a: Array, b: Array) -> Array:
 
 
 def _quotient(a: Dim, b: Dim) -> Dim:
-    """Of what sizes are computed to, rounded towards zero."""
+    """The quotient of sizes, rounded towards zero."""
     if not is_at_least(b, 0):
         return -_quotient(a, -b)
     return a // b if is_at_least(a, 0) else -(-a // b)
@@ -282,7 +282,7 @@ _ARITHMETIC: dict[str, Callable[..., Array]] = {
 
 
 def _least(a: Dim, b: Dim) -> Dim:
-    """Of a size and a number likely the size: of a table of so many places as many are taken as it says."""
+    """The minimum. Of a symbolic size and a number, the size is assumed to be smaller: part of a table is used."""
     for number, size in ((a, b), (b, a)):
         if isinstance(number, int) and number > 1 and isinstance(size, SymDim):
             return size if is_at_least(number, size, likely=True) else number

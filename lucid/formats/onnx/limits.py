@@ -1,4 +1,4 @@
-"""Limits on what a file may expand to: a few bytes can ask for any number of elements."""
+"""Limits on what a file may expand to, as a few bytes can declare any number of elements."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Reads long lists of numbers and strings from a file's bytes, before the protobuf package parses the rest.
+"""Reading long lists of numbers and strings from a file's bytes, before the protobuf package parses the rest.
 
-That package makes an object of every string and eight bytes of every number, one after another.
+That package makes an object for each string, and eight bytes for each number, one after another.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from .wire import FLOATS, INTS, TEXTS, Data, fields, floats, ints, texts, varint
 LARGE = 1 << 16
 """Bytes of an attribute from which on its list is read here."""
 MOST = 1 << 17
-"""Fields of a message that are looked at one by one."""
+"""The most fields of a message that are examined one by one."""
 
 Lists: TypeAlias = "Mapping[tuple[int, int], Sequence[float] | Sequence[str]]"
-"""By the number of a node in the model's graph, and that of the attribute in the node."""
+"""Lists by the number of a node in the model's graph and that of the attribute in the node."""
 
 GRAPH, FUNCTIONS, NODE, ATTRIBUTE = 7, 25, 1, 5
 """The numbers of fields: of a model, a graph, and a node."""
 KINDS = {FLOATS: b"\xa0\x01\x06", INTS: b"\xa0\x01\x07", TEXTS: b"\xa0\x01\x08"}
-"""The field of an attribute that says which list it has; it stands behind that, where fields are in order."""
+"""The field of an attribute that says which list it has; it follows the list, if fields are in order."""
 
 
 def set_aside(data: Data) -> tuple[bytes, Lists]:
-    """The model without the long lists of its graph's nodes, and those."""
+    """The model without the long lists of its graph's nodes, and these lists."""
     view, found = memoryview(data), dict[tuple[int, int], "Sequence[float] | Sequence[str]"]()
 
     def attribute(node: int, index: int, first: int, last: int) -> bytes | None:
@@ -62,7 +62,7 @@ def set_aside(data: Data) -> tuple[bytes, Lists]:
 def _rewritten(
     view: memoryview, first: int, last: int, wanted: int, change: Callable[[int, int, int], bytes | None]
 ) -> bytes | None:
-    """A message, where fields of a number are what ``change`` makes of large ones; None where it changes none."""
+    """A message with large fields of one number replaced by what ``change`` returns; None if it changes none."""
     kept, done, index = list[bytes | memoryview](), first, 0
     for number, begin, content, end in islice(fields(view, first, last), MOST):
         if number != wanted or content is None:
@@ -76,7 +76,7 @@ def _rewritten(
 
 
 def _list(view: memoryview, first: int, last: int) -> int | None:
-    """Where the list of an attribute begins."""
+    """The start of the list of an attribute."""
     for _, begin, _, _ in fields(view, first, last):
         if view[begin] in KINDS:
             return begin
@@ -84,7 +84,7 @@ def _list(view: memoryview, first: int, last: int) -> int | None:
 
 
 def _read(data: Array, kind: bytes) -> Sequence[float] | Sequence[str] | None:
-    """The list in these bytes, if all of them are one of the kind that is said behind it."""
+    """The list in these bytes, if they consist only of elements of the kind that the following field says."""
     tag = next((tag for tag, said in KINDS.items() if said == kind), None)
     if tag == TEXTS:
         return texts(data)

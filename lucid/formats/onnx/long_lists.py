@@ -13,11 +13,11 @@ from ...graph.types import DType
 from .model import Array
 
 LONG = 1024
-"""Lists of fewer elements are tuples."""
+"""Lists with fewer elements are tuples."""
 
 
 class Numbers(Sequence[float]):
-    """Numbers that lie in an array."""
+    """A sequence of numbers in an array."""
 
     def __init__(self, array: Array) -> None:
         self.array = array
@@ -42,7 +42,7 @@ class Numbers(Sequence[float]):
 
 
 class Texts(Sequence[str]):
-    """Texts of which few are different: those, and which of them each is."""
+    """A sequence of strings few of which are distinct: the distinct ones, and the index of each element."""
 
     def __init__(self, different: Iterable[bytes], numbers: Array) -> None:
         self.different = tuple(one.decode("utf-8", "replace") for one in different)
@@ -50,7 +50,7 @@ class Texts(Sequence[str]):
 
     @classmethod
     def of(cls, data: Iterable[bytes]) -> Texts:
-        """Of the texts one after another."""
+        """The sequence of these strings."""
         numbers: defaultdict[bytes, int] = defaultdict(count().__next__)
         which = np.fromiter(map(numbers.__getitem__, data), np.int32)
         return cls(numbers, which)
@@ -71,17 +71,17 @@ class Texts(Sequence[str]):
 
 
 def integers(data: object) -> Array:
-    """A list of whole numbers as an array, of 32 bits where a file's bytes were read as such."""
+    """A list of integers as an array; of 32 bits if the file's bytes were read as such."""
     array: Array = data.array if isinstance(data, Numbers) else np.asarray(data, np.int64)
     return array if array.dtype in (np.int32, np.int64) else array.astype(np.int32 if array.itemsize < 4 else np.int64)
 
 
 def numbers(data: Sequence[float], dtype: DType) -> Sequence[float]:
-    """A list of numbers of a file."""
+    """A list of numbers from a file."""
     return tuple(data) if len(data) < LONG else Numbers(np.array(data, dtype))
 
 
 def texts(data: Sequence[bytes]) -> Sequence[str]:
-    """A list of texts of a file."""
+    """A list of strings from a file."""
     found = Texts.of(data)
     return tuple(found) if len(data) < LONG else found

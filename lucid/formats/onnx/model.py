@@ -12,24 +12,24 @@ from ...base.structs import struct
 from ...graph.types import DType
 
 Size: TypeAlias = "int | str | None"
-"""A dimension as declared: a number, a name, or neither."""
+"""A dimension as declared: a number, a name, or None."""
 
 Attribute: TypeAlias = (
     "float | str | Array | GraphDef | Sequence[int] | Sequence[float] | Sequence[str]"
 )  # fmt: skip
-"""What an attribute may hold; of which kind each is, the converter of its operator knows."""
+"""The value of an attribute; the converter of its operator knows the kind."""
 
 DOMAIN, ML, MICROSOFT = "", "ai.onnx.ml", "com.microsoft"
 
 
 OWN = "lucid"
-"""The producer that files which are written here name."""
+"""The producer named in files that are written here."""
 
 SMALL = frozenset((17, 18, 19, 20, 21, 22, 23, 24, 25, 26))
-"""Numbers in the format of the element types of eight bits and fewer that NumPy does not have."""
+"""Numbers of the element types of eight bits or fewer that NumPy lacks."""
 
 NARROW = SMALL | {10, 16}
-"""These, float16 and bfloat16: what is cast to one of them has its numbers, and is computed with as a wider one."""
+"""These, float16 and bfloat16: values of these types are rounded to them, but computed with as wider types."""
 
 
 @struct(frozen=True)
@@ -39,17 +39,17 @@ class NodeDef:
     Attributes
     ----------
     op, domain, version
-        What it applies, and in which version of the domain's set of operators.
+        The operator, and the version of the domain's operators.
     name
         As in the file; may be empty, and need not be unique.
     inputs, outputs
-        Names of values; empty where one is left out.
+        Names of values; empty for one that is left out.
     attributes
-        Numbers, text, arrays, graphs, and lists of numbers or texts, by name.
+        Numbers, strings, arrays, graphs, and lists of numbers or strings, by name.
     index
         Its number in its graph.
     made
-        What was made of the attributes and constants, to be made once, and these constants.
+        A cached result computed from attributes and constants, and these constants.
     """
 
     op: str
@@ -64,7 +64,7 @@ class NodeDef:
 
     @property
     def kind(self) -> str:
-        """The operator with its domain, as people write it."""
+        """The operator with its domain, as it is usually written."""
         return named(f"{self.domain}::{self.op}" if self.domain else self.op)
 
     def __str__(self) -> str:
@@ -81,9 +81,9 @@ class ValueDef:
     name
         Its name.
     dtype
-        Of what type its numbers are here; None where the file does not say.
+        The type that it is computed with; None if the file does not say.
     shape
-        None where the file does not say.
+        Its shape; None if the file does not say.
     many
         Whether it is a sequence of such tensors.
     """
@@ -96,7 +96,7 @@ class ValueDef:
 
 @struct(frozen=True)
 class GraphDef:
-    """A graph: nodes in an order in which each comes after those it reads."""
+    """A graph, with nodes in topological order."""
 
     name: str
     inputs: tuple[ValueDef, ...]
@@ -105,7 +105,7 @@ class GraphDef:
     nodes: tuple[NodeDef, ...]
 
     def walk(self) -> Iterator[NodeDef]:
-        """All nodes, those of graphs within nodes too."""
+        """All nodes, including those of nested graphs."""
         pending = [self]
         while pending:
             graph = pending.pop()
@@ -116,12 +116,12 @@ class GraphDef:
 
 @struct(frozen=True)
 class ModelDef:
-    """A model: its graph, and where it came from.
+    """A model: its graph, and its origin.
 
     Attributes
     ----------
     kinds
-        Numbers in the format of the element types of values that are computed with as other ones.
+        Numbers of the element types of values that are computed with as other types.
     """
 
     graph: GraphDef

@@ -1,4 +1,4 @@
-"""Element types of 16 bits and fewer: computed with in wider types, rounded to the values that the narrow type has."""
+"""Element types of 16 bits or fewer, which are computed with as wider types and rounded to the narrow type's values."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ FLOATS = {
     10: "float16", 16: "bfloat16", 17: "float8_e4m3fn", 18: "float8_e4m3fnuz", 19: "float8_e5m2", 20: "float8_e5m2fnuz",
     23: "float4_e2m1fn",
 }  # fmt: skip
-"""By the number of the type in the format."""
+"""Floating-point types by their number in the format."""
 
 INTEGERS = {21: (4, False), 22: (4, True), 25: (2, False), 26: (2, True)}
-"""Bits, and whether there is a sign: uint4, int4, uint2, int2."""
+"""Bits, and whether there is a sign, of uint4, int4, uint2 and int2."""
 
 POWERS = 24
-"""float8e8m0, whose numbers are powers of two."""
+"""The number of float8e8m0, whose values are powers of two."""
 
 
 def as_small(x: AbstractTensor, kind: int, saturate: bool, rounding: str = "up") -> AbstractTensor:
-    """The numbers of a type that are nearest, as float32, int8 or uint8; ``rounding`` is that of powers of two."""
+    """The nearest values of a type, as float32, int8 or uint8; ``rounding`` applies to powers of two."""
     if kind in INTEGERS:
         return _wrapped(x, *INTEGERS[kind])
     if kind == POWERS:
@@ -36,7 +36,7 @@ def as_small(x: AbstractTensor, kind: int, saturate: bool, rounding: str = "up")
 
 
 def _power(x: AbstractTensor, saturate: bool, rounding: str) -> AbstractTensor:
-    """Powers of two from 2**-127 to 2**127, whatever the sign."""
+    """The nearest powers of two, from 2**-127 to 2**127, ignoring signs."""
     if rounding not in ("up", "down", "nearest"):
         raise GraphError(f"unknown round_mode {rounding!r}")
     size = maximum(abs_(cast(x, "float64")), 2.0**-127)
@@ -52,7 +52,7 @@ def _power(x: AbstractTensor, saturate: bool, rounding: str) -> AbstractTensor:
 
 
 def _wrapped(x: AbstractTensor, bits: int, signed: bool) -> AbstractTensor:
-    """Integers of so many bits; higher ones are dropped."""
+    """Integers of ``bits`` bits; higher bits are dropped."""
     whole = cast(x, "int64") if is_float(x.type.dtype) or x.type.dtype.kind == "b" else x
     if not signed:
         return cast(remainder(cast(whole, "int64"), 1 << bits), "uint8")

@@ -14,10 +14,10 @@ UNARY: Mapping[str, OpDef] = {
     "Sigmoid": ew.SIGMOID, "Asin": tr.ASIN, "Acos": tr.ACOS, "Atan": tr.ATAN, "Sinh": tr.SINH, "Cosh": tr.COSH,
     "Asinh": tr.ASINH, "Acosh": tr.ACOSH, "Atanh": tr.ATANH, "HardSwish": ew.HARD_SWISH,
 }  # fmt: skip
-"""Element-wise, of one operand and without attributes."""
+"""Element-wise operators with one operand and no attributes."""
 
 ACTIVATION_NUMBERS: Mapping[str, tuple[str, ...]] = {
     "Affine": ("alpha", "beta"), "LeakyRelu": ("alpha",), "ThresholdedRelu": ("alpha",),
     "ScaledTanh": ("alpha", "beta"), "HardSigmoid": ("alpha", "beta"), "Elu": ("alpha",),
 }  # fmt: skip
-"""Which of the numbers that a recurrent layer lists an activation takes; the others take none."""
+"""The parameters of activations of recurrent layers, which list them; other activations have none."""

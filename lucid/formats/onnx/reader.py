@@ -1,7 +1,7 @@
-"""Reads an ONNX file into plain data; what is wrong with it is one :class:`~lucid.errors.GraphError`.
+"""Reading an ONNX file into plain data; anything wrong with it is a :class:`~lucid.errors.GraphError`.
 
-A file is not trusted: no value is larger than the bytes that the file gives for it, external data never lies outside
-the model's folder, and names are only ever compared.
+Files are not trusted: no value is larger than the bytes that the file has for it, external data must be in the model's
+folder, and names are only compared.
 """
 
 from __future__ import annotations
@@ -46,24 +46,24 @@ if TYPE_CHECKING:  # nobody needs the package but for reading
 onnx: Any = LazyModule("onnx")
 
 NEWEST = 28
-"""The last set of the operators of ONNX itself that is known here."""
+"""The newest version of ONNX's own operators that is known here."""
 KNOWN = {"": ("ONNX", NEWEST), ML: (ML, 5)}
-"""What sets of operators are called, and the last of each that is known here."""
+"""The titles of domains, and the newest version of each that is known here."""
 DEEPEST = 16
-"""Graphs in graphs."""
+"""How deep graphs may be nested."""
 MOST_AXES = 64
-"""Those that an array can have."""
+"""The most axes of an array."""
 
 
 def read(source: object, *, weights: bool = True) -> ModelDef:
-    """The model in a file, in bytes, or in an ``onnx.ModelProto``; without ``weights`` its nodes alone, no numbers.
+    """The model in a file, in bytes, or in an ``onnx.ModelProto``; without ``weights``, only its nodes.
 
     Raises
     ------
     GraphError
-        What is not an ONNX model, or a broken one.
+        If it is not an ONNX model, or a broken one.
     LucidError
-        Where the ``onnx`` package is missing.
+        If the ``onnx`` package is missing.
     """
     proto, lists, folder, name = _proto(source, weights)
     try:
@@ -77,7 +77,7 @@ def read(source: object, *, weights: bool = True) -> ModelDef:
 
 
 def _proto(source: object, weights: bool) -> tuple[ModelProto, Lists, Path | None, str]:
-    """The message, what of it is read already, the folder that its external data lies in, and what to call it."""
+    """The message, the parts of it that are already read, the folder of its external data, and its name in errors."""
     try:
         proto_class = onnx.ModelProto
     except ModuleNotFoundError as error:
@@ -109,13 +109,13 @@ def _proto(source: object, weights: bool) -> tuple[ModelProto, Lists, Path | Non
 
 
 def _mapped(path: Path) -> Data:
-    """The bytes of a file, which come into memory as they are asked for."""
+    """The bytes of a file, memory-mapped."""
     with path.open("rb") as file:
         return mmap(file.fileno(), 0, access=ACCESS_READ) if os.fstat(file.fileno()).st_size else b""
 
 
 def _read(data: Data, weights: bool) -> tuple[bytes, Lists]:
-    """The bytes that the package reads, and what is read here."""
+    """The bytes for the protobuf package to parse, and the lists that are read here."""
     return set_aside(data) if weights else (skimmed(data), {})
 
 
@@ -147,7 +147,7 @@ def _domain(domain: str) -> str:
 
 
 class Scope(NamedTuple):
-    """What values are called in a graph, where that is not as in the file, and how deep in others it stands."""
+    """The names of values in a graph that differ from those in the file, and the depth of the graph."""
 
     names: Mapping[str, str]
     depth: int
@@ -165,7 +165,7 @@ class _Reader:
         self.room = Allowance()
 
     def graph(self, proto: GraphProto, outer: Scope | None = None) -> GraphDef:
-        """A graph; what one within another makes gets a name that nothing else in the model has."""
+        """A graph; values of nested graphs get names that are unique in the model."""
         scope = self.scope(proto, outer)
         self.note((scope.of(name), kind) for name, kind in of_graph(proto).items())
         constants = self.constants(proto, scope) if self.weights else {}
@@ -211,7 +211,7 @@ class _Reader:
         return NodeDef(proto.op_type, domain, version, _said(proto.name), inputs, outputs, attributes, index)
 
     def operators(self, domain: str) -> tuple[str, int]:
-        """The domain that operators come from, and which version of its operators they are of."""
+        """The domain and version of a node's operator."""
         told, _, version = domain.partition(OF_VERSION)
         if version.isdecimal() and not told:
             number = int(version[:9])
@@ -223,7 +223,7 @@ class _Reader:
         return _domain(domain), self.opsets.get(_domain(domain), 1)
 
     def note(self, kinds: Iterable[tuple[str, int]]) -> None:
-        """Keep which values are of other element types than they are computed with."""
+        """Record the values whose element types differ from those that they are computed with."""
         self.kinds.update((name, kind) for name, kind in kinds if kind in NARROW and name)
 
     def value(self, proto: ValueInfoProto, scope: Scope) -> ValueDef:
@@ -233,7 +233,7 @@ class _Reader:
         return ValueDef(scope.of(proto.name), dtype, shape, many)
 
     def attribute(self, proto: AttributeProto, scope: Scope) -> Attribute:
-        """The value in the field that the attribute's type names."""
+        """The value in the field that the attribute's type specifies."""
         kinds = onnx.AttributeProto
         scalars: dict[int, Callable[[AttributeProto], Attribute]] = {
             kinds.FLOAT: lambda a: float(np.float32(a.f)), kinds.INT: lambda a: a.i, kinds.STRING: lambda a: _text(a.s),
@@ -252,7 +252,7 @@ class _Reader:
     # ------------------------------------------------------------ arrays
 
     def array(self, proto: TensorProto) -> Array:
-        """A tensor of the file; what the file has no bytes for is refused before anything is allocated."""
+        """A tensor of the file; one with too few bytes is refused before anything is allocated."""
         shape, dtype = tuple(proto.dims), _dtype(proto.data_type)
         _check_shape(f"tensor {shown(proto.name)}", shape, dtype)
         if dtype.kind == "O":
@@ -275,7 +275,7 @@ class _Reader:
         return widened(array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("=")))
 
     def texts(self, proto: TensorProto, shape: tuple[int, ...]) -> Array:
-        """A tensor of texts."""
+        """A tensor of strings."""
         data = proto.string_data
         longest = max(map(len, data), default=0)
         if len(data) != math.prod(shape) or proto.HasField("raw_data") or proto.external_data:
@@ -285,7 +285,7 @@ class _Reader:
         return as_texts(np.array(list(data), object)).reshape(shape)
 
     def external(self, proto: TensorProto, shape: tuple[int, ...], dtype: DType) -> Array:
-        """Data in a file beside the model's, mapped."""
+        """Data in a file in the model's folder, memory-mapped."""
         given = {entry.key: entry.value for entry in proto.external_data}
         title, place = f"tensor {shown(proto.name)}", shown(given.get("location", ""))
         if self.folder is None:
@@ -350,8 +350,7 @@ def _inside(folder: Path, location: str, title: str) -> Path:
 
 
 def _said(name: str | bytes) -> str:
-    """A name of the file; one that is no UTF-8, which the package for protocol buffers gives as bytes, stays apart from
-    others that are none."""
+    """A name in the file; invalid UTF-8, which the protobuf package returns as bytes, stays distinguishable."""
     return name if isinstance(name, str) else name.decode("utf-8", "backslashreplace")
 
 
@@ -370,7 +369,7 @@ def _dtype(kind: int) -> DType:
 
 
 def _bits(dtype: DType) -> int:
-    """Bits that a number takes in a file: several of the smallest types share a byte."""
+    """Bits of a number in a file: several of the smallest types share a byte."""
     narrow = re.fullmatch(r"(?:u?int|float)([24])(?:_.*)?", dtype.name)
     return int(narrow[1]) if narrow else 8 * dtype.itemsize
 
@@ -387,7 +386,7 @@ def _size(proto: TensorShapeProto.Dimension) -> Size:
 
 
 def _check_shape(title: str, shape: tuple[int, ...], dtype: DType) -> None:
-    """It is one that an array can have."""
+    """Check that an array can have this shape."""
     if any(dim < 0 for dim in shape):
         raise GraphError(f"{title} has a negative dimension: {named(str(shape))}")
     if len(shape) > MOST_AXES:
@@ -397,7 +396,7 @@ def _check_shape(title: str, shape: tuple[int, ...], dtype: DType) -> None:
 
 
 def _check_unique(owner: str, kind: str, names: Iterable[str]) -> None:
-    """No name stands twice."""
+    """Check that no name occurs twice."""
     seen: set[str] = set()
     for name in names:
         if name in seen:
@@ -408,7 +407,7 @@ def _check_unique(owner: str, kind: str, names: Iterable[str]) -> None:
 def _check_names(
     graph: str, inputs: Iterable[ValueDef], constants: Mapping[str, Array], nodes: Iterable[NodeDef]
 ) -> None:
-    """Every value has one source, and what is given from outside has a name."""
+    """Check that each value has a single source, and that inputs and constants have names."""
     given = [*constants, *(one.name for one in inputs)]
     if "" in given:
         raise GraphError(f"graph {shown(graph)} has an input or a constant without a name")
@@ -417,7 +416,7 @@ def _check_names(
 
 
 def reads(node: NodeDef) -> set[str]:
-    """Names of values that a node reads, those that graphs in it read of the graph it stands in included."""
+    """Names of the values that a node reads, including those that graphs in it read from its own graph."""
     found = {name for name in node.inputs if name}
     for value in node.attributes.values():
         if isinstance(value, GraphDef):
@@ -429,7 +428,7 @@ def reads(node: NodeDef) -> set[str]:
 
 
 def _in_order(graph: str, nodes: tuple[NodeDef, ...]) -> tuple[NodeDef, ...]:
-    """The nodes, each after those it reads; the order of the file where that holds already."""
+    """The nodes in topological order; in the order of the file if that is one."""
     source = {out: node for node in nodes for out in node.outputs if out}
     waiting = {node.index: {source[name].index for name in reads(node) if name in source} for node in nodes}
     if all(one < index for index, before in waiting.items() for one in before):

@@ -1,15 +1,15 @@
-"""Which operators of ONNX are known, and what each becomes: a function on tensors, or on what is known beforehand.
+"""The supported operators of ONNX, and how each is converted: by a function of tensors and host values.
 
-A converter is registered under the operator's domain, name and the version of the domain since which it holds::
+A converter is registered for a domain, a name and the version of the domain since which it is valid::
 
-    @converter("Relu", 6)
+    @converter("Relu", since=6)
     def relu(call: Call, x: Value) -> AbstractTensor:
         return clip(call.tensor(x), 0)
 
-What comes in is a tensor (or symbol), or a *host value*: an array of what is known while the model is built, the sizes
-of symbolic dimensions among them (then an array of objects), or a sequence of these. An operator with nothing but host
-values is evaluated on them where :mod:`.host` can, so that shapes stay symbolic and what depends on them alone is
-decided at once.
+An operand is a tensor (or symbol) or a *host value*: an array that is known while the model is built, possibly with
+symbolic sizes as elements (then an array of objects), or a sequence of these. An operator with host values only is
+evaluated at once if :mod:`.host` can do so; thus shapes stay symbolic, and what depends on them alone is decided when
+the model is built.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ M = TypeVar("M")
 
 
 Slopes: TypeAlias = "Callable[[Call, str, Sequence[str], Sequence[Value], int], list[Value]]"
-"""The gradients of a named value with respect to the first so many of some others, which are given and stand alone."""
+"""Computes the gradients of a named value with respect to the first ``count`` of some named inputs and their values."""
 
 
 @struct(frozen=True)
@@ -59,15 +59,15 @@ class Call:
     node
         The node.
     world
-        A tensor in whose world constants are made.
+        A tensor of the kind (eager or traced) that constants are made of.
     run
-        Runs a graph that the node holds, which may read what the node's own graph has.
+        Runs a graph that the node holds, which may read values of the node's own graph.
     kinds
-        Element types of the model's values that are computed with as others, by their numbers in the format.
+        Numbers of the element types of values that are computed with as other types.
     training
-        Whether the node's module is being trained, and the state that it reads is its own, to be moved on.
+        Whether the node's module is being trained, and updates the state that it reads.
     room
-        What is left for the model that is built.
+        What the model may still expand to.
     """
 
     node: NodeDef
@@ -83,19 +83,19 @@ class Call:
     @overload
     def attribute(self, name: str, default: M) -> M: ...
     def attribute(self, name: str, default: object = None) -> object:
-        """An attribute, or what it is where the node leaves it out."""
+        """An attribute, or the default if the node leaves it out."""
         return self.node.attributes.get(name, default)
 
     def required(self, name: str) -> Any:
-        """An attribute that must be there."""
+        """An attribute that must be present."""
         if name not in self.node.attributes:
             raise GraphError(f"attribute {name!r} is missing")
         return self.node.attributes[name]
 
     def once(self, make: Callable[[], M], *of: Value) -> M:
-        """What ``make`` gives of the attributes and of these inputs: made again only where the inputs are others.
+        """The result of ``make``, which uses the attributes and these inputs; cached while the inputs are the same.
 
-        A weight is the same array whenever the model is traced; the turns of a loop that is written out have others.
+        A weight is the same array whenever the model is traced; iterations of an unrolled loop have different ones.
         """
         kept = self.node.made
         if not kept or any(one is not other for one, other in zip(of, kept[1:], strict=True)):
@@ -105,11 +105,11 @@ class Call:
 
     @property
     def outputs(self) -> int:
-        """How many results the node names."""
+        """The number of results that the node names."""
         return len(self.node.outputs)
 
     def tensor(self, value: Value) -> AbstractTensor:
-        """The value, which must be there, as a tensor."""
+        """The value, which must be present, as a tensor."""
         if isinstance(value, AbstractTensor):
             return value
         if isinstance(value, FloatIntegers):
@@ -123,38 +123,38 @@ class Call:
         return as_tensor(self.world, value)
 
     def tensors(self, *values: Value) -> list[AbstractTensor]:
-        """All of them, which must be there, as tensors."""
+        """The values, which must be present, as tensors."""
         return [self.tensor(value) for value in values]
 
     def floats(self, value: Value, dtype: DType = float32) -> AbstractTensor:
-        """The value, of whatever numbers, as floats; through those that the model has rounded pass gradients."""
+        """The value as floats; gradients pass through integers held as floats."""
         found: AbstractTensor = cast(value.floats if isinstance(value, FloatIntegers) else self.tensor(value), dtype)
         return found
 
     def optional(self, value: Value) -> AbstractTensor | None:
-        """The value as a tensor, None where it is left out."""
+        """The value as a tensor; None if it is left out."""
         return None if value is None else self.tensor(value)
 
     def text(self, value: Value) -> Text:
-        """The value, which must be texts."""
+        """The value, which must be strings."""
         return as_text(self.world, value)
 
     def movable(self, values: Sequence[Value]) -> list[Value]:
-        """Values of which no texts are known beforehand, so that a graph can hand them on."""
+        """The values with known strings converted, so that a graph can pass them on."""
         return [self.text(one) if is_text(one) and not isinstance(one, Items) else one for one in values]
 
     @staticmethod
     def is_text(value: Value) -> bool:
-        """Whether a value is texts."""
+        """Whether a value is strings."""
         return is_text(value)
 
     def known(self, value: Value, what: str) -> Array:
-        """A value that the model's structure depends on: known beforehand, or data where nothing is recorded.
+        """A value on which the structure of the model depends: a host value, or data if nothing is recorded.
 
         Raises
         ------
         TraceError
-            Where a graph is made, which serves other data too.
+            If a graph is recorded, which must be valid for other data too.
         """
         if is_host(value):
             return value
@@ -169,14 +169,14 @@ class Call:
         return tuple(int(one) if isinstance(one, int | np.integer) else one for one in np.ravel(value))
 
     def ints(self, value: Value, what: str) -> tuple[int, ...]:
-        """The same where no size may be symbolic."""
+        """A known value as sizes, none of which may be symbolic."""
         found = self.dims(value, what)
         if not all(isinstance(one, int) for one in found):
             raise GraphError(f"{what} must be numbers, not symbolic: {found}")
         return found  # type: ignore[return-value]
 
     def scalar(self, value: Value, what: str) -> float:
-        """A known value of one element, as a Python number."""
+        """A known value with one element, as a Python number."""
         value = self.known(value, what)
         if np.size(value) != 1:
             raise GraphError(f"{what} must be one number, got {np.shape(value)}")
@@ -184,24 +184,24 @@ class Call:
         return found
 
     def number(self, value: Value, what: str) -> float | AbstractTensor:
-        """A value of one element: a Python number, or a tensor where data or symbolic sizes make it."""
+        """A value with one element: a Python number, or a tensor if it depends on data or symbolic sizes."""
         if is_host(value) and not is_symbolic(value):
             return self.scalar(value, what)
         return reshape(self.tensor(value), ())
 
 
 def is_symbolic(value: Array) -> bool:
-    """Whether sizes that are not known stand in a host value."""
+    """Whether a host value contains symbolic sizes."""
     return value.dtype == object and not all(isinstance(one, int | np.integer) for one in value.ravel())
 
 
 def is_host(value: object) -> TypeGuard[Array]:
-    """Whether a value is known while the model is built."""
+    """Whether a value is a host value, known while the model is built."""
     return isinstance(value, np.ndarray)
 
 
 def as_tensor(world: AbstractTensor, value: Array) -> AbstractTensor:
-    """A host value as a tensor, in whose elements sizes are what they are when the program runs."""
+    """A host value as a tensor; symbolic sizes get their values when the program runs."""
     if value.dtype != object:
         return world.constant(np.asarray(value, as_dtype(value.dtype), order="C"))
     kind = float32 if any(isinstance(one, FractionalSize | float) for one in value.ravel()) else int64
@@ -216,7 +216,7 @@ def _element(world: AbstractTensor, value: Dim | FractionalSize | float, dtype: 
 
 
 def concrete(value: Value) -> Array:
-    """A host value as an array of numbers."""
+    """A host value as an array of numbers; raises if it contains symbolic sizes."""
     assert isinstance(value, np.ndarray)
     if value.dtype != object:
         return value
@@ -226,7 +226,7 @@ def concrete(value: Value) -> Array:
 
 
 ONE = (AbstractTensor, np.ndarray, Text, FloatIntegers, Items, Maps)
-"""What is one value."""
+"""The types of a single value."""
 Results: TypeAlias = "Value | Sequence[Value]"
 Convert: TypeAlias = "Callable[..., Results]"
 F = TypeVar("F", bound=Convert)
@@ -234,24 +234,24 @@ F = TypeVar("F", bound=Convert)
 
 @struct(frozen=True)
 class Converter:
-    """What an operator becomes.
+    """How an operator is converted.
 
     Attributes
     ----------
     since
-        The version from which on it holds.
+        The version since which it is valid.
     function
-        Takes a :class:`Call` and the inputs; returns the results, one bare.
+        Takes a :class:`Call` and the inputs; returns the results, or a single one.
     names
-        What the inputs are called, for parameters.
+        Names of the inputs that may be parameters.
     host
-        Numbers of the inputs that are not data of the model, and are left as they come.
+        Indices of inputs that do not depend on the model's data, and are passed as they are.
     state
-        Numbers of those that are no parameters but kept with them.
+        Indices of inputs that are kept with the parameters, but are not parameters.
     moves
-        Numbers of those whose elements it moves whatever they are, texts too; -1 for all.
+        Indices of inputs whose elements it moves, whatever they are, including strings; -1 for all.
     picks
-        Numbers of those of whose elements it gives some back, as a maximum does, or a number in their place.
+        Indices of inputs some of whose elements it returns, as a maximum does, or numbers in their place.
     """
 
     since: int
@@ -263,7 +263,7 @@ class Converter:
     picks: frozenset[int] = frozenset()
 
     def results(self, call: Call, *inputs: Value) -> Sequence[Value]:
-        """What the operator gives for these inputs."""
+        """The results of the operator for these inputs."""
         if self.moves and any(is_text(one) for slot, one in enumerate(inputs) if self.moves & {slot, -1}):
             return by_numbers(lambda *given: self._results(call, *given), call.world, self.moves, inputs)
         slots = self.moves | self.picks
@@ -277,14 +277,14 @@ class Converter:
 
     @cached_property
     def _takes(self) -> tuple[frozenset[int], int, bool]:
-        """The inputs that there must be, how many there are places for, and whether any number may follow."""
+        """The indices of required inputs, the number of inputs, and whether any number may follow."""
         taken = list(inspect.signature(self.function).parameters.values())[1:]
         places = [one for one in taken if one.kind is one.POSITIONAL_OR_KEYWORD]
         needed = frozenset(i for i, one in enumerate(places) if one.default is one.empty)
         return needed, len(places), any(one.kind is one.VAR_POSITIONAL for one in taken)
 
     def check_inputs(self, node: NodeDef) -> None:
-        """The node has the inputs that the operator takes, and leaves out none that it must have."""
+        """Raise unless the node has the inputs that the operator takes."""
         needed, places, any_number = self._takes
         given = {i for i, name in enumerate(node.inputs) if name}
         if not needed <= given or (max(given, default=-1) >= places and not any_number):
@@ -301,9 +301,7 @@ def converter(
 ) -> Callable[[F], F]:  # fmt: skip
     """Register the decorated function for operators of a domain, from a version on.
 
-    ``names`` are those of parameters that come as these inputs, ``state`` the inputs that are no parameters but kept
-    with them, ``host`` those that are no data, ``moves`` those whose elements it moves whatever they are (-1: all),
-    and ``picks`` those of numbers of which it gives some back.
+    The other arguments are the attributes of :class:`Converter`.
     """
     places = [frozenset(one) for one in (host, state, moves, picks)]
 
@@ -319,11 +317,11 @@ def converter(
 
 
 def find(node: NodeDef) -> Converter | None:
-    """The converter of a node; None where there is none."""
+    """The converter of a node; None if there is none."""
     fit = [one for one in _TABLE.get((node.domain, node.op), ()) if one.since <= node.version]
     return fit[-1] if fit else None
 
 
 def known() -> dict[tuple[str, str], list[int]]:
-    """The versions since which each operator is known differently, by domain and name."""
+    """For each operator, by domain and name, the versions since which its converters are valid."""
     return {key: [one.since for one in found] for key, found in sorted(_TABLE.items())}

@@ -1,4 +1,4 @@
-"""Sequences of a model: their lengths are known while the model is built, and no graph holds one."""
+"""Sequences in a model: their lengths are known while the model is built, and no graph holds one."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from .float_integers import FloatIntegers
 from .model import Array
 
 LONGEST = 1 << 16
-"""Values that a sequence may have."""
+"""The most values of a sequence."""
 
 
 class Items(tuple["AbstractTensor | Array | Text", ...]):
-    """A sequence of tensors or texts, or of values that are known while the model is built."""
+    """A sequence of tensors or strings, or of host values."""
 
     __slots__ = ()
 
 
 Value: TypeAlias = "AbstractTensor | Array | Text | FloatIntegers | Items | Maps | None"
-"""Of an operator: a tensor, what is known beforehand, texts, integers that are floats, a sequence, maps, or nothing."""
+"""An operand: a tensor, a host value, strings, integers held as floats, a sequence, maps, or nothing."""
 
 
 def checked_length(count: int) -> int:
-    """How many values a sequence is made of; refused where they are many."""
+    """The length of a sequence, refused if it is too large."""
     if count > LONGEST:
         raise GraphError(f"a sequence of {count:,} values is not made while a model is built; {LONGEST:,} are the most")
     return count
 
 
 def place_in(count: int, number: int) -> int:
-    """A place among so many, which may be counted from the end."""
+    """A position among ``count``, which may be negative to count from the end."""
     if not -count <= number < count:
         raise GraphError(f"there is no place {number} among {count}")
     return number % count
@@ -43,29 +43,29 @@ def place_in(count: int, number: int) -> int:
 
 @struct(frozen=True)
 class Layout:
-    """How values that a graph in a node hands on lie in a flat list of tensors.
+    """How values that a graph in a node passes on are laid out in a flat list of tensors.
 
     Attributes
     ----------
     counts
-        Of each value how many tensors it is; where it is no sequence, what it is.
+        For each value, its number of tensors; or its kind, if it is not a sequence.
     """
 
     counts: tuple[int | str, ...]
 
     @staticmethod
     def of(values: Sequence[Value]) -> Layout:
-        """How these lie."""
+        """The layout of these values."""
         return Layout(tuple(map(_count, values)))
 
     def flat(self, values: Sequence[Value], tensor: Callable[[Value], AbstractTensor]) -> list[AbstractTensor]:
-        """The tensors of values that must lie like this."""
+        """The tensors of values that must have this layout."""
         if Layout.of(values) != self:
             raise GraphError("the length of the sequence that it carries changes from one iteration to the next")
         return [tensor(one) for value in values for one in _parts(value)]
 
     def restored(self, tensors: Iterable[AbstractTensor]) -> list[Value]:
-        """The values that so many tensors are."""
+        """The values that these tensors represent."""
         rest = iter(tensors)
         return [_restored(count, rest) for count in self.counts]
 

@@ -1,6 +1,6 @@
-"""An ONNX file without its numbers, as it is asked what it needs: they are passed over, not read.
+"""An ONNX file without its numbers, for questions about its operators: data are skipped rather than read.
 
-Only messages that hold nodes are looked into, and what weighs something in them is left out.
+Only messages that contain nodes are examined, and their large fields are left out.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from ...errors import GraphError
 from .wire import Data, fields, varint
 
 DEEPEST = 100
-"""Messages in messages, as the package for protocol buffers has it."""
+"""How deep messages may be nested, as in the protobuf package."""
 
 
 @struct(frozen=True)
 class _Message:
-    """Which fields of a message are looked into, and which left out, by their numbers.
+    """Which fields of a message are examined, and which are left out, by number.
 
-    With the first of ``last`` the message ends: what has numbers, each of which may be a field, has nothing else.
+    The message ends with the first field in ``last``: nothing follows long lists, each element of which may be a field.
     """
 
     inside: dict[int, _Message] = field(default_factory=dict)
@@ -36,7 +36,7 @@ _MODEL = _Message({7: _GRAPH, 25: _Message({7: _NODE})})  # its graph, and the n
 
 
 def skimmed(data: Data) -> bytes:
-    """The model in these bytes without its numbers."""
+    """The model in these bytes, without its numbers."""
     return _skim(data, 0, len(data), _MODEL, 0)
 
 

@@ -1,6 +1,6 @@
-"""Operators that only move or pick elements, on what is no tensor of numbers.
+"""Operators that only move or pick elements, applied to values that are not tensors of numbers.
 
-They are applied to the numbers of texts in a table of all, and to the floats that integers are.
+They run on surrogates: indices into a table for strings, and the floats themselves for integers held as floats.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from .sequences import Items, Value
 
 
 def is_text(value: Value) -> bool:
-    """Whether a value is texts, known or not, or a sequence of some."""
+    """Whether a value is strings, known or not, or a sequence of some."""
     if isinstance(value, Items):
         return any(map(is_text, value))
     return isinstance(value, Text) or (isinstance(value, np.ndarray) and value.dtype.kind == "U")
 
 
 def as_text(world: AbstractTensor, value: Value) -> Text:
-    """The value, which must be texts."""
+    """The value, which must be strings."""
     if isinstance(value, np.ndarray) and is_text(value):
         return constant(world, value)
     if not isinstance(value, Text):
@@ -38,13 +38,13 @@ def as_text(world: AbstractTensor, value: Value) -> Text:
     return value
 
 
-class Moved:
-    """Texts that an operator moves.
+class TextIndices:
+    """The strings that an operator moves, represented by indices into a table.
 
     Attributes
     ----------
     texts
-        All that it was given.
+        All strings that it is given, which form the table.
     """
 
     def __init__(self, world: AbstractTensor) -> None:
@@ -53,7 +53,7 @@ class Moved:
         self.count: Dim = 0
 
     def numbers(self, value: Value) -> Value:
-        """In the place of texts their numbers in the table."""
+        """The value with indices into the table in place of strings."""
         if isinstance(value, Items):
             return Items(map(self.numbers, value))  # type: ignore[arg-type]  # of which none is a sequence or absent
         text = as_text(self.world, value)
@@ -64,7 +64,7 @@ class Moved:
         return found
 
     def results(self, found: Sequence[Value]) -> list[Value]:
-        """The texts that have these numbers; what is known, such as a shape, stays."""
+        """The strings at these indices; host values, such as shapes, are unchanged."""
         return [self._result(one, table(self.texts)) for one in found]
 
     def _result(self, value: Value, of: AbstractTensor) -> Value:
@@ -76,8 +76,8 @@ class Moved:
 def by_numbers(
     apply: Callable[..., Sequence[Value]], world: AbstractTensor, moves: frozenset[int], inputs: Sequence[Value]
 ) -> Sequence[Value]:
-    """What an operator that moves the elements of these inputs gives for texts."""
-    moved = Moved(world)
+    """The results of an operator that moves elements of the inputs ``moves`` (-1: all) for strings."""
+    moved = TextIndices(world)
     given = [
         moved.numbers(one) if one is not None and (slot in moves or -1 in moves) else one
         for slot, one in enumerate(inputs)
@@ -88,7 +88,7 @@ def by_numbers(
 def by_floats(
     apply: Callable[..., Sequence[Value]], slots: frozenset[int], inputs: Sequence[Value]
 ) -> Sequence[Value]:  # fmt: skip
-    """What an operator that picks elements of these inputs (-1: of all) gives for integers that are floats."""
+    """The results of an operator that picks elements of the inputs ``slots`` (-1: all) for integers held as floats."""
     first = next(one for one in inputs if isinstance(one, FloatIntegers))
     kind = first.floats.type.dtype
 

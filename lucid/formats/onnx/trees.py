@@ -1,4 +1,4 @@
-"""Tables of a tree ensemble, built from the lists in a file."""
+"""The tables of a tree ensemble, built from the lists in a file."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from .long_lists import Texts, integers
 from .model import Array
 
 MODES = ("BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ", "LEAF")
-"""How a node compares, in the order of the numbers that :func:`built` takes."""
+"""The comparisons of nodes, in the order of the numbers that :func:`built` takes."""
 LEQ, LT, GTE, GT, EQ, NEQ, LEAF, MEMBER = range(8)
 
 
 @struct(frozen=True)
 class Nodes:
-    """Nodes as a file lists them: of which tree, and which there; what they compare, and where they lead.
+    """The nodes as a file lists them: their tree and number in it, what they compare, and where they lead.
 
-    ``sets`` are the numbers that nodes of the mode ``MEMBER`` ask for, in the order of these.
+    ``sets`` are the sets of numbers of nodes with the mode ``MEMBER``, in their order.
     """
 
     tree: Array
@@ -37,12 +37,12 @@ class Nodes:
 
 @struct(frozen=True)
 class Trees:
-    """Tables as :mod:`lucid.graph.ops.trees` takes them.
+    """The tables that :mod:`lucid.graph.ops.trees` takes.
 
     Attributes
     ----------
     leaf
-        For each node of the file the number of its leaf; -1 where it is none.
+        For each node of the file the number of its leaf; -1 if it is not one.
     """
 
     roots: Array
@@ -55,12 +55,12 @@ class Trees:
 
     @property
     def leaves(self) -> int:
-        """How many leaves there are."""
+        """The number of leaves."""
         return int(self.leaf.max(initial=-1)) + 1
 
 
 class Places:
-    """Where the nodes are that trees and numbers name."""
+    """The positions of nodes, given by tree and number."""
 
     def __init__(self, tree: Array, number: Array) -> None:
         self.begins = _runs(tree)
@@ -78,7 +78,7 @@ class Places:
                 raise GraphError("two nodes of a tree have the same number")
 
     def of(self, tree: Array, number: Array, what: str) -> Array:
-        """The places; ``what`` names them in an error."""
+        """The positions of these nodes; ``what`` describes them in an error."""
         places, known = self._in_order(tree, number) if self.in_order else self._anywhere(tree, number)
         if not known:
             raise GraphError(f"{what} names a node that there is not")
@@ -101,24 +101,24 @@ class Places:
 
 
 def _runs(values: Array) -> Array:
-    """Where runs of the same value begin."""
+    """The starts of runs of equal values."""
     begins = np.flatnonzero(values[1:] != values[:-1]) + 1
     return np.append(0, begins) if len(values) else begins
 
 
 def distinct(values: Array) -> Array:
-    """The different values in order; quick where equal ones stand in long runs."""
+    """The distinct values in order; fast if equal values form long runs."""
     return np.unique(values[_runs(values)])
 
 
 def numbered(values: Array, among: Array) -> Array:
-    """Which of some values in order each is; quick where equal ones stand in long runs."""
+    """The index of each value in a sorted list; fast if equal values form long runs."""
     runs = _runs(values)
     return np.repeat(np.searchsorted(among, values[runs]), np.diff(runs, append=len(values)))
 
 
 def modes(names: Sequence[str]) -> Array:
-    """The numbers of the ways to compare."""
+    """The numbers of comparisons, by name."""
     listed = names if isinstance(names, Texts) else Texts.of(name.encode() for name in names)
     codes = {name: number for number, name in enumerate(MODES)}
     unknown = [name for name in listed.different if name not in codes]
@@ -128,7 +128,7 @@ def modes(names: Sequence[str]) -> Array:
 
 
 def built(nodes: Nodes, places: Places) -> Trees:
-    """All ways to compare become ``<=``: some with a threshold beside it, some with the children exchanged."""
+    """The tables, in which all comparisons are ``<=``, some with a neighbouring threshold or swapped children."""
     inner = (nodes.mode != LEAF).nonzero()[0]
     number = _numbers_in_tables(nodes.mode)
     tree = nodes.tree[inner]
@@ -163,7 +163,7 @@ def built(nodes: Nodes, places: Places) -> Trees:
 
 
 Tables = tuple[Array, Array, Array, Array]
-"""Features, thresholds, children and where NaN goes."""
+"""Features, thresholds, children, and where NaN goes."""
 
 
 def _below(bound: Array) -> Array:
@@ -173,10 +173,10 @@ def _below(bound: Array) -> Array:
 
 
 def _with_sets(tables: Tables, sets: Mapping[int, Array]) -> tuple[Tables, int]:
-    """The tables, where nodes ask whether a number is one of several: each is a search among the ends of these.
+    """The tables with member comparisons replaced by a binary search among the ends of the set's elements.
 
-    Between two ends a number is one of them or not, in turn: one that is ``b`` is between that and what is below.
-    Also how many nodes may take the place of one.
+    Between consecutive ends, numbers alternate between being members and not: an element ``b`` lies between the number
+    just below it and itself. Also returns how many levels may take the place of one.
     """
     feature, threshold, children, missing = (list(one) for one in tables)
     for place, values in sets.items():
@@ -205,16 +205,16 @@ def _with_sets(tables: Tables, sets: Mapping[int, Array]) -> tuple[Tables, int]:
 
 
 def _numbers_in_tables(mode: Array) -> Array:
-    """Of each node that asks, which of those it is; of each leaf the number that stands for it among children."""
+    """For each inner node its index in the tables; for each leaf the number that stands for it among children."""
     inner = mode != LEAF
     last = np.cumsum(inner, dtype=np.int32) - 1
     return np.where(inner, last, last - np.arange(len(mode), dtype=np.int32))
 
 
 def _by_level(roots: Array, children: Array) -> tuple[Array, Array, Array, int]:
-    """The roots and children where nodes are numbered level by level, which node each was, and how many levels are.
+    """The roots and children with nodes numbered level by level, the original node of each, and the number of levels.
 
-    So all rows go through the tables from front to back.
+    So all rows traverse the tables from front to back.
     """
     levels, below, passed = [roots[roots >= 0]], [], 0
     while levels[-1].size and passed <= len(children):
@@ -230,7 +230,7 @@ def _by_level(roots: Array, children: Array) -> tuple[Array, Array, Array, int]:
 
 
 def _roots(tree: Array, *reached: Array) -> Array:
-    """The node of each tree that none leads to, the trees in the order of their numbers."""
+    """The root of each tree, in the order of the trees' numbers."""
     first = np.ones(len(tree), bool)
     for nodes in reached:
         first[nodes] = False

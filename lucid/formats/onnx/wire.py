@@ -17,15 +17,15 @@ Data: TypeAlias = "bytes | memoryview | mmap"
 FLOATS, INTS, TEXTS = 0x3D, 0x40, 0x4A
 """What stands before each number or text of an attribute's lists: the field's number and kind."""
 BLOCK = 1 << 16
-"""Bytes of numbers that are read at once, which stay in a cache."""
+"""Bytes that are read at once, so that they stay in the cache."""
 LONGEST = 10
-"""Bytes that a number may take."""
+"""The most bytes of a variable-length number."""
 FEW = 32
-"""Different texts of a list up to which it is read here."""
+"""The most distinct strings of a list for it to be read here."""
 
 
 def fields(data: Data, place: int, end: int) -> Iterator[tuple[int, int, int | None, int]]:
-    """Of each field its number, where it begins, where its content does if it has a length, and where it ends."""
+    """For each field its number, its start, the start of its content if it has a length, and its end."""
     while place < end:
         first = place
         key, place = _number(data, place, end)
@@ -45,7 +45,7 @@ def fields(data: Data, place: int, end: int) -> Iterator[tuple[int, int, int | N
 
 
 def _number(data: Data, place: int, end: int) -> tuple[int, int]:
-    """A number of any length that begins at a place, and where it ends."""
+    """A variable-length number at a position, and its end."""
     value = shift = 0
     while place < end and shift < 7 * LONGEST:
         byte = data[place]
@@ -57,7 +57,7 @@ def _number(data: Data, place: int, end: int) -> tuple[int, int]:
 
 
 def varint(value: int) -> bytes:
-    """A number as it is written."""
+    """A number in variable-length form."""
     found = bytearray()
     while value > 127:
         found.append(value & 127 | 128)
@@ -70,14 +70,14 @@ def varint(value: int) -> bytes:
 
 
 def floats(data: Array) -> Array | None:
-    """Numbers of four bytes, each behind its tag."""
+    """Numbers of four bytes, each preceded by its tag."""
     if len(data) % 5 or (data[::5] != FLOATS).any():
         return None
     return np.ndarray(len(data) // 5, "<f4", data, 1, (5,)).astype(np.float32)
 
 
 def ints(data: Array) -> Array | None:
-    """Numbers of as many bytes as each needs, each behind its tag; of a type that has room for all."""
+    """Variable-length numbers, each preceded by its tag, in a type that holds all of them."""
     found, place = list[Array](), 0
     while place < len(data):
         block = data[place : place + BLOCK]
@@ -91,7 +91,7 @@ def ints(data: Array) -> Array | None:
 
 
 def _ints(block: Array, tags: Array, ends: Array) -> Array | None:
-    """The numbers in a block, if tags are where they seem to be, as numbers are where they seem to end."""
+    """The numbers in a block, if tags and ends of numbers are where they seem to be."""
     if not len(ends) or tags[0] or (tags[1:] != ends[:-1] + 1).any() or (block.take(tags) != INTS).any():
         return None
     lengths, values = ends - tags, block.take(ends)
@@ -107,7 +107,7 @@ def _ints(block: Array, tags: Array, ends: Array) -> Array | None:
 
 
 def texts(data: Array) -> Texts | None:
-    """Texts of fewer than 128 bytes, of which few are different."""
+    """Strings of fewer than 128 bytes, few of which are distinct."""
     found, kinds, place = list[Array](), list[bytes](), 0
     while place < len(data):
         block = data[place : place + BLOCK]
@@ -126,7 +126,7 @@ def texts(data: Array) -> Texts | None:
 
 
 def _texts(block: Array, tags: Array, kinds: list[bytes]) -> Array | None:
-    """Which of the texts that are known each is; those that are not are added to them."""
+    """The index of each string among the distinct ones, to which new ones are appended."""
     lengths, found = block[tags + 1], np.zeros(len(tags), np.uint8)
     for length in np.flatnonzero(np.bincount(lengths)).tolist():
         which = np.flatnonzero(lengths == length)

@@ -1,4 +1,4 @@
-"""The operators of ONNX that are known, by family. Importing this package registers them."""
+"""The supported operators of ONNX, by family. Importing this package registers them."""
 
 from . import attention as attention
 from . import control as control

@@ -1,4 +1,4 @@
-"""Attention, and positions as rotations."""
+"""Attention, and rotary position embeddings."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from ..registry import Call, Value, converter
 
 
 def heads_of(call: Call, x: AbstractTensor, name: str) -> AbstractTensor:
-    """The heads of ``x``, of which an attribute says how many there are where it has three axes."""
+    """``x`` split into heads; the number of heads is an attribute if ``x`` has three axes."""
     return x if x.type.rank == 4 else in_heads(x, call.required(name), name)
 
 
 def in_heads(x: AbstractTensor, heads: int, name: str) -> AbstractTensor:
-    """(N, T, H E) as (N, H, T, E), of so many heads as ``name`` says; what has four axes is so already."""
+    """(N, T, H E) as (N, H, T, E), with ``heads`` heads; a tensor of four axes is returned as it is."""
     if x.type.rank == 4:
         return x
     if x.type.rank != 3:
@@ -52,7 +52,7 @@ def with_past(now: AbstractTensor, past: AbstractTensor | None) -> AbstractTenso
 
 
 def _filled(mask: AbstractTensor, keys: Dim) -> AbstractTensor:
-    """A mask for fewer keys than there are: it hides the others."""
+    """A mask for fewer keys than there are, extended to hide the others."""
     *before, known = mask.type.shape
     missing = keys - known
     if isinstance(missing, int) and missing == 0:
@@ -67,7 +67,7 @@ Window = tuple[int | None, int | None]
 
 
 def _window(call: Call) -> Window:
-    """How many keys before its own place, and how many after it, a query sees; None for all."""
+    """How many keys before and after its own position a query sees; None for all."""
     before, after = (call.attribute(f"{side}_window_size", -1) for side in ("left", "right"))
     if min(before, after) < -1:
         raise GraphError(f"a window of {before} keys before and {after} after a query is none")
@@ -77,7 +77,7 @@ def _window(call: Call) -> Window:
 
 
 def _given(query: AbstractTensor, keys: Dim, given: AbstractTensor | None) -> AbstractTensor | None:
-    """The mask of the model, for all keys: truth values, or numbers to add."""
+    """The mask of the model, for all keys: booleans, or numbers to add."""
     mask = None if given is None else _filled(given, keys)
     return mask if mask is None or mask.type.dtype == bool_ else cast(mask, query.type.dtype)
 
@@ -85,7 +85,7 @@ def _given(query: AbstractTensor, keys: Dim, given: AbstractTensor | None) -> Ab
 def _of_lengths(
     query: AbstractTensor, keys: Dim, window: Window, lengths: AbstractTensor, mask: AbstractTensor | None
 ) -> AbstractTensor | None:
-    """A mask, and what hides keys behind the length of each sequence, at whose end its queries are."""
+    """A mask that also hides the keys beyond the length of each sequence; queries are at the end of the sequence."""
     known, queries = reshape(cast(lengths, int64), (-1, 1, 1, 1)), query.type.shape[2]
     if window != (None, None):
         mask = at.both(at.window(query, queries, keys, sub(known, full(known, queries, ())), *window), mask)
@@ -93,7 +93,7 @@ def _of_lengths(
 
 
 def precision_of(call: Call, dtype: DType) -> DType:
-    """In what type shares are computed: never in one that is less precise than the inputs'."""
+    """The type in which shares are computed: never less precise than that of the inputs."""
     asked = call.attribute("softmax_precision")
     if asked in (None, 10, 16):  # of 16 bits
         return dtype
@@ -108,7 +108,7 @@ def attention(
     call: Call, q: Value, k: Value, v: Value, given: Value = None, past_key: Value = None, past_value: Value = None,
     lengths: Value = None,
 ) -> list[AbstractTensor]:  # fmt: skip
-    """Scores, bent by a cap, masked, and made shares of the values; each may be asked for."""
+    """Scores, optionally capped and masked, whose softmax weights the values; each step may be a result."""
     flat = call.tensor(q).type.rank == 3
     query = heads_of(call, call.tensor(q), "q_num_heads")
     own, values = (heads_of(call, call.tensor(x), "kv_num_heads") for x in (k, v))
@@ -136,7 +136,7 @@ def _whole(
     call: Call, query: AbstractTensor, key: AbstractTensor, value: AbstractTensor, mask: AbstractTensor | None,
     scale: float | None, cap: float,
 ) -> tuple[AbstractTensor, list[AbstractTensor]]:  # fmt: skip
-    """With the scores of all queries for all keys, of which one step may be a result."""
+    """Attention that holds the scores of all queries and keys, one step of which may be a result."""
     known, dtype = at.Masked(mask), query.type.dtype
     products = at.scores("Attention", query, key, scale)
     bent = at.capped(products, cap)
@@ -150,7 +150,7 @@ def _whole(
 def _step(
     mode: int, products: AbstractTensor, bent: AbstractTensor, shares: AbstractTensor, mask: AbstractTensor | None
 ) -> AbstractTensor:
-    """What there is of each query and each key after one of the steps."""
+    """The matrix of queries and keys after the step that is asked for."""
     if mode == 2:
         return at.masked(bent, mask)
     if mode == 3:

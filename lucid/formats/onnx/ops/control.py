@@ -1,4 +1,4 @@
-"""Operators that hold graphs."""
+"""Operators that hold graphs, of which one runs."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Results: TypeAlias = "list[AbstractTensor]"
 
 @converter("If")
 def if_(call: Call, condition: Value) -> Sequence[Value]:
-    """One branch where the condition is known; otherwise both are regions of a node, of which one runs.
+    """Take one branch if the condition is known; otherwise both become regions of an ``If`` node.
 
-    A branch that cannot be built for the sizes at hand is one that a model does not take with these: then the other
-    one's results are taken, and when the program runs the condition is looked at.
+    A branch that cannot be built for the present sizes is assumed not to be taken with them: the results of the other
+    one are used, and the program checks the condition when it runs.
     """
     branches = call.required("then_branch"), call.required("else_branch")
     if is_host(condition):
@@ -48,7 +48,7 @@ def if_(call: Call, condition: Value) -> Sequence[Value]:
 
 
 def _results(call: Call, graph: GraphDef, layouts: list[Layout]) -> Results:
-    """The tensors that a branch gives; how they lie is put on the list."""
+    """The tensors that a branch returns; their layout is appended to the list."""
     values = call.movable(call.run(graph, ()))
     layout = Layout.of(values)
     tensors = layout.flat(values, call.tensor)
@@ -67,7 +67,7 @@ def _check_same(layouts: Sequence[Layout]) -> None:
 def _only(
     call: Call, chosen: AbstractTensor, then: Callable[[], Results], otherwise: Callable[[], Results]
 ) -> Results | None:
-    """The results of the one branch that can be built, where that is what is wrong."""
+    """The results of the only branch that can be built; None unless exactly one can."""
     built = _built(then), _built(otherwise)
     for value, (mine, other) in ((True, built), (False, built[::-1])):
         if isinstance(other, LucidError) and not isinstance(mine, LucidError):

@@ -1,7 +1,7 @@
 """Operators with data-dependent sizes: NonZero, Unique, Compress, NonMaxSuppression.
 
-What is known while the model is built is computed then. Otherwise how much is chosen is a size that data decides (see
-:mod:`lucid.graph.ops.data_dependent`).
+For values that are known while the model is built, they are evaluated at once. Otherwise the size of the result depends
+on data (see :mod:`lucid.graph.ops.data_dependent`).
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ Function = Callable[..., AbstractTensor]
 
 
 def _plain(op: OpDef) -> Function:
-    """What applies an op that has no attributes."""
+    """A function that applies an op without attributes."""
     return lambda x: apply(op, NoAttrs(), x)
 
 
@@ -65,7 +65,7 @@ def equal(call: Call, a: Value, b: Value) -> AbstractTensor:
 
 
 def _legacy(call: Call, a: AbstractTensor, b: AbstractTensor) -> AbstractTensor:
-    """Before version 7 an axis could say where the second operand's axes lie."""
+    """The second operand; before version 7 an attribute could align its axes with an axis of the first."""
     axis = call.attribute("axis")
     if axis is None or call.node.version >= 7:
         return b
@@ -117,7 +117,7 @@ def where(call: Call, condition: Value, a: Value, b: Value) -> AbstractTensor:
 
 
 TEXT = 8
-"""The number of texts among the element types of the format."""
+"""The number of strings among the element types of the format."""
 
 
 @converter("Cast")
@@ -138,7 +138,7 @@ def cast_like(call: Call, x: Value, like: Value) -> Value:
 
 
 def _as_kind(call: Call, value: Value, kind: int) -> Value:
-    """Numbers of the element type that has this number in the format."""
+    """A value as the element type with this number in the format."""
     if kind in NARROW and call.kinds.get(call.node.inputs[0]) == kind:
         return value  # it is of that type in the file, whatever it is computed with
     known = as_known(value, kind) if is_host(value) else None
@@ -240,7 +240,7 @@ def shrink(call: Call, x: Value) -> AbstractTensor:
 
 @converter("BitShift")
 def bit_shift(call: Call, x: Value, by: Value) -> AbstractTensor:
-    """A product with a power of two, or a quotient; beyond all bits only the sign is left, to the right."""
+    """A product or quotient with a power of two; shifting right by all bits leaves only the sign."""
     direction = call.required("direction")
     if direction not in ("LEFT", "RIGHT"):
         raise GraphError(f"unknown direction {direction!r}")

@@ -1,4 +1,4 @@
-"""Operators that look numbers or texts up in lists: encoders of labels and of categories."""
+"""Operators that look up numbers or strings in lists: encoders of labels and categories."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from ..registry import Call, Value, converter
 
 
 def entries(call: Call, table: Array, place: AbstractTensor) -> AbstractTensor | Text:
-    """The numbers or texts of a list at places."""
+    """The numbers or strings at given positions of a list."""
     codes = encoded(table) if table.dtype.kind == "U" else table
     found: AbstractTensor = indexing.index_with(call.world.constant(codes), (0,), (place,))
     return Text(found) if table.dtype.kind == "U" else found
 
 
 def place_of(call: Call, x: Value, keys: Array) -> tuple[AbstractTensor, AbstractTensor]:
-    """Where each is in a list, at the first place that fits, and whether it is there at all."""
+    """The first position of each value in a list, and whether it occurs there at all."""
     if not len(keys):
         raise GraphError("there is nothing in the list that it looks in")
     if keys.dtype.kind == "U":
@@ -48,7 +48,7 @@ def _first(hits: AbstractTensor) -> tuple[AbstractTensor, AbstractTensor]:
 
 
 def _place_of_texts(call: Call, text: Text, keys: Array) -> tuple[AbstractTensor, AbstractTensor]:
-    """By one number for each text, of which the keys have different ones; what is found is then compared."""
+    """The same for strings: each is looked up by a hash that differs between keys, then compared with the key found."""
     codes = encoded(keys)
     letters = codes.shape[-1]
     factors = _factors(codes)
@@ -61,7 +61,7 @@ def _place_of_texts(call: Call, text: Text, keys: Array) -> tuple[AbstractTensor
 
 
 def _factors(codes: Array) -> Array:
-    """What the letters of keys are multiplied by, so that sums of different keys are different numbers."""
+    """Factors of the characters of keys such that the weighted sums of different keys differ."""
     different = len(np.unique(codes, axis=0))
     for seed in count():
         factors: Array = np.random.default_rng(seed).integers(1, 1 << 62, codes.shape[-1], np.int64) | 1
@@ -87,7 +87,7 @@ def _listed(call: Call, which: str) -> Array:
 
 
 def _with_usual(call: Call, values: Array) -> Array:
-    """A list with what there is for all that is not known at its end."""
+    """A list with the default value appended."""
     given = call.attribute("default_tensor")
     if given is None:
         kind, usual = {"f": ("float", -0.0), "U": ("string", "_Unused")}.get(values.dtype.kind, ("int64", -1))
@@ -98,7 +98,7 @@ def _with_usual(call: Call, values: Array) -> Array:
 
 @converter("LabelEncoder", domain=ML)
 def label_encoder(call: Call, x: Value) -> AbstractTensor | Text:
-    """For each what stands beside the key that it is, or one thing for all others."""
+    """For each value the entry that belongs to its key, or the default."""
     keys, values = _listed(call, "keys"), _listed(call, "values")
     if len(keys) != len(values):
         raise GraphError(f"there are {len(keys)} keys and {len(values)} values")
@@ -108,7 +108,7 @@ def label_encoder(call: Call, x: Value) -> AbstractTensor | Text:
 
 @converter("CategoryMapper", domain=ML)
 def category_mapper(call: Call, x: Value) -> AbstractTensor | Text:
-    """Texts as numbers, or numbers as texts."""
+    """Strings as numbers, or numbers as strings."""
     names, numbers = as_texts(list(call.required("cats_strings"))), np.asarray(call.required("cats_int64s"), np.int64)
     if len(names) != len(numbers):
         raise GraphError(f"there are {len(names)} texts and {len(numbers)} numbers")
@@ -120,7 +120,7 @@ def category_mapper(call: Call, x: Value) -> AbstractTensor | Text:
 
 @converter("OneHotEncoder", domain=ML)
 def one_hot_encoder(call: Call, x: Value) -> AbstractTensor:
-    """A column for each category, 1 where it is that."""
+    """A column for each category, 1 where the value is that category."""
     given = call.attribute("cats_int64s")
     keys = as_texts(list(call.required("cats_strings"))) if given is None else np.asarray(given, np.int64)
     if keys.dtype.kind != "U" and is_float(call.tensor(x).type.dtype):

@@ -1,4 +1,4 @@
-"""Operators that resize images, and move pixels."""
+"""Operators that resize images, and rearrange pixels."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from .shapes import axes_of
 
 
 def _numbers(call: Call, value: Value, what: str) -> list[float] | None:
-    """Numbers that are known when the model is built; None where there are none."""
+    """Numbers that must be known when the model is built; None if there are none."""
     if value is None:
         return None
     return [_simple(one) for one in concrete(call.known(value, what)).ravel()] or None
 
 
 def _simple(value: float) -> float:
-    """A number that was written into a file as float32: the simple fraction that is stored as it."""
+    """The simple fraction that was stored as this float32, if there is one."""
     simple = float(Fraction(float(value)).limit_denominator(4096))
     return simple if np.float32(simple) == np.float32(value) else float(value)
 
@@ -106,7 +106,7 @@ def _truncated(x: AbstractTensor, dtype: DType) -> AbstractTensor:
 def _keeping_aspect(
     call: Call, before: Sequence[Dim], sizes: Sequence[Dim]
 ) -> tuple[Sequence[Dim], Sequence[float | None]]:
-    """Sizes and scales, one scale for all axes where the image is to keep its proportions."""
+    """Sizes and scales; a single scale for all axes if the image is to keep its proportions."""
     policy = call.attribute("keep_aspect_ratio_policy", "stretch")
     if policy == "stretch":
         return sizes, [None] * len(sizes)
@@ -131,7 +131,7 @@ def space_to_depth(call: Call, x: Value) -> AbstractTensor:
 
 
 def _blocks(call: Call, x: Value, function: Callable[..., AbstractTensor]) -> AbstractTensor:
-    """Channels as pixels, or pixels as channels, by the function that does so."""
+    """Apply a function that turns channels into pixels or pixels into channels."""
     mode = call.attribute("mode", "DCR")
     if mode not in ("DCR", "CRD"):
         raise GraphError(f"unknown mode {mode!r}")

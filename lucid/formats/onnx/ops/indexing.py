@@ -1,4 +1,4 @@
-"""Operators that look up, write at places, choose and sort."""
+"""Operators that look up elements, write to positions, choose and sort."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def scattered(node: NodeDef, x: Array, index: Array, values: Array) -> Array:
 
 
 def _counted(call: Call, count: Dim, at: int, rank: int) -> AbstractTensor:
-    """0, 1, 2, … along one of so many axes."""
+    """0, 1, 2, … along one axis, of size ``count``."""
     return shape.reshape(put.counted(call.world, count), (*[1] * at, count, *[1] * (rank - at - 1)))
 
 
 def _places(call: Call, index: AbstractTensor, batch: int) -> list[AbstractTensor]:
-    """An index tensor for each axis that the last axis of ``index`` counts, after those of the batch."""
+    """An index tensor for each axis of the batch, and for each axis indexed by the last axis of ``index``."""
     rank, count = index.type.rank - 1, index.type.shape[-1]
     if not isinstance(count, int):
         raise GraphError(f"how many axes are looked up must be known, not symbolic: {index.type}")
@@ -107,7 +107,7 @@ def scatter_elements(call: Call, x: Value, index: Value, values: Value) -> Abstr
 
 @converter("Range", host=(0, 1, 2))
 def range_(call: Call, start: Value, limit: Value, delta: Value) -> AbstractTensor:
-    """Of sizes that are symbolic, as whole numbers or floats; others are known beforehand."""
+    """A range between symbolic sizes, as integers or floats; other ranges are evaluated when the model is built."""
     first, last, step = (_bound(call, one) for one in (start, limit, delta))
     if isinstance(step, FractionalSize):
         raise GraphError(f"a range goes by a step that is known, and not by {step.dim}")
@@ -123,7 +123,7 @@ def range_(call: Call, start: Value, limit: Value, delta: Value) -> AbstractTens
 
 
 def _bound(call: Call, value: Value) -> FractionalSize | float:
-    """The only element of what a range goes by: a number, or a size."""
+    """The only element of a bound or step of a range: a number, or a size."""
     known = call.known(value, "what a range goes by")
     if known.size != 1:
         raise GraphError(f"a range goes by one number, not by {known.shape}")
@@ -143,7 +143,7 @@ def eye_like(call: Call, x: Value) -> AbstractTensor:
 
 
 def _diagonal(call: Call, x: AbstractTensor) -> AbstractTensor:
-    """The number of the column less that of the row."""
+    """The column number minus the row number of each element."""
     rows, columns = x.type.shape[-2:]
     return _counted(call, columns, 1, 2) - _counted(call, rows, 0, 2)
 

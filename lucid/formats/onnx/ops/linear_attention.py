@@ -1,4 +1,4 @@
-"""Attention whose memory of what came before is a matrix: LinearAttention; and FlexAttention, which graphs change."""
+"""Attention with a matrix as memory (LinearAttention), and attention modified by graphs (FlexAttention)."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from ..registry import Call, Value, converter
 from .attention import heads_of, precision_of
 
 RULES = {"linear": (False, False), "gated": (True, False), "delta": (False, True), "gated_delta": (True, True)}
-"""Whether what is remembered decays, and whether a value is first compared with what is remembered for its key."""
+"""For each rule, whether the memory decays, and whether a value is first compared with the memory for its key."""
 
 
 @converter("LinearAttention", since=27)
 def linear_attention(
     call: Call, q: Value, k: Value, v: Value, past: Value = None, decay: Value = None, beta: Value = None
 ) -> list[AbstractTensor]:
-    """At each time a key and its value are added to a matrix (Katharopoulos et al., 2020), which the query reads."""
+    """At each time, add a key and its value to a matrix that the query reads (Katharopoulos et al., 2020)."""
     rule = call.attribute("update_rule", "gated_delta")
     if rule not in RULES:
         raise GraphError(f"unknown update_rule {rule!r}")
@@ -67,7 +67,7 @@ def _needed(rule: str) -> list[str]:
 
 
 def _of_times(x: AbstractTensor, heads: object) -> AbstractTensor:
-    """(B, T, H D) as (T, B, H, D); what there is one of serves all heads."""
+    """(B, T, H D) as (T, B, H, D); a single head serves all."""
     batch, times, features = x.type.shape
     own = 1 if features == 1 else heads
     return transpose(reshape(x, (batch, times, own, -1)), 0, 1)
@@ -75,7 +75,7 @@ def _of_times(x: AbstractTensor, heads: object) -> AbstractTensor:
 
 @converter("FlexAttention", domain="ai.onnx.preview")
 def flex_attention(call: Call, q: Value, k: Value, v: Value) -> AbstractTensor:
-    """Attention whose scores and shares go through graphs of the node; without these it is as any other."""
+    """Attention whose scores and shares pass through graphs of the node; without these, plain attention."""
     query, key, value = call.tensors(q, k, v)
     scale, dtype = call.attribute("scale"), query.type.dtype
     made = precision_of(call, dtype)

@@ -1,4 +1,4 @@
-"""Operators whose graphs run many times."""
+"""Operators with graphs that run repeatedly."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _TRUE = np.array(True)
 
 @converter("Loop", host=(0, 1))
 def loop(call: Call, limit: Value = None, condition: Value = None, *given: Value) -> Sequence[Value]:
-    """A loop whose turns are known is a scan; one that data ends carries values alone.
+    """A loop with a known number of iterations becomes a scan; one that data ends carries values only.
 
-    Where what is carried changes its type, or the body must know the number of the turn, a loop is written out.
+    A loop is unrolled if a carried value changes its type, or the body must know the number of the iteration.
     """
     init = call.movable(given)
     turns: Dim | None = None
@@ -46,7 +46,7 @@ def loop(call: Call, limit: Value = None, condition: Value = None, *given: Value
 
 
 def _only_counts(call: Call) -> bool:
-    """Whether nothing that the body computes says that it was the last turn."""
+    """Whether the body never ends the loop by itself."""
     body: GraphDef = call.required("body")
     source = {out: node for node in body.nodes for out in node.outputs if out}
     name = body.outputs[0].name
@@ -60,13 +60,13 @@ def _only_counts(call: Call) -> bool:
 
 
 def _results(call: Call, given: Sequence[Value]) -> list[Value]:
-    """What the body gives: whether another turn follows, what is carried, what is stacked."""
+    """The results of the body: whether to continue, the carried values, the values to stack."""
     body: GraphDef = call.required("body")
     return call.movable(call.run(body, given))
 
 
 def _counted(call: Call, turns: Dim, init: Sequence[Value]) -> Sequence[Value]:
-    """A scan over nothing but numbers."""
+    """A scan over nothing but the iteration number."""
     layout = Layout.of(init)
 
     def turn(number: AbstractTensor, *values: AbstractTensor) -> Sequence[AbstractTensor]:
@@ -104,7 +104,7 @@ def _while(call: Call, limit: Value, condition: Value, init: Sequence[Value]) ->
 
 
 def _written_out(call: Call, turns: int | None, init: Sequence[Value], why: LucidError) -> Sequence[Value]:
-    """Turn after turn, each of which knows its number, and may hand on what is of another type."""
+    """The loop unrolled: each iteration knows its number, and may change the types of carried values."""
     body: GraphDef = call.required("body")
 
     def check(following: Value) -> None:
@@ -118,7 +118,7 @@ def _written_out(call: Call, turns: int | None, init: Sequence[Value], why: Luci
 
 
 def _as_it_comes(call: Call, limit: Value, condition: Value, init: Sequence[Value]) -> Sequence[Value]:
-    """Turn after turn, where nothing is recorded: what is stacked is as long as there were turns."""
+    """The loop run at once, when nothing is recorded: stacked results are as long as the number of iterations."""
     turns = None if limit is None else int(call.scalar(limit, "the number of turns"))
     begins = condition is None or bool(call.scalar(condition, "the condition"))
     carried, rows = _turns(call, turns if begins else 0, init, lambda following: None)
@@ -132,7 +132,7 @@ def _as_it_comes(call: Call, limit: Value, condition: Value, init: Sequence[Valu
 def _turns(
     call: Call, turns: int | None, init: Sequence[Value], check: Callable[[Value], None]
 ) -> tuple[Sequence[Value], list[list[Value]]]:
-    """What is carried after the last turn, and what is stacked in each; ``check`` sees each condition first."""
+    """The carried values after the last iteration, and the values to stack; ``check`` sees each condition first."""
     carried, rows, again = list(init), list[list[Value]](), True
     while again and (turns is None or len(rows) < turns):
         following, *results = _results(call, [np.array(len(rows)), _TRUE, *carried])
@@ -184,7 +184,7 @@ def _scan(
 
 @converter("Scan", since=8)
 def scan_of_batch(call: Call, lengths: Value = None, *given: Value) -> Sequence[Value]:
-    """The same for each of a batch, along the first axis of all."""
+    """A scan for each element of a batch, along the first axis of all inputs."""
     if lengths is not None:
         raise GraphError("sequences with lengths of their own are not supported")
     count = int(call.required("num_scan_inputs"))

@@ -8,7 +8,7 @@ from ....graph.ops import loss, norm
 from ..registry import Call, Value, converter
 
 NOWHERE = -(1 << 62)
-"""A class that no target has: where none is ignored."""
+"""A class that no target has, for losses that ignore none."""
 
 
 def _reduction(call: Call) -> str:

@@ -1,4 +1,4 @@
-"""Operators of ONNX Runtime that its optimiser puts in the place of several of the standard's."""
+"""Operators of ``com.microsoft`` into which ONNX Runtime's optimiser fuses standard ones."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def fused_matmul(call: Call, a: Value, b: Value) -> AbstractTensor:
 
 
 def _turned(call: Call, x: AbstractTensor, side: str) -> AbstractTensor:
-    """One of the matrices of a product, its rows from before the batch axes, or its last axes in the other order."""
+    """A matrix operand with its rows moved from before the batch axes, or its last two axes swapped."""
     rank = x.type.rank
     if rank < 2:
         return x
@@ -79,14 +79,14 @@ def inverse(call: Call, x: Value) -> AbstractTensor:
 
 @converter("FusedConv", domain=MICROSOFT, names=("", "weight", "bias"))
 def fused_conv(call: Call, x: Value, weight: Value, bias: Value = None, more: Value = None) -> AbstractTensor:
-    """A convolution, to whose result another image may be added before the activation."""
+    """A convolution to whose result another image may be added before the activation."""
     y = convolved(call, call.tensor(x), call.tensor(weight), call.optional(bias))
     y = y if more is None else y + call.tensor(more)
     return _activated(call, y, call.attribute("activation_params") or ())
 
 
 def _activated(call: Call, y: AbstractTensor, given: Sequence[float]) -> AbstractTensor:
-    """What a product is made to by the activation that the node names, with numbers of its own."""
+    """The activation that the node names, with its parameters."""
     ways: dict[str, Callable[..., AbstractTensor]] = {
         "": lambda y: y, "Relu": ew.relu, "Sigmoid": ew.sigmoid, "Tanh": ew.tanh, "LeakyRelu": ew.leaky_relu,
         "Elu": ew.elu, "Softplus": ew.softplus, "Softsign": act.softsign, "Clip": clip,
@@ -176,7 +176,7 @@ def matmul_n_bits(
 
 
 def _unpacked(packed: Array, bits: int) -> Array:
-    """Bytes as the numbers in them, the lowest bits first, along the last axis."""
+    """The numbers packed into bytes, lowest bits first, along the last axis."""
     shifts = np.arange(0, 8, bits, dtype=np.uint8)
     spread = (packed.astype(np.uint8)[..., None] >> shifts) & np.uint8((1 << bits) - 1)
     return spread.reshape(*packed.shape[:-1], -1)

@@ -1,4 +1,4 @@
-"""Attention as ONNX Runtime's operators have it: packed products, several kinds of masks, keys that are kept."""
+"""Attention operators of ``com.microsoft``: packed products, several kinds of masks, caches of keys and values."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Three = tuple[AbstractTensor, AbstractTensor, AbstractTensor]
 def attention(
     call: Call, x: Value, weight: Value, bias: Value = None, mask: Value = None, past: Value = None, more: Value = None
 ) -> list[AbstractTensor]:  # fmt: skip
-    """Queries, keys and values by one product, and their attention; ``more`` is added to the scores."""
+    """Attention whose queries, keys and values come from a single product; ``more`` is added to the scores."""
     return _projected(call, call.tensor(x), call.tensor(weight), bias, mask, past, more)
 
 
@@ -42,7 +42,7 @@ def quantised_attention(
     call: Call, x: Value, weight: Value, bias: Value, x_scale: Value, scale: Value, mask: Value = None,
     x_zero: Value = None, zero: Value = None, past: Value = None,
 ) -> list[AbstractTensor]:  # fmt: skip
-    """The same of integers, with a scale for all or for each column of the weights."""
+    """The same for integers, with one scale for all, or one for each column of the weights."""
     return _projected(call, scaled(call, x, x_scale, x_zero), scaled(call, weight, scale, zero), bias, mask, past)
 
 
@@ -65,7 +65,7 @@ def _projected(
 
 
 def _pieces(x: AbstractTensor, sizes: list[Dim]) -> list[AbstractTensor]:
-    """What lies side by side along the last axis."""
+    """Parts that are adjacent along the last axis."""
     parts: list[AbstractTensor] = []
     start: Dim = 0
     for size in sizes:
@@ -94,7 +94,7 @@ def multi_head(
 def _three(
     call: Call, q: AbstractTensor, k: AbstractTensor | None, v: AbstractTensor | None, bias: AbstractTensor | None
 ) -> Three:  # fmt: skip
-    """In heads, of what is packed head by head (5 axes), in heads already (4), or has the features of all (3)."""
+    """Queries, keys and values in heads: from a packed tensor (5 axes), in heads already (4), or as features (3)."""
     packed = [x for x in (q, k, v) if x is not None and x.type.rank == 5]
     if bias is not None and not packed:
         keys, values = (x.type.shape[-1] if x is not None and x.type.rank == 3 else 0 for x in (k, v))
@@ -121,7 +121,7 @@ def _three(
 
 
 def _attended(call: Call, three: Three, mask: Value, more: Value, past: AbstractTensor | None) -> AbstractTensor:
-    """What the queries take of the values; a key that is hidden has its score lowered by so much."""
+    """Attention in which the scores of hidden keys are lowered by a constant."""
     query, key, value = three
     seen, added = _seen(call, mask, key), call.optional(more)
     if seen is not None:
@@ -133,7 +133,7 @@ def _attended(call: Call, three: Three, mask: Value, more: Value, past: Abstract
 
 
 def _seen(call: Call, mask: Value, key: AbstractTensor) -> AbstractTensor | None:
-    """Which keys each query sees, of a mask (batch, key) or (batch, query, key) of numbers, or how many in a row."""
+    """The keys that each query sees, from a mask (batch, key) or (batch, query, key) of numbers, or from lengths."""
     given = call.optional(mask)
     if given is None:
         return None
@@ -161,7 +161,7 @@ def rotary(call: Call, x: Value, places: Value, cos: Value, sin: Value) -> Abstr
 
 
 def _heads(call: Call, x: AbstractTensor, angles: AbstractTensor) -> int:
-    """How many heads ``x`` has: as many as the node says, or as there are angles for."""
+    """The number of heads of ``x``: that of the node, or the one that fits the angles."""
     half = angles.type.shape[-1]
     heads = call.attribute("num_heads", 0) or (exact_quotient(x.type.shape[-1], 2 * half) if half else None)
     if not isinstance(heads, int):
@@ -182,9 +182,9 @@ def group_query(
     last: Value = None, total: Value = None, cos: Value = None, sin: Value = None, places: Value = None,
     more: Value = None, *rest: Value,
 ) -> list[AbstractTensor]:  # fmt: skip
-    """Attention of a decoder: each sequence has its own length, after which what is kept of it is nothing.
+    """Attention of a decoder with a cache, in which each sequence has its own length.
 
-    ``last`` is the place of the last key of each. The keys of a step stand behind those that are kept.
+    ``last`` is the position of the last key of each sequence. New keys follow the cached ones.
     """
     if call.attribute("smooth_softmax", 0) or any(one is not None for one in rest) or call.outputs > 3:
         raise GraphError("shares that do not add up to one, and scores as a result, are not supported")
@@ -207,7 +207,7 @@ def group_query(
 
 
 def _grouped(call: Call, q: AbstractTensor, k: AbstractTensor | None, v: AbstractTensor | None) -> Three:
-    """In heads; queries may have more than keys and values, or hold these too."""
+    """Queries, keys and values in heads; the input for queries may contain all three."""
     heads, groups = call.required("num_heads"), call.required("kv_num_heads")
     if k is None or v is None:
         each = exact_quotient(q.type.shape[-1], heads + 2 * groups) if heads > 0 and groups > 0 else None
@@ -218,7 +218,7 @@ def _grouped(call: Call, q: AbstractTensor, k: AbstractTensor | None, v: Abstrac
 
 
 def _behind(now: AbstractTensor, old: AbstractTensor | None, first: AbstractTensor) -> AbstractTensor:
-    """What comes, behind the ``first`` so many of what is kept of each sequence."""
+    """New values, placed after the first ``first`` cached ones of each sequence."""
     if old is None:
         return now
     both = concat([old, now], 2)

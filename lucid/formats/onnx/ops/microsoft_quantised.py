@@ -1,4 +1,4 @@
-"""Operators of ONNX Runtime on integers that stand for numbers, which compute with the numbers and round the result."""
+"""Quantised operators of ``com.microsoft`` that compute with floats and round the result."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ converter("QuantizeLinear", domain=MICROSOFT, host=(1, 2))(quantize)
 
 
 def _numbers(call: Call, x: Value, scale: Value, zero: Value) -> AbstractTensor:
-    """What integers with one scale stand for."""
+    """The numbers that integers with a single scale stand for."""
     whole: AbstractTensor = call.floats(x)
     if zero is not None:
         whole = whole - cast(_bare(call, zero), float32)
@@ -32,13 +32,13 @@ def _numbers(call: Call, x: Value, scale: Value, zero: Value) -> AbstractTensor:
 
 
 def scaled(call: Call, x: Value, scale: Value, zero: Value) -> AbstractTensor:
-    """What integers with a scale for all, or for each place of the last axis, stand for."""
+    """The numbers that integers stand for, with one scale, or one for each position of the last axis."""
     whole: AbstractTensor = call.floats(x)
     return (whole if zero is None else whole - cast(call.tensor(zero), float32)) * call.tensor(scale)
 
 
 def _integers(call: Call, y: AbstractTensor, scale: Value, zero: Value) -> FloatIntegers:
-    """Numbers as integers of the zero point's type."""
+    """Numbers quantised to the type of the zero point."""
     point = None if zero is None else _bare(call, zero)
     return saturated(y / _bare(call, scale), UINT8 if point is None else point.type.dtype, point)
 
@@ -106,7 +106,7 @@ def gemm_of(
 
 
 def _columns(call: Call, b: Value, scale: Value, zero: Value) -> AbstractTensor:
-    """Weights (out, in), which may have a scale for each output."""
+    """Weights (out, in), possibly with a scale for each output."""
     whole: AbstractTensor = call.floats(b)
     whole = whole if call.attribute("transB", 0) else transpose(whole, 0, 1)
     step, point = (None if one is None else _upright(call.tensor(one)) for one in (scale, zero))
@@ -120,7 +120,7 @@ def _upright(one: AbstractTensor) -> AbstractTensor:
 
 @converter("MatMulIntegerToFloat", "DynamicQuantizeMatMul", domain=MICROSOFT)
 def matmul_to_float(call: Call, a: Value, b: Value, *more: Value) -> AbstractTensor:
-    """A product with weights that have a scale for all or for each output, as floats."""
+    """A product with weights that have one scale, or one for each output, as floats."""
     given = [*more, *[None] * 5]
     if call.node.op == "DynamicQuantizeMatMul":
         b_scale, b_zero, bias = given[:3]

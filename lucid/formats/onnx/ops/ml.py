@@ -1,4 +1,4 @@
-"""Operators of ``ai.onnx.ml``: trees, linear models, and what stands before and after them."""
+"""Operators of ``ai.onnx.ml``: trees, linear models, and the steps before and after them."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ FLOAT64, INT64 = DTYPES["float64"], DTYPES["int64"]
 
 
 def softmax_of_others(x: AbstractTensor) -> AbstractTensor:
-    """The softmax in which what is 0 stays 0."""
+    """A softmax in which zeros remain zero."""
     largest = reduce.amax(x, 1, keepdim=True)
     e = ew.where(gt(ew.abs_(x), 1e-7), ew.exp(x - largest), x * ew.exp(-largest))
     return e / reduce.sum(e, 1, keepdim=True)
 
 
 def transformed(call: Call, scores: AbstractTensor) -> AbstractTensor:
-    """Scores (row, class) after what the node says follows them."""
+    """Scores (row, class) after the transform that the node names."""
     return _after(scores, call.attribute("post_transform", "NONE"))
 
 
@@ -63,9 +63,9 @@ def _after(scores: AbstractTensor, way: str) -> AbstractTensor:
 
 
 def _probit(share: AbstractTensor) -> AbstractTensor:
-    """Below which number so large a share of normally distributed ones lies: by a formula, and steps of Newton's.
+    """The quantile function of the normal distribution, by a formula and steps of Newton's method.
 
-    The formula (Winitzki, 2008) has three digits, which each step doubles.
+    The formula (Winitzki, 2008) gives three digits, which each step doubles.
     """
     y = 2.0 * cast(share, FLOAT64) - 1.0
     log, a = ew.log((1.0 - y) * (1.0 + y)), 0.147
@@ -79,7 +79,7 @@ def _probit(share: AbstractTensor) -> AbstractTensor:
 
 
 def labels_of(call: Call, *names: str) -> Array:
-    """What the classes are called: numbers, or texts."""
+    """The labels of the classes: numbers, or strings."""
     for name in names:
         given = call.attribute(name)
         if given:
@@ -90,14 +90,14 @@ def labels_of(call: Call, *names: str) -> Array:
 
 
 def labelled(call: Call, chosen: AbstractTensor, labels: Array) -> AbstractTensor | Text:
-    """The labels of classes that are numbered."""
+    """The labels of class numbers."""
     if labels.dtype.kind != "U" and np.array_equal(labels, np.arange(len(labels))):
         return chosen
     return entries(call, labels, chosen)
 
 
 def _both(call: Call, score: AbstractTensor, positive: bool) -> AbstractTensor:
-    """Scores of two classes from that (row, 1) of the second; ``positive`` where it is like a probability."""
+    """Scores of two classes from that (row, 1) of the second; ``positive`` if it is like a probability."""
     if call.attribute("post_transform", "NONE") == "LOGISTIC":
         return ew.sigmoid(shape.concat([-score, score], 1))
     return shape.concat([1.0 - score if positive else -score, score], 1)
@@ -108,7 +108,7 @@ def _both(call: Call, score: AbstractTensor, positive: bool) -> AbstractTensor:
 
 @struct(frozen=True)
 class Weights:
-    """What leaves give: which one, to which class or target, how much."""
+    """The weights in leaves: the leaf, the class or target, and the number."""
 
     leaf: Array
     tree: Array
@@ -118,7 +118,7 @@ class Weights:
 
 @struct(frozen=True)
 class Ensemble:
-    """Trees, what their leaves give to so many targets, and what that is added to."""
+    """Trees, the weights of their leaves for each target, and base values."""
 
     trees: Trees
     weights: Weights
@@ -130,7 +130,7 @@ class Ensemble:
         return as_dtype(self.weights.amount.dtype)
 
     def one_target_each(self) -> Array | None:
-        """The target of each tree, where no tree has several, nor a leaf several weights."""
+        """The target of each tree, if no tree has several targets and no leaf several weights."""
         w, count = self.weights, len(self.trees.roots)
         targets = np.zeros(count, np.int64)
         targets[w.tree] = w.target
@@ -139,7 +139,7 @@ class Ensemble:
 
 
 def _numbers(call: Call, name: str) -> Array:
-    """A list of floats, or a tensor where it comes as one."""
+    """A list of floats, or a tensor if it is given as one."""
     tensor = call.attribute(f"{name}_as_tensor")
     given = tensor if tensor is not None else np.asarray(call.attribute(name) or (), np.float32)
     array: Array = np.asarray(given)
@@ -147,7 +147,7 @@ def _numbers(call: Call, name: str) -> Array:
 
 
 def _ensemble(call: Call, kind: str, ids: str, targets: int | None) -> Ensemble:
-    """Of nodes in ``nodes_…`` and weights in ``kind_…``; without ``targets`` as many as are named."""
+    """The ensemble from attributes ``nodes_…`` and ``kind_…``; by default with as many targets as are named."""
     nodes = listed(call.node.attributes, "nodes_", _numbers(call, "nodes_values"))
     places = Places(nodes.tree, nodes.number)
     tree, number, target = (integers(call.attribute(f"{kind}_{one}") or ())
@@ -165,7 +165,7 @@ def _ensemble(call: Call, kind: str, ids: str, targets: int | None) -> Ensemble:
 
 
 def _leaves(call: Call, x: AbstractTensor, trees: Trees) -> AbstractTensor:
-    """The leaf that each row falls to in each tree."""
+    """The leaf of each row in each tree."""
     asked = as_dtype(trees.threshold.dtype)
     dtype = FLOAT64 if FLOAT64 in (x.type.dtype, asked) else float32
     tables = (trees.roots, trees.feature, trees.threshold.astype(dtype), trees.children, trees.missing)
@@ -186,7 +186,7 @@ def _added(call: Call, ensemble: Ensemble, leaves: AbstractTensor) -> AbstractTe
 
 
 def _given(call: Call, ensemble: Ensemble, leaves: AbstractTensor, nothing: float) -> AbstractTensor:
-    """What the leaves give (row, tree, target), and ``nothing`` where they give none."""
+    """The weights (row, tree, target) of the leaves, with ``nothing`` where a leaf has none."""
     w = ensemble.weights
     amounts = np.zeros((ensemble.trees.leaves, ensemble.targets), w.amount.dtype)
     np.add.at(amounts, (w.leaf, w.target), w.amount)
@@ -229,7 +229,7 @@ def tree_ensemble_regressor(call: Call, x: Value) -> AbstractTensor:
 
 AGGREGATES = ("AVERAGE", "SUM", "MIN", "MAX")
 TRANSFORMS = ("NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
-"""What numbers in a file stand for, from version 5 on."""
+"""The transforms by their numbers in files, from version 5 on."""
 
 
 @converter("TreeEnsemble", since=5, domain=ML)
@@ -267,7 +267,7 @@ def tree_ensemble_classifier(call: Call, x: Value) -> list[Value]:
 
 
 def _binary(call: Call, ensemble: Ensemble, scores: AbstractTensor, labels: Array) -> list[Value]:
-    """Of two classes where all weights are for one: the score of the second."""
+    """The score of the second of two classes, if all weights are for one."""
     one, base = int(ensemble.weights.target[0]), ensemble.base
     score = getitem(scores, (slice(None), slice(one, one + 1)))
     if base.size > 1:
@@ -283,7 +283,7 @@ def _binary(call: Call, ensemble: Ensemble, scores: AbstractTensor, labels: Arra
 
 
 def rows_of(call: Call, x: Value) -> AbstractTensor:
-    """What is given, in rows of float32."""
+    """The inputs as rows of float32."""
     given: AbstractTensor = call.tensor(x)
     return cast(given if given.type.rank > 1 else shape.reshape(given, (1, -1)), float32)
 
@@ -335,7 +335,7 @@ def normalizer(call: Call, x: Value) -> AbstractTensor:
 
 @converter("ZipMap", domain=ML)
 def zip_map(call: Call, x: Value) -> Maps:
-    """The scores, a column for each class in the order of labels, and these beside them: a graph holds no maps."""
+    """Scores with a column for each class, together with the labels, as no graph holds maps."""
     scores: AbstractTensor = call.tensor(x)
     labels = tuple(labels_of(call, "classlabels_int64s").tolist())
     if scores.type.rank not in (1, 2) or scores.type.shape[-1] != len(labels):

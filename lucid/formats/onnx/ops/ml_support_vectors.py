@@ -1,4 +1,4 @@
-"""Operators of ``ai.onnx.ml`` that compare with support vectors."""
+"""Operators of ``ai.onnx.ml`` with support vectors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _numbers(call: Call, name: str) -> Array:
 
 
 def _kernels(call: Call, x: AbstractTensor, count: int) -> AbstractTensor:
-    """How like each row is to each of so many vectors: (row, vector)."""
+    """The kernel function of each row and each support vector: (row, vector)."""
     vectors = _numbers(call, "support_vectors")
     features = x.type.shape[1]
     if not isinstance(features, int) or count < 1 or vectors.size != count * features:
@@ -51,7 +51,7 @@ def _kernels(call: Call, x: AbstractTensor, count: int) -> AbstractTensor:
 
 
 def _distances(x: AbstractTensor, vectors: Array) -> AbstractTensor:
-    """Squares of distances, as float64: most of the digits of what they are made of may cancel."""
+    """Squared distances, in float64, as most digits may cancel."""
     wide, others = cast(x, FLOAT64), vectors.astype(np.float64)
     product = matmul(wide, x.constant(np.ascontiguousarray(others.T)))
     squares = reduce.sum(wide * wide, 1, keepdim=True) + x.constant((others * others).sum(1))
@@ -73,7 +73,7 @@ def svm_regressor(call: Call, x: Value) -> AbstractTensor:
 
 @converter("SVMClassifier", domain=ML)
 def svm_classifier(call: Call, x: Value) -> list[Value]:
-    """Each two classes are told apart by a sum over the vectors of both, and most of these say which class it is."""
+    """A vote of all pairs of classes, each decided by a sum over the support vectors of both."""
     labels, rows, parts = labels_of(call, "classlabels_ints"), rows_of(call, x), call.attribute("vectors_per_class")
     if not parts or len(parts) != len(labels) or min(parts) < 0:
         raise GraphError("vectors_per_class is a number of support vectors for each class; linear ones have none here")
@@ -105,9 +105,9 @@ LEAST, TURNS = 1e-7, 100
 def _probabilities(
     call: Call, scores: AbstractTensor, pairs: list[tuple[int, int]], count: int
 ) -> AbstractTensor:  # fmt: skip
-    """How likely each class is, of how likely it is beside each other one (Wu, Lin and Weng, 2004, as in libsvm).
+    """Class probabilities from pairwise ones (Wu, Lin and Weng, 2004, as in libsvm).
 
-    Shares of which none has to change, by what all pairs say, are looked for row by row until they are close enough.
+    They are refined, row by row, until they are consistent with all pairs.
     """
     slope, shift = (_numbers(call, name) for name in ("prob_a", "prob_b"))
     if slope.size != len(pairs) or shift.size != len(pairs):
@@ -143,8 +143,7 @@ def _probabilities(
 
 
 def _pairs(call: Call, parts: list[int], pairs: list[tuple[int, int]]) -> Array:
-    """What each vector adds to the score of each two classes: of the rows of coefficients a class has one for each
-    other."""
+    """The coefficient of each vector for each pair of classes; a class has a row of coefficients for each other one."""
     coefficients = _numbers(call, "coefficients")
     total, ends = sum(parts), np.cumsum([0, *parts])
     if not total or coefficients.size != total * (len(parts) - 1):

@@ -1,4 +1,4 @@
-"""Operators that put parts of tensors elsewhere: sequences turned around, images cropped, elements chosen."""
+"""Operators that rearrange parts of tensors: reversed sequences, cropped images, chosen elements."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from .shapes import axes_of
 
 @converter("ReverseSequence")
 def reverse_sequence(call: Call, x: Value, lengths: Value) -> AbstractTensor:
-    """The first so many elements of each sequence in the opposite order."""
+    """The first elements of each sequence, as many as its length, in reverse order."""
     values: AbstractTensor = call.tensor(x)
     count: AbstractTensor = cast(call.tensor(lengths), "int64")
     time, batch = call.attribute("time_axis", 0), call.attribute("batch_axis", 1)
@@ -65,7 +65,7 @@ WINDOWS: dict[str, Callable[[Array], Array]] = {
 
 @converter(*WINDOWS, since=17, host=(0,))
 def window(call: Call, size: Value) -> Array:
-    """The numbers of a window, which are known when its size is."""
+    """The numbers of a window function, known when its size is."""
     count = int(call.scalar(size, "the size"))
     around = count if call.attribute("periodic", 1) else count - 1
     turn = 2 * np.pi * np.arange(*checked(count)) / max(around, 1)
@@ -74,7 +74,7 @@ def window(call: Call, size: Value) -> Array:
 
 @converter("TensorScatter", since=24)
 def tensor_scatter(call: Call, cache: Value, update: Value, first: Value = None) -> AbstractTensor:
-    """A cache with new values from a place on that each sample of the batch has for itself."""
+    """A cache with new values from a position on that each sample of the batch has for itself."""
     (before, new), start = call.tensors(cache, update), call.optional(first)
     rank, axis = before.type.rank, call.attribute("axis", -2) % before.type.rank
     size, count = before.type.shape[axis], new.type.shape[axis]
@@ -94,7 +94,7 @@ def tensor_scatter(call: Call, cache: Value, update: Value, first: Value = None)
 
 @evaluated("MelWeightMatrix")
 def mel_weights(node: NodeDef, bins: Array, length: Array, rate: Array, low: Array, high: Array) -> Array:
-    """How much each frequency belongs to each of so many bins, which are triangles, evenly apart on the mel scale."""
+    """The weight of each frequency in each bin; bins are triangles at equal distances on the mel scale."""
     ends = 2595 * np.log10(1 + np.array([float(low), float(high)]) / 700)
     count, size = int(bins), int(length)
     mels = ends[0] + (ends[1] - ends[0]) / (count + 2) * np.arange(count + 2)
@@ -114,7 +114,7 @@ def mel_weight_matrix(call: Call, *inputs: Value) -> Array:
 
 @converter("Col2Im", since=18, host=(1, 2))
 def col2im(call: Call, x: Value, image: Value, block: Value) -> AbstractTensor:
-    """A transposed convolution, each channel of which puts one element of a block where it belongs."""
+    """A transposed convolution in which each channel puts one element of a block in its place."""
     columns: AbstractTensor = call.tensor(x)
     sizes, kernel = call.ints(image, "the image's shape"), call.ints(block, "the block's shape")
     axes, taps = len(kernel), math.prod(kernel)

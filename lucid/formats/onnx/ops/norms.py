@@ -1,4 +1,4 @@
-"""Normalisations, and what is a share of a whole."""
+"""Normalisations and softmax."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..registry import Call, Value, converter
 def batch_norm(
     call: Call, x: Value, scale: Value, shift: Value, average: Value, variance: Value
 ) -> AbstractTensor | list[AbstractTensor]:  # fmt: skip
-    """As the node says; in a module that is being trained as that of PyTorch, running statistics and all."""
+    """As the node says; in a module that is being trained, as PyTorch's, including running statistics."""
     values, average, variance, scale, shift = call.tensors(x, average, variance, scale, shift)
     eps, kept = float(call.attribute("epsilon", 1e-5)), float(call.attribute("momentum", 0.9))
     own = call.attribute("training_mode", 0) or any(call.node.outputs[1:])
@@ -94,7 +94,7 @@ def lp_norm(call: Call, x: Value) -> AbstractTensor:
 def _along(
     call: Call, x: AbstractTensor, function: Callable[[AbstractTensor, int], AbstractTensor]
 ) -> AbstractTensor:  # fmt: skip
-    """Along an axis, or before version 13 along all from an axis on."""
+    """Along an axis; before version 13, along all axes from that one on."""
     if call.node.version >= 13:
         return function(x, call.attribute("axis", -1))
     axis = call.attribute("axis", 1) % max(1, x.type.rank)
@@ -128,7 +128,7 @@ def hardmax(call: Call, x: Value) -> AbstractTensor:
 
 
 MOST_NEIGHBOURS = 1 << 12
-"""Channels that a normalisation may look at for each."""
+"""The most channels over which a local normalisation may extend."""
 
 
 @converter("LRN")

@@ -1,4 +1,4 @@
-"""Operators on values that may be absent: one that is there is itself."""
+"""Operators on optional values: a value that is present is represented by itself."""
 
 from __future__ import annotations
 

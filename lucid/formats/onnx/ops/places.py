@@ -1,4 +1,4 @@
-"""Operators on pixels at places: unpooling, regions of interest, convolutions whose taps move; and determinants."""
+"""Operators with given positions: unpooling, regions of interest, deformable convolution; and determinants."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .windows import numbers, spatial
 
 @converter("MaxUnpool", since=9, host=(2,))
 def max_unpool(call: Call, x: Value, places: Value, size: Value = None) -> AbstractTensor:
-    """Places count through all images; a size that is asked for adds zeros at the ends."""
+    """Positions count through all images; a larger requested size adds zeros at the ends."""
     maxima, indices = call.tensors(x, places)
     axes = spatial(maxima)
     stride, pads = numbers(call, "strides", axes), numbers(call, "pads", 2 * axes, 0)

@@ -1,7 +1,7 @@
-"""Operators on integers that stand for numbers: ``(x - zero point) * scale``.
+"""Operators on quantised integers, which stand for ``(x - zero point) * scale``.
 
-Products of such integers run as products of floats, which are exact where no sum of terms leaves the mantissa: in
-float32 up to 2**24, beyond that in float64.
+Products of such integers run as products of floats, which are exact as long as no sum exceeds the mantissa: in float32
+up to 2**24, beyond that in float64.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .windows import convolved
 
 FLOAT64, INT32, INT64, UINT8 = (DTYPES[name] for name in ("float64", "int32", "int64", "uint8"))
 EXACT = 1 << 24
-"""Integers up to which all are numbers of float32."""
+"""The largest integer up to which float32 represents all integers."""
 
 
 # ---------------------------------------------------------------- to integers and back
@@ -41,7 +41,7 @@ EXACT = 1 << 24
 
 @evaluated("DequantizeLinear")
 def dequantized(node: NodeDef, x: Array, scale: Array, zero: Array | None = None) -> Array:
-    """What is known beforehand: weights, which then are numbers like any other."""
+    """The numbers that known integers stand for, so that quantised weights become ordinary ones."""
     made = (
         scale.dtype if node.attributes.get("output_dtype", 0) == 0 else ELEMENT_TYPES[node.attributes["output_dtype"]]
     )
@@ -71,7 +71,7 @@ def dequantize(call: Call, x: Value, scale: Value, zero: Value = None) -> Abstra
 
 @converter("QuantizeLinear", since=10, host=(1, 2))
 def quantize(call: Call, x: Value, scale: Value, zero: Value = None) -> AbstractTensor | FloatIntegers:
-    """The gradient passes straight through what is rounded; what is clipped takes none."""
+    """Quantise numbers; the gradient passes straight through rounding, and is zero where values are clipped."""
     kind = call.attribute("output_dtype", 0) if zero is None else call.kinds.get(call.node.inputs[2], 0)
     asked = None if kind in SMALL else _element(call, "output_dtype")
     (numbers, step), point = call.tensors(x, scale), call.optional(zero)
@@ -97,7 +97,7 @@ def quantize(call: Call, x: Value, scale: Value, zero: Value = None) -> Abstract
 
 
 def _element(call: Call, name: str) -> DType | None:
-    """The element type that an attribute asks for; None where it leaves it open."""
+    """The element type that an attribute asks for; None if it does not specify one."""
     kind = call.attribute(name, 0)
     if not kind:
         return None
@@ -107,7 +107,7 @@ def _element(call: Call, name: str) -> DType | None:
 
 
 def _spread(call: Call, one: AbstractTensor, x: AbstractTensor) -> AbstractTensor:
-    """A scale or zero point so that it broadcasts to ``x``: of all, of each place of an axis, or of blocks along it."""
+    """A scale or zero point shaped to broadcast to ``x``: for all, for each position or for each block of an axis."""
     if one.type.shape in ((), (1,)):
         return shape.reshape(one, ())
     rank = x.type.rank
@@ -129,7 +129,7 @@ def _spread(call: Call, one: AbstractTensor, x: AbstractTensor) -> AbstractTenso
 def saturated(
     steps: AbstractTensor, made: DType, zero: AbstractTensor | None, limits: tuple[int, int] | None = None
 ) -> FloatIntegers:
-    """Whole steps from a zero point as integers; those beyond the least and the largest (of the type) are these."""
+    """Whole steps from a zero point as integers, clipped to the range of the type."""
     low, high = limits or (int(np.iinfo(made.name).min), int(np.iinfo(made.name).max))
     wide = cast(steps, FLOAT64) if high > EXACT else steps
     whole = round_straight(wide)
@@ -146,7 +146,7 @@ def dynamic_quantize(call: Call, x: Value) -> list[Value]:
 
 
 def dynamic_scale(x: AbstractTensor) -> tuple[AbstractTensor, AbstractTensor]:
-    """The scale with which all of ``x``, and 0, fit into uint8, and the step (a float) that stands for 0."""
+    """The scale with which all of ``x``, and 0, fit into uint8, and the zero point as a float."""
     if not is_at_least(x.type.size, 1, likely=True):
         return full(x, 1.0, ()), full(x, 0.0, ())
     least, most = ew.minimum(reduce.amin(x), 0.0), ew.maximum(reduce.amax(x), 0.0)
@@ -159,7 +159,7 @@ def dynamic_scale(x: AbstractTensor) -> tuple[AbstractTensor, AbstractTensor]:
 
 
 def _range(value: Value) -> int:
-    """How far an integer of an element type lies from a zero point of the type, at most."""
+    """The largest distance of an integer of this element type from a zero point of the type."""
     dtype = value.dtype if isinstance(value, np.ndarray | FloatIntegers) else value.type.dtype  # type: ignore[union-attr]
     if dtype.kind not in "iu" or dtype.itemsize != 1:
         raise GraphError(f"integers of 8 bits are multiplied here, not {dtype.name}")
@@ -167,9 +167,9 @@ def _range(value: Value) -> int:
 
 
 def _bound(centred: Array, axes: tuple[int, ...]) -> int:
-    """What no sum of products of bytes with these weights exceeds, in any order.
+    """An upper bound of all partial sums of products of bytes with these weights, in any order.
 
-    Sums in float32 are exact as far as what is asked of the bound goes.
+    The bound itself is computed in float32, which is precise enough for comparisons with it.
     """
     # what is above and what is below the zero point lie 255 apart together
     sides = (np.maximum(centred, 0).sum(axes), np.minimum(centred, 0).sum(axes))
@@ -184,9 +184,9 @@ def _centred(x: AbstractTensor, zero: AbstractTensor | None, dtype: DType) -> Ab
 def _weights(
     call: Call, weight: Value, zero: Value, place: Sequence[int] | None, axes: tuple[int, ...], depth: Dim
 ) -> tuple[AbstractTensor, int | None, DType]:
-    """The weights less their zero point, what no sum of products with them exceeds, and the type that holds that.
+    """The weights minus their zero point, a bound of sums of products with them, and the type that holds such sums.
 
-    ``place`` is the shape that lays a vector of zero points along the weights.
+    ``place`` is the shape that aligns a vector of zero points with the weights.
     """
     if isinstance(weight, np.ndarray) and (zero is None or isinstance(zero, np.ndarray)):
         known, bound = call.once(lambda: _known(weight, zero, place, axes), weight, zero)
@@ -202,7 +202,7 @@ def _weights(
 def _known(
     weight: Array, zero: Array | None, place: Sequence[int] | None, axes: tuple[int, ...]
 ) -> tuple[Array, int]:  # fmt: skip
-    """The same of constant weights, whose numbers bound the sums."""
+    """The same for constant weights, whose values bound the sums."""
     wide = weight.astype(np.float32)
     centred = wide if zero is None else wide - _placed(zero.astype(np.float32), place)
     bound = _bound(centred, axes)
@@ -214,12 +214,12 @@ def _placed(zero: Array, place: Sequence[int] | None) -> Array:
 
 
 def _wrapped(y: AbstractTensor, bound: int | None) -> AbstractTensor | FloatIntegers:
-    """Whole numbers as int32, which wraps around."""
+    """Whole numbers as int32, with wrap-around."""
     return FloatIntegers(y, INT32) if bound is not None and bound < 1 << 31 else cast(cast(y, INT64), INT32)
 
 
 def _matmul(call: Call, a: Value, b: Value, a_zero: Value, b_zero: Value) -> tuple[AbstractTensor, int | None]:
-    """The product of two matrices of integers, as floats that are whole."""
+    """The product of two integer matrices, as whole floats."""
     _range(a), _range(b)
     x = call.floats(a)
     shape_b = b.shape if isinstance(b, np.ndarray) else call.floats(b).type.shape
@@ -238,7 +238,7 @@ def matmul_integer(
 
 
 def _conv(call: Call, x: Value, w: Value, x_zero: Value, w_zero: Value) -> tuple[AbstractTensor, int | None]:
-    """The convolution of integers, as floats that are whole; what pads the image is its zero point."""
+    """The convolution of integers, as whole floats; the image is padded with its zero point."""
     _range(x), _range(w)
     sizes = w.shape if isinstance(w, np.ndarray) else call.floats(w).type.shape
     axes = tuple(range(1, len(sizes)))
@@ -260,7 +260,7 @@ def conv_integer(
 def _rescaled(
     call: Call, y: AbstractTensor, scales: Sequence[AbstractTensor], zero: AbstractTensor
 ) -> FloatIntegers:  # fmt: skip
-    """Whole numbers that stand for multiples of two scales, as integers that stand for those of the third."""
+    """Whole numbers in units of two scales, converted to integers in units of a third."""
     a, b, out = scales
     wide = as_dtype(np.result_type(np.float32, a.type.dtype))
     return saturated(cast(y, wide) * (a * b / out), zero.type.dtype, zero)
@@ -281,7 +281,7 @@ def qlinear_matmul(
 
 
 def _bare(one: AbstractTensor) -> AbstractTensor:
-    """A vector of one element as a number."""
+    """A vector of one element as a scalar."""
     return shape.reshape(one, ()) if one.type.shape == (1,) else one
 
 

@@ -1,4 +1,4 @@
-"""A recurrent layer whose weights are integers, as ONNX Runtime has it."""
+"""A recurrent layer with integer weights, ``com.microsoft.DynamicQuantizeLSTM``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def dynamic_quantize_lstm(
     c: Value = None, peepholes: Value = None, w_scale: Value = None, w_zero: Value = None, r_scale: Value = None,
     r_zero: Value = None,
 ) -> list[AbstractTensor]:  # fmt: skip
-    """The input, and the state at each time, are rounded to 8 bits as their ranges ask."""
+    """An LSTM whose input, and whose state at each time, are quantised to 8 bits according to their ranges."""
     return lstm(
         call, rounded(call.tensor(x)), _weights(call, weight, w_scale, w_zero),
         _weights(call, recurrent, r_scale, r_zero), bias, lengths, h, c, peepholes, rounded=True,
@@ -33,13 +33,13 @@ def dynamic_quantize_lstm(
 
 
 def rounded(x: AbstractTensor) -> AbstractTensor:
-    """``x`` as it is after it was quantised to uint8, and back."""
+    """``x`` after quantisation to uint8 and back."""
     scale, zero = dynamic_scale(x)
     return (clip(round_(x / scale) + zero, 0.0, 255.0) - zero) * scale
 
 
 def _weights(call: Call, whole: Value, scale: Value, zero: Value) -> AbstractTensor:
-    """Integers (direction, input, gate), scaled by direction or by direction and gate, as weights of a layer."""
+    """Integers (direction, input, gate), with scales per direction or per direction and gate, as weights of a layer."""
     if scale is None:
         raise GraphError("its weights have no scale")
     if isinstance(whole, np.ndarray) and isinstance(scale, np.ndarray):

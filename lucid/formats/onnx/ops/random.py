@@ -1,6 +1,6 @@
-"""Operators that draw random numbers, by the keys of the program: a seed in a file is not taken.
+"""Operators that draw random numbers, by the keys of the program; seeds in files are ignored.
 
-:func:`lucid.manual_seed` makes runs repeat.
+:func:`lucid.manual_seed` makes runs reproducible.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def bernoulli(call: Call, x: Value) -> AbstractTensor:
 
 @converter("Multinomial", since=7)
 def multinomial(call: Call, x: Value) -> AbstractTensor:
-    """Classes by the logarithms of how likely they are: as many as a uniform number leaves behind it."""
+    """Classes drawn by their log-probabilities: the number of cumulative probabilities below a uniform number."""
     ends = cumsum(softmax(call.tensor(x), 1), 1)
     draws = random.rand_like(ends, (ends.type.shape[0], call.attribute("sample_size", 1)))
     passed = ge(unsqueeze(draws * ends[:, -1:], 2), unsqueeze(ends[:, :-1], 1))
@@ -70,7 +70,7 @@ def multinomial(call: Call, x: Value) -> AbstractTensor:
 
 @converter("Dropout", host=(1, 2))
 def dropout(call: Call, x: Value, ratio: Value = None, training: Value = None) -> list[AbstractTensor]:
-    """In training, which the node says, elements become 0; the second result says which were kept."""
+    """In training mode, according to the node, elements become 0; the second result says which were kept."""
     data = call.tensor(x)
     rate = call.attribute("ratio", 0.5) if ratio is None else call.scalar(ratio, "the ratio")
     rate = random.probability("Dropout", rate, "the ratio")

@@ -21,7 +21,7 @@ _STATES = ("", "weight", "recurrent", "bias", "", "initial_h", "initial_c", "pee
 
 
 def _activations(call: Call, usual: Sequence[Activation]) -> tuple[Activation, ...]:
-    """Those of one direction after another, each with the next of the numbers that are listed."""
+    """The activations of one direction after the other, each with the next of the listed parameters."""
     names = call.attribute("activations") or [one.name for one in usual] * len(DIRECTIONS[_direction(call)])
     listed = {key: iter(call.attribute(f"activation_{key}") or ()) for key in ("alpha", "beta")}
     unknown = [name for name in names if name.lower() not in _NAMES]
@@ -51,7 +51,7 @@ class _Way(TypedDict):
 
 
 def _way(call: Call, usual: Sequence[Activation], lengths: AbstractTensor | None) -> _Way:
-    """How a layer goes over time."""
+    """The direction of a layer."""
     clip = call.attribute("clip")
     return {
         "direction": _direction(call), "activations": _activations(call, usual),
@@ -60,14 +60,14 @@ def _way(call: Call, usual: Sequence[Activation], lengths: AbstractTensor | None
 
 
 def _lengths(call: Call, times: Dim, lengths: Value) -> AbstractTensor | None:
-    """The lengths of sequences as a tensor; None where each is as long as there are times."""
+    """The lengths of sequences as a tensor; None if all have full length."""
     if lengths is None or (is_host(lengths) and isinstance(times, int) and (concrete(lengths) == times).all()):
         return None
     return call.optional(lengths)
 
 
 class _Layer:
-    """The operands of a layer as its op takes them, and its results as the node gives them."""
+    """The operands of a layer in the form of its op, and its results in the form of the node."""
 
     def __init__(
         self, call: Call, x: Value, weight: Value, recurrent: Value, bias: Value, states: Sequence[Value]
@@ -123,7 +123,7 @@ def lstm(
 
 
 def _coupled(weight: AbstractTensor, parts: int) -> AbstractTensor:
-    """The weights (i, o, f and c) with those of i, negated, in the place of f: its sigmoid is 1 less that of i."""
+    """Gate weights (i, o, f and c) with those of f replaced by the negated ones of i, so that f is 1 - i."""
     size = weight.type.shape[1] // parts
     gates = [piece(weight, 1, i * size, size) for i in range(parts)]
     for first in range(0, parts, 4):

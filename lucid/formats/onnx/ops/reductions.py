@@ -41,7 +41,7 @@ def reduced(call: Call, x: Value, axes: Value = None) -> AbstractTensor:
 
 
 def _with_bound(call: Call, x: AbstractTensor, axes: tuple[int, ...]) -> AbstractTensor:
-    """The numbers from which the largest or the least of none is taken: the least or the largest of the type."""
+    """The input extended by the least or largest number of the type, so that a maximum or minimum of nothing exists."""
     kind = x.type.dtype
     if kind.kind == "f":
         least, largest = -math.inf, math.inf

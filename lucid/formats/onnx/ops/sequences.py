@@ -26,7 +26,7 @@ def _items(value: Value) -> Items:
 
 
 def _one(call: Call, value: Value) -> AbstractTensor | Array | Text:
-    """What may be in a sequence: a tensor, texts, or what is known of one."""
+    """A value as an element of a sequence: a tensor, strings, or a host value."""
     return value if is_host(value) or isinstance(value, Text) else call.tensor(value)
 
 
@@ -57,7 +57,7 @@ def at(call: Call, sequence: Value, place: Value) -> Value:
 
 @converter("SequenceInsert", since=11, host=(2,))
 def insert(call: Call, sequence: Value, value: Value, place: Value = None) -> Value:
-    """With the value before that which was at the place; at the end where none is given."""
+    """The sequence with a value inserted before the one at a position; at the end by default."""
     items = _items(sequence)
     count = checked_length(len(items) + 1) - 1
     number = count if place is None else _number(call, place)
@@ -74,7 +74,7 @@ def erase(call: Call, sequence: Value, place: Value = None) -> Value:
 
 @converter("SplitToSequence", since=11, host=(1,), moves=(0,))
 def split_to_sequence(call: Call, x: Value, sizes: Value = None) -> Value:
-    """Parts of so many along an axis, of sizes that are listed, or single ones."""
+    """Parts along an axis, of a given size, of listed sizes, or of size 1."""
     values = x if is_host(x) else call.tensor(x)
     of: Shape = np.shape(values) if isinstance(values, np.ndarray) else values.type.shape
     axis = shape.normal_axis("SplitToSequence", call.attribute("axis", 0), len(of))
@@ -89,7 +89,7 @@ def split_to_sequence(call: Call, x: Value, sizes: Value = None) -> Value:
 
 
 def _sizes(call: Call, sizes: Value, whole: Dim) -> Sequence[Dim]:
-    """Of the parts that an axis is split into."""
+    """The sizes of the parts into which an axis is split."""
     known = np.array(1) if sizes is None else call.known(sizes, "the size of the parts")
     parts = call.dims(known, "the size of the parts")
     if known.ndim:
@@ -116,7 +116,7 @@ def concat_from_sequence(call: Call, sequence: Value) -> Value:
 
 @converter("SequenceMap", since=17)
 def sequence_map(call: Call, sequence: Value, *others: Value) -> Sequence[Value]:
-    """What a graph gives for each: of every sequence its value at that place, of tensors themselves."""
+    """The results of a graph for each position of the sequences; other inputs are the same for all."""
     body: GraphDef = call.required("body")
     given, count = (_items(sequence), *others), len(_items(sequence))
     if any(isinstance(one, Items) and len(one) != count for one in given):

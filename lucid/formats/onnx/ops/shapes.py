@@ -1,4 +1,4 @@
-"""Operators that move elements."""
+"""Operators that change shapes and order of elements."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ..registry import Call, Value, converter, is_host
 
 
 def axes_of(call: Call, given: Value) -> tuple[int, ...] | None:
-    """The axes that come as an input, or in older versions as an attribute."""
+    """The axes, given as an input or, in older versions, as an attribute."""
     if given is not None:
         return call.ints(given, "axes")
     found = call.attribute("axes")
@@ -146,7 +146,7 @@ def slice_(
 
 
 def _is_far(bound: Dim, sign: int) -> bool:
-    """Whether a bound is a number that stands for an end, whatever the size is."""
+    """Whether a bound is a large number that stands for the end of the axis."""
     return isinstance(bound, int) and bound * sign >= (1 << 31) - 1
 
 

@@ -1,4 +1,4 @@
-"""Operators on signals: Fourier transforms, causal convolutions, products that run on."""
+"""Operators on signals: Fourier transforms, causal convolutions, cumulative products."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from ..registry import Call, Value, converter
 
 
 def _waves(size: int, bins: int) -> tuple[Array, Array]:
-    """Cosines and sines of all frequencies at all places, in rows of places."""
+    """Cosines and sines of all frequencies at all positions, a row for each position."""
     checked(size, bins)
     turn = 2 * np.pi / size * (np.outer(np.arange(size), np.arange(bins)) % size)
     return np.cos(turn), np.sin(turn)
 
 
 def _transformed(x: AbstractTensor, size: int, *, inverse: bool, onesided: bool) -> AbstractTensor:
-    """The discrete Fourier transform along the last axis but one; the last holds one part or two."""
+    """The discrete Fourier transform along the second to last axis; the last axis has one part or two."""
     parts = [x[..., i] for i in range(_parts(x))]
     dtype = x.type.dtype
     if inverse and onesided:
@@ -46,7 +46,7 @@ def _transformed(x: AbstractTensor, size: int, *, inverse: bool, onesided: bool)
 
 
 def _real(parts: list[AbstractTensor], size: int, dtype: DType) -> AbstractTensor:
-    """The real signal that has this half of a spectrum."""
+    """The real signal that has this half spectrum."""
     bins = size // 2 + 1
     both = np.where(np.arange(bins) % (size / 2) == 0, 1, 2)[:, None]  # each but the ends stands for two
     cosine, sine = (wave.T * both / size for wave in _waves(size, bins))
@@ -55,7 +55,7 @@ def _real(parts: list[AbstractTensor], size: int, dtype: DType) -> AbstractTenso
 
 
 def _parts(x: AbstractTensor) -> int:
-    """How many numbers one element of a signal has: one, or a real and an imaginary part."""
+    """The number of parts of an element of a signal: one, or a real and an imaginary part."""
     count = x.type.shape[-1]
     if count not in (1, 2):
         raise GraphError(f"the last axis of a signal has one element or two, got {x.type}")
@@ -63,7 +63,7 @@ def _parts(x: AbstractTensor) -> int:
 
 
 def _of_length(x: AbstractTensor, axis: int, length: int) -> AbstractTensor:
-    """The signal with zeros at its end, or without what is too much."""
+    """The signal, padded with zeros or cut to a length."""
     more = length - _known(x.type.shape[axis])
     amounts = [[0, more if i == axis else 0] for i in range(x.type.rank)]
     return pad(x, [amount for both in reversed(amounts) for amount in both])
@@ -77,7 +77,7 @@ def _known(size: Dim) -> int:
 
 @converter("DFT", since=17, host=(1, 2))
 def dft(call: Call, x: Value, length: Value = None, axis: Value = None) -> AbstractTensor:
-    """By products with the waves themselves."""
+    """The transform by a matrix product with cosines and sines."""
     signal: AbstractTensor = call.tensor(x)
     if axis is not None:
         along = int(call.scalar(axis, "the axis"))
@@ -97,7 +97,7 @@ def dft(call: Call, x: Value, length: Value = None, axis: Value = None) -> Abstr
 
 @converter("STFT", since=17, host=(1, 3))
 def stft(call: Call, x: Value, step: Value, window: Value = None, length: Value = None) -> AbstractTensor:
-    """The transforms of pieces of a signal, of which PyTorch leaves out the last axis where it is real."""
+    """Transforms of pieces of a signal; for a real signal the last axis may be missing, as in PyTorch's files."""
     signal: AbstractTensor = call.tensor(x)
     signal = unsqueeze(signal, 2) if signal.type.rank == 2 else signal
     weights: AbstractTensor | None = None if window is None else call.tensor(window)
@@ -122,7 +122,7 @@ def stft(call: Call, x: Value, step: Value, window: Value = None, length: Value 
 
 @converter("CausalConvWithState", since=27, names=("", "weight", "bias"))
 def causal_conv(call: Call, x: Value, weight: Value, bias: Value = None, past: Value = None) -> list[AbstractTensor]:
-    """A convolution of each channel with what came before; and the end of that, for the next call."""
+    """A convolution of each channel with earlier elements; and the end of the input, for the next call."""
     signal, kernel = call.tensors(x, weight)
     shift, before = call.optional(bias), call.optional(past)
     channels, _, reach = kernel.type.shape
@@ -139,7 +139,7 @@ def causal_conv(call: Call, x: Value, weight: Value, bias: Value = None, past: V
 
 @converter("CumProd", since=26, host=(1,))
 def cumprod(call: Call, x: Value, axis: Value) -> AbstractTensor:
-    """Products of all elements up to each: of twice as many at each step."""
+    """Cumulative products, over twice as many elements at each step."""
     values: AbstractTensor = call.tensor(x)
     along = int(call.scalar(axis, "the axis")) % values.type.rank
     size, reverse = _known(values.type.shape[along]), call.attribute("reverse", 0)
@@ -154,6 +154,6 @@ def cumprod(call: Call, x: Value, axis: Value) -> AbstractTensor:
 
 
 def _later(x: AbstractTensor, axis: int, by: int) -> AbstractTensor:
-    """Each element so many places further on, behind ones."""
+    """Elements moved along an axis by ``by`` positions, with ones before them."""
     amounts = [[by, -by] if i == axis else [0, 0] for i in range(x.type.rank)]
     return pad(x, [amount for both in reversed(amounts) for amount in both], value=1)

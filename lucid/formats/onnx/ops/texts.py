@@ -1,4 +1,4 @@
-"""Operators on texts: those that make others, and those that count them."""
+"""Operators on strings: those that make others, and those that count them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LAST_WITH_CASE = 0x1E943
 
 @lru_cache(maxsize=2)
 def _cases(action: str) -> Array:
-    """What each letter becomes; one that becomes several stays, as it does in C."""
+    """The upper or lower case of each character; those with several characters are unchanged, as in C."""
     changed = (getattr(chr(i), action.lower())() for i in range(LAST_WITH_CASE + 1))
     return np.fromiter((ord(one) if len(one) == 1 else i for i, one in enumerate(changed)), np.int32)
 
@@ -52,7 +52,7 @@ def _cased(x: Array, action: str) -> Array:
 
 @evaluated("StringNormalizer")
 def normalized(node: NodeDef, x: Array) -> Array:
-    """Without some words, in capitals or in none; an empty one where none is left."""
+    """Words without stop words, in upper or lower case; an empty string if none is left."""
     action, stop = _action(node), as_texts(list(node.attributes.get("stopwords") or ()))
     if x.ndim != 1 and not (x.ndim == 2 and x.shape[0] == 1):
         raise GraphError(f"it takes texts in a row, got {x.shape}")
@@ -65,7 +65,7 @@ def normalized(node: NodeDef, x: Array) -> Array:
 
 
 def _known_only(call: Call, x: Value) -> Sequence[Value]:
-    """What is evaluated on texts that are known: how many come of them depends on what they are."""
+    """Evaluate an operator on known strings only, as the size of its result depends on them."""
     found = evaluate(call.node, [call.known(x, "the input, on which the size of the result depends,")], Allowance())
     if found is None:
         raise GraphError("how large its result is depends on sizes that are symbolic")
@@ -74,7 +74,7 @@ def _known_only(call: Call, x: Value) -> Sequence[Value]:
 
 @converter("StringNormalizer", since=10)
 def string_normalizer(call: Call, x: Value) -> Sequence[Value] | Text:
-    """How many words are left depends on them, where some are left out."""
+    """The number of remaining words depends on data if there are stop words."""
     if call.attribute("stopwords"):
         return _known_only(call, x)
     text, action = call.text(x), _action(call.node)
@@ -87,7 +87,7 @@ def string_normalizer(call: Call, x: Value) -> Sequence[Value] | Text:
 
 @evaluated("StringSplit")
 def splitted(node: NodeDef, x: Array) -> list[Array]:
-    """The parts of each along a new last axis, with empty ones behind, and how many there are."""
+    """The parts of each string along a new last axis, padded with empty ones, and their numbers."""
     limit = node.attributes.get("maxsplit", -1)
     parts = [one.split(node.attributes.get("delimiter") or None, limit) for one in x.ravel().tolist()]
     counts = np.array([*map(len, parts)], np.int64)
@@ -112,7 +112,7 @@ def string_concat(call: Call, a: Value, b: Value) -> Text:
 
 @converter("TfIdfVectorizer", since=9)
 def tf_idf_vectorizer(call: Call, x: Value) -> AbstractTensor:
-    """How often each of a list of n-grams is in each row, with so many words between their words at most."""
+    """How often each n-gram of a list occurs in each row, with a limited number of words skipped in between."""
     words = call.attribute("pool_strings")
     pool = np.asarray(call.required("pool_int64s"), np.int64) if words is None else as_texts(list(words))
     keys, which = np.unique(pool, return_inverse=True)
@@ -144,7 +144,7 @@ def _grams(call: Call, words: Array) -> list[Array]:
 
 
 def _counts(call: Call, rows: AbstractTensor, grams: Array) -> AbstractTensor:
-    """How often each n-gram of one length is in each row."""
+    """How often each n-gram of one length occurs in each row."""
     count, n = grams.shape
     total = full(rows, 0.0, (rows.type.shape[0], count), float32)
     wanted = call.attribute("min_gram_length", 1) <= n <= call.attribute("max_gram_length", n)

@@ -1,4 +1,4 @@
-"""Optimisers of ONNX's preview of training: one step of several tensors."""
+"""Optimisers of ONNX's training preview: one step for several tensors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Step = Callable[..., Sequence[AbstractTensor]]
 
 
 def _each(call: Call, given: Sequence[Value], states: int, step: Step) -> list[AbstractTensor]:
-    """``step(rate, turn, x, gradient, *states)`` of each tensor; results of one kind together, as the inputs."""
+    """``step(rate, turn, x, gradient, *states)`` for each tensor; results are grouped by kind, like the inputs."""
     rate, turn, *rest = call.tensors(*given)
     count, more = divmod(len(rest), 2 + states)
     if more or not count:
@@ -75,7 +75,7 @@ def adam(call: Call, *given: Value) -> list[AbstractTensor]:
 
 @converter("Gradient", domain=TRAINING)
 def gradient(call: Call, *given: Value) -> Sequence[Value]:
-    """Of the sum of a value with respect to ``xs``, by which alone, with ``zs``, it is taken to be determined."""
+    """The gradient of the sum of a value with respect to ``xs``, on which (with ``zs``) alone it is taken to depend."""
     xs, zs = list(call.required("xs")), list(call.attribute("zs") or ())
     if len(given) != len(xs) + len(zs) or not xs:
         raise GraphError(f"it is given {len(given)} inputs for {len(xs)} xs and {len(zs)} zs")

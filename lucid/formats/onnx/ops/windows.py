@@ -1,4 +1,4 @@
-"""Convolutions and poolings, along any one, two or three axes of an image."""
+"""Convolutions and poolings, with one, two or three spatial axes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ..registry import Call, Value, converter
 
 
 def spatial(x: AbstractTensor) -> int:
-    """How many axes an image has behind its channels."""
+    """The number of spatial axes of an image."""
     axes = x.type.rank - 2
     if axes not in (1, 2, 3):
         raise GraphError(f"images of {axes} axes are not supported, of {x.type}")
@@ -35,7 +35,7 @@ def spatial(x: AbstractTensor) -> int:
 
 
 def _all_of(image: AbstractTensor) -> tuple[int, ...]:
-    """Its axes behind the channels, of which there must be one: an empty list would mean all."""
+    """The spatial axes, of which there must be one, as an empty list would mean all axes."""
     if image.type.rank < 3:
         raise GraphError(f"an image is needed, got {image.type}")
     return tuple(range(2, image.type.rank))
@@ -50,14 +50,14 @@ def _kernel(weight: AbstractTensor, axes: int) -> list[int]:
 
 
 def numbers(call: Call, name: str, axes: int, least: int = 1) -> tuple[int, ...]:
-    """An attribute that has a number for each axis."""
+    """An attribute with a number for each axis."""
     return tuple(call.attribute(name, [least] * axes))
 
 
 def padding(
     call: Call, x: AbstractTensor, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
 ) -> tuple[Dim, ...]:
-    """What stands before each axis, then after, whatever way the node says it."""
+    """The padding before each axis, then after each, in whichever form the node specifies it."""
     axes, auto = len(kernel), call.attribute("auto_pad", "NOTSET")
     if auto in ("NOTSET", ""):
         return numbers(call, "pads", 2 * axes, 0)
@@ -81,10 +81,10 @@ def padding(
 def padded(
     call: Call, x: AbstractTensor, window: tuple[Sequence[int], Sequence[int], Sequence[int]], value: float | None
 ) -> tuple[AbstractTensor, tuple[int, ...]]:
-    """The image, and the padding of the windows (kernel, stride, dilation) that move over it.
+    """The image, and the padding for windows (kernel, stride, dilation) that move over it.
 
-    Where that depends on symbolic sizes it is put around the image: ``value``, or where that is None no image is taken
-    but of a size by which the stride goes.
+    Padding that depends on symbolic sizes is added to the image, with ``value``. If ``value`` is None, the sizes of the
+    image must be multiples of the stride instead.
     """
     amounts = padding(call, x, *window)
     known = tuple(amount for amount in amounts if isinstance(amount, int))
@@ -108,7 +108,7 @@ def conv(call: Call, x: Value, weight: Value, bias: Value = None) -> AbstractTen
 def convolved(
     call: Call, x: AbstractTensor, weight: AbstractTensor, bias: AbstractTensor | None = None, *, exact: bool = False
 ) -> AbstractTensor:  # fmt: skip
-    """The convolution that the attributes say; ``exact`` where its sums are to be those of whole numbers."""
+    """The convolution that the attributes describe; ``exact`` if its sums must be exact for whole numbers."""
     axes = spatial(x)
     kernel = _kernel(weight, axes)
     stride, dilation = numbers(call, "strides", axes), numbers(call, "dilations", axes)
@@ -131,9 +131,9 @@ def _of_transposed(
     call: Call, x: AbstractTensor, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int],
     more: list[int],
 ) -> tuple[int, ...]:  # fmt: skip
-    """The padding of a transposed convolution: given, or what the size of the output asks for.
+    """The padding of a transposed convolution, given, or computed from the size of the output.
 
-    What that lacks without padding is added to ``more``, which stands at the ends.
+    If the output lacks elements even without padding, they are added to ``more``, the padding at the ends.
     """
     axes, auto, wanted = len(kernel), call.attribute("auto_pad", "NOTSET"), call.attribute("output_shape")
     if wanted is None and auto in ("NOTSET", "", "VALID"):
@@ -179,7 +179,7 @@ def _of_pooling(
 
 
 def _columns_first(places: AbstractTensor, size: Sequence[Dim]) -> AbstractTensor:
-    """Places in an image whose first axis is the one along which neighbours lie."""
+    """Positions in an image, counted along the first spatial axis first."""
     total: AbstractTensor | None = None
     for axis in reversed(range(len(size))):
         along = remainder(places, size[axis]) * product(size[:axis])
@@ -195,7 +195,7 @@ def average_pool_of(call: Call, x: Value) -> AbstractTensor:
 
 
 def pooled_mean(call: Call, x: AbstractTensor) -> AbstractTensor:
-    """The means under the windows that the attributes say."""
+    """The means under the windows that the attributes describe."""
     image, (kernel, stride, pads, dilation) = _of_pooling(call, x)
     ceil, include = bool(call.attribute("ceil_mode", 0)), bool(call.attribute("count_include_pad", 0))
     return average_pool(AvgPoolAttrs(kernel, stride, pads, ceil, include), image, dilation)

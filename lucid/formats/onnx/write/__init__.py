@@ -1,1 +1,1 @@
-"""ONNX files made of graphs: :mod:`.graph` goes over nodes, :mod:`.registry` tells how a writer for an op is added."""
+"""Writing graphs as ONNX files: :mod:`.graph` walks the nodes, :mod:`.registry` describes writers for ops."""

@@ -14,19 +14,19 @@ from ....graph.types import DType
 from ..model import Array
 
 LARGEST_SHARED = 64
-"""Elements of a constant up to which equal ones are one."""
+"""The most elements of a constant for equal ones to be shared."""
 
 Setting: TypeAlias = "float | str | Array | Part | Sequence[int] | Sequence[float] | Sequence[str]"
-"""What an attribute of a node may hold."""
+"""The value of an attribute of a node."""
 
 
 class UnwritableError(LucidError):
-    """What no operators of ONNX say; the message is the reason."""
+    """Something cannot be expressed by operators of ONNX; the message is the reason."""
 
 
 @struct(frozen=True, eq=False)
 class Item:
-    """A value of the file: what it is called, and the element type that it has."""
+    """A value in the file: its name, and its element type."""
 
     name: str
     dtype: DType
@@ -34,7 +34,7 @@ class Item:
 
 @struct(frozen=True)
 class Step:
-    """A node of the file."""
+    """A node in the file."""
 
     op: str
     name: str
@@ -46,16 +46,16 @@ class Step:
 
 @struct(eq=False)
 class Part:
-    """A graph of the file: the whole, or what a node of it runs.
+    """A graph in the file: the whole, or one that a node runs.
 
     Attributes
     ----------
     inputs, outputs
-        Names, with element types and the dimensions as they are written.
+        Names, with element types and the dimensions to be written.
     steps
-        Its nodes, in an order in which each comes after those it reads.
+        Its nodes, in topological order.
     around
-        The graph that has the node; None of the whole.
+        The graph of the node that runs it; None for the whole.
     """
 
     around: Part | None = None
@@ -67,18 +67,18 @@ class Part:
 
 
 class Draft:
-    """A whole file.
+    """A file under construction.
 
     Attributes
     ----------
     opset
         The version of the operators.
     part
-        The graph that nodes are now put into.
+        The graph to which nodes are added.
     arrays
         Weights and constants by name.
     renamed
-        What values are called in the end, as the graph gives them.
+        The final names of values that are results of graphs.
     """
 
     def __init__(self, opset: int) -> None:
@@ -90,7 +90,7 @@ class Draft:
         self._constants: dict[tuple[str, tuple[int, ...], bytes], Item] = {}
 
     def fresh(self, wanted: str) -> str:
-        """The name, or with a number where it is taken; it is from now on."""
+        """The wanted name, with a number if it is taken; it is taken from now on."""
         name = wanted = wanted.encode("utf-8", "backslashreplace").decode() or "value"
         count = self._taken.get(wanted, 0)
         while name in self._taken:
@@ -101,13 +101,13 @@ class Draft:
         return name
 
     def weight(self, name: str, array: Array) -> Item:
-        """A weight under a name of its own."""
+        """A weight, under a name of its own."""
         item = Item(self.fresh(name), array.dtype)
         self.arrays[item.name] = array
         return item
 
     def constant(self, array: Array, name: str = "/constant") -> Item:
-        """An array that is known; small ones that are equal, bit for bit, are one. Its name begins with a slash."""
+        """A constant; small ones that are equal, bit for bit, are shared. Its name begins with a slash."""
         array = np.asarray(array)
         if array.size > LARGEST_SHARED:
             return self.weight(name, array)
@@ -120,7 +120,7 @@ class Draft:
         self, op: str, inputs: Sequence[Item | None], dtypes: Sequence[DType | None], attributes: Mapping[str, Setting],
         scope: str = "", domain: str = "",
     ) -> tuple[Item, ...]:  # fmt: skip
-        """Put a node into the graph; a result without an element type is left out."""
+        """Add a node to the graph; a result without an element type is left out."""
         name = self.fresh(f"{scope}/{op}")
         count = len(dtypes)
         labels = [f"{name}_output_{i}" for i in range(count)]
@@ -133,7 +133,7 @@ class Draft:
         return made
 
     def give(self, made: Sequence[Item | None]) -> None:
-        """Let what was made be the results of the graph, under the names that these have."""
+        """Make these values the results of the graph, under the names of its outputs."""
         own = {name for step in self.part.steps for name in step.outputs}
         for item, (wanted, _) in zip(made, self.part.outputs, strict=True):
             if item is None:
@@ -144,7 +144,7 @@ class Draft:
                 self.part.steps.append(Step("Identity", self.fresh("/Identity"), (item.name,), (wanted.name,), {}))
 
     def remembered(self, key: object) -> Item | None:
-        """What was made under this key in this graph, or in one around it."""
+        """The value made under this key in this graph, or in one around it; None if there is none."""
         part: Part | None = self.part
         while part is not None:
             if key in part.made:
@@ -154,7 +154,7 @@ class Draft:
 
 
 def _short(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Without those that are left out at the end."""
+    """Names without empty ones at the end."""
     while names and not names[-1]:
         names = names[:-1]
     return names

@@ -1,4 +1,4 @@
-"""Writes a draft as a file: protobuf messages, and external data."""
+"""Writing a draft as a file: protobuf messages, and external data."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ onnx = LazyModule("onnx")
 helper = LazyModule("onnx.helper")
 
 ML_VERSION = 3
-"""The version of the operators of machine learning."""
+"""The version of the operators of ``ai.onnx.ml``."""
 
 INLINE = (1 << 31) - (1 << 26)
-"""Bytes of weights that a message has room for, with all else; those of a larger model lie beside it."""
+"""The most bytes of weights in a message; those of larger models are stored in a separate file."""
 SMALL = 1024
-"""Bytes of an array up to which it stands in the message in any case: shapes are read from there."""
+"""Arrays of up to this many bytes are stored in the message in any case, as shapes are read from there."""
 
 
 def check_package() -> None:
-    """Raise where the ``onnx`` package is missing."""
+    """Raise if the ``onnx`` package is missing."""
     try:
         onnx.ModelProto  # noqa: B018 - it loads
     except ModuleNotFoundError as error:
@@ -41,7 +41,7 @@ def check_package() -> None:
 
 
 def message(draft: Draft, beside: Mapping[str, tuple[str, int]]) -> ModelProto:
-    """The model; of arrays that lie ``beside`` it, the file and where in it."""
+    """The model as a message; ``beside`` has the file and offset of external arrays."""
     domains = {step.domain for step in draft.part.steps}
     opsets = [helper.make_opsetid(DOMAIN, draft.opset)]
     opsets += [helper.make_opsetid(ML, ML_VERSION)] if ML in domains else []
@@ -94,15 +94,14 @@ def _tensor(name: str, array: Array, beside: tuple[str, int] | None = None) -> T
 
 
 def _little(array: Array) -> Array:
-    """In the order of bytes that the format has."""
+    """The array in the byte order of the format."""
     return np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
 
 
 def save(draft: Draft, path: str | os.PathLike[str], external: bool) -> None:
-    """Write the file, and where they lie beside it that of its arrays; the old one stays until the new one is whole.
+    """Write the file and, if arrays are external, their file; existing files are replaced only when these are complete.
 
-    That of the arrays has a name of its own for each content, so that a model that is there keeps what it reads until
-    it is replaced.
+    The name of the arrays' file depends on its content, so that an existing model remains valid until it is replaced.
     """
     target = Path(os.path.realpath(checked_path(path, "written")))
     large = dict[str, Array]()
@@ -127,7 +126,7 @@ def save(draft: Draft, path: str | os.PathLike[str], external: bool) -> None:
 
 
 def _beside(target: Path, arrays: Iterable[Array]) -> Path:
-    """The file that arrays lie in."""
+    """The path of the file for external arrays."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(_little(array).reshape(-1).view(np.uint8).data)
@@ -135,7 +134,7 @@ def _beside(target: Path, arrays: Iterable[Array]) -> Path:
 
 
 def _starts(arrays: Iterable[Array]) -> Iterator[int]:
-    """Where in it each begins."""
+    """The offset of each array in that file."""
     position = 0
     for array in arrays:
         yield position
@@ -143,9 +142,9 @@ def _starts(arrays: Iterable[Array]) -> Iterator[int]:
 
 
 DIGITS = 12
-"""Of the digest of its content those that the name of such a file has."""
+"""How many digits of its content's digest the name of such a file has."""
 ALIGNED = 64
-"""Bytes at a multiple of which arrays begin, so that they can be mapped."""
+"""The alignment of arrays in bytes, for memory-mapping."""
 
 
 def _padded(array: Array) -> tuple[memoryview, bytes]:

@@ -1,4 +1,4 @@
-"""Converts a graph to ONNX nodes: each op by its writer, or by the ops that define it."""
+"""Converting a graph to ONNX nodes: each op by its writer, or by the ops that define it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .sizes import Sizes
 
 @struct(frozen=True)
 class Fault:
-    """A node that has no form in ONNX."""
+    """A node that cannot be expressed in ONNX."""
 
     op: OpDef
     key: str
@@ -43,9 +43,9 @@ class Writer:
     Attributes
     ----------
     faults
-        What could not be written; the rest is, so that all of it is found.
+        The nodes that could not be written; all others are, so that all faults are found.
     made
-        What the whole graph gives, None for what the file does not have.
+        The results of the whole graph, None for those that the file lacks.
     """
 
     def __init__(self, draft: Draft, arrays: Mapping[str, Array]) -> None:
@@ -59,7 +59,7 @@ class Writer:
     def whole(
         self, graph: Graph, input_names: Sequence[str], output_names: Sequence[str], taken: Sequence[Assumption] = ()
     ) -> None:
-        """The graph that the file is of, and what is taken for granted of its sizes."""
+        """Write the graph of the file, with checks of the assumptions ``taken`` about its sizes."""
         for name in graph.parameters:
             self._weights[name] = self.draft.weight(name, self.arrays[name])
         part = self.draft.part
@@ -76,7 +76,7 @@ class Writer:
         self.draft.give(guarded(self.draft, self.sizes, graph, self.made, [one for one in taken if restricts(one)]))
 
     def nodes(self, graph: Graph, given: Sequence[Item | None], around: Origin | None) -> list[Item | None]:
-        """Write the nodes of a graph whose inputs are these; what it gives, None for what the file does not have."""
+        """Write the nodes of a graph with these inputs; returns its results, None for those that the file lacks."""
         items: dict[Value, Item | None] = dict(zip(map(Value, graph.inputs), given, strict=True))
         sizes = found_sizes(graph)
         says = {count: symbol for symbol, count in sizes.items()}
@@ -99,7 +99,7 @@ class Writer:
     def _node(
         self, graph: Graph, key: str, node: Node, feeds: Sequence[Item | None], around: Origin | None
     ) -> Sequence[Item | None]:
-        """What the results of a node are."""
+        """The results of a node."""
         if isinstance(node.attrs, ParameterAttrs):
             return [self._weights[node.attrs.name]]
         nothing: list[Item | None] = [None] * len(node.outputs)
@@ -114,7 +114,7 @@ class Writer:
     def _written(
         self, graph: Graph, key: str, node: Node, feeds: Sequence[Item | None], origin: Origin
     ) -> Sequence[Item | None]:
-        """The same, of an op that has a writer or a definition; raises where it has neither."""
+        """The results of a node, by the writer or the definition of its op; raises if there is neither."""
         types = tuple(graph.type(value) for value in graph.inputs_of(key))
         write = find(node.op)
         if write is None and node.op.decompose is not None:
@@ -132,7 +132,7 @@ class Writer:
         return [made] if isinstance(made, Item) else list(made)
 
     def part(self, graph: Graph, handed: int, captures: Sequence[Item | None], origin: Origin) -> Part:
-        """A graph that a node runs: its first inputs it is handed, the others are values of the graph around."""
+        """A graph that a node runs: its first inputs are passed to it, the others are values of the graph around it."""
         around = self.draft.part
         part = self.draft.part = Part(around)
         try:
@@ -148,11 +148,11 @@ class Writer:
 
 
 def written_shape(type_: TensorType) -> tuple[int | str, ...]:
-    """Dimensions as a file has them: numbers, names and formulas."""
+    """Dimensions as written in a file: numbers, names and formulas."""
     return tuple(str(dim) if isinstance(dim, SymDim) else dim for dim in type_.shape)
 
 
 def refuse(faults: Sequence[Fault], what: str) -> None:
-    """Raise one error that names all that cannot be written."""
+    """Raise a single error that names everything that cannot be written."""
     if faults:
         raise GraphError(f"{what} cannot be written as ONNX: {'; '.join(map(str, faults))}")

@@ -15,15 +15,15 @@ from .draft import Draft, Item
 from .sizes import Sizes
 
 SAMPLES = (1, 2, 3, 4, 5, 7, 8, 15, 16, 31, 32, 33, 64, 101, 1024, 10_007, 1_000_003)
-"""Sizes that tell whether something taken for granted is one of many sizes or of all."""
+"""Sizes by which to tell whether an assumption restricts sizes."""
 MOST = 3
-"""Symbols of which all samples are tried together; of more, all are of one size."""
+"""The most symbols for which all combinations of samples are tried; for more, all have the same size."""
 SCOPE = "/sizes"
-"""What names of these nodes begin with, as a runtime names the one that ends the run."""
+"""Prefix of the names of these nodes, as a runtime names the one that ends the run."""
 
 
 def restricts(taken: Assumption) -> bool:
-    """Whether there are sizes above 0 of which it is not true, as far as samples tell."""
+    """Whether an assumption is violated by some positive sizes, judging by samples."""
     names = sorted(taken.dim.symbols)
     each = product(SAMPLES, repeat=len(names)) if len(names) <= MOST else ((size,) * len(names) for size in SAMPLES)
     for sizes in each:
@@ -38,7 +38,7 @@ def restricts(taken: Assumption) -> bool:
 def guarded(
     draft: Draft, sizes: Sizes, graph: Graph, results: Sequence[Item | None], taken: Sequence[Assumption]
 ) -> Sequence[Item | None]:
-    """The results, which there are only where all is so: otherwise a shape is asked for that has more elements."""
+    """The results, available only if all assumptions hold: otherwise a reshape to a larger size fails."""
     if not taken or any(item is None for item in results):
         return results
     true, one = _all(draft, sizes, taken), sizes.size(1)
@@ -63,7 +63,7 @@ OPERATORS = {">=": "GreaterOrEqual", "<": "Less", "==": "Equal", "!=": "Equal"}
 
 
 def _all(draft: Draft, sizes: Sizes, taken: Sequence[Assumption]) -> Item:
-    """Whether all is so."""
+    """Whether all assumptions hold."""
     true: Item | None = None
     for one in taken:
         (holds,) = draft.emit(OPERATORS[one.relation], [sizes.size(one.dim), sizes.size(one.bound)], [bool_], {}, SCOPE)

@@ -1,4 +1,4 @@
-"""Why some ops cannot be exported. Every other op has a writer, or is defined by ops that have one."""
+"""Why some ops cannot be exported. All other ops have a writer, or are defined by ops that have one."""
 
 from __future__ import annotations
 

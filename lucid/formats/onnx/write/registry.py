@@ -1,20 +1,20 @@
-"""Which ops have a form in ONNX, and what each is there: a function that writes one use of it.
+"""The ops that can be written as ONNX, and how: by a function that writes one use of an op.
 
-A writer is registered for ops, and gives what its results are called in the file::
+A writer is registered for ops, and returns the results in the file::
 
     @writer(ew.SILU)
     def silu(use: Use) -> Item:
         (x,) = use.inputs
         return use.emit("Mul", x, use.emit("Sigmoid", x))
 
-``use.emit`` puts a node of ONNX into the file, ``use.number`` and ``use.array`` constants, ``use.size`` and
-``use.shape`` sizes, which may be symbolic. Where ONNX has no such operator and Lucid's ops together say the same,
-``use.inline`` writes these. An op that is defined by others (``OpDef.decompose``) needs no writer: its definition is
-written. What cannot be said raises :class:`.UnwritableError` with the reason; the user sees it with the node's place in
-the model.
+``use.emit`` adds an ONNX node to the file, ``use.number`` and ``use.array`` add constants, ``use.size`` and
+``use.shape`` sizes, which may be symbolic. If ONNX has no suitable operator but several of Lucid's ops together are
+equivalent, ``use.inline`` writes these. An op that is defined by others (``OpDef.decompose``) needs no writer: its
+definition is written. What cannot be expressed raises :class:`.UnwritableError` with the reason; the user sees it with
+the node's place in the model.
 
-The files of ``write/ops`` hold writers by family; importing the package registers them. That each is right is tested
-with the draws of ``tests/draws`` (``tests/onnx/test_written.py``), so a new writer needs no test of its own.
+The files of ``write/ops`` contain the writers by family; importing the package registers them. All are tested with the
+draws of ``tests/draws`` (``tests/onnx/test_written.py``), so a new writer needs no test of its own.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ from .draft import Draft, Item, Part, Setting, UnwritableError
 from .sizes import Sizes
 
 Written: TypeAlias = "Item | Sequence[Item | None]"
-"""The results of a node: one bare, or all in order, None for one that the file does not have."""
+"""The results of a node: a single one, or all in order, None for one that the file lacks."""
 
 
 Settings: TypeAlias = "Mapping[str, Setting | None]"
 
 
 class GraphWriter(Protocol):
-    """What writes graphs."""
+    """Writes graphs."""
 
     def nodes(self, graph: Graph, given: Sequence[Item | None], around: Origin | None) -> list[Item | None]:
-        """Write the nodes of a graph whose inputs are these; what it gives."""
+        """Write the nodes of a graph with these inputs; returns its results."""
 
     def part(self, graph: Graph, handed: int, captures: Sequence[Item | None], origin: Origin) -> Part:
-        """A graph that a node runs: its first inputs it is handed, the others are values of the graph around."""
+        """A graph that a node runs: its first inputs are passed to it, the others are values of the graph around it."""
 
 
 Write: TypeAlias = "Callable[[Use[A]], Written]"
@@ -59,20 +59,20 @@ Write: TypeAlias = "Callable[[Use[A]], Written]"
 
 @struct(frozen=True)
 class Use(Generic[A]):
-    """One node of the graph that is written.
+    """One node of the graph to be written.
 
     Attributes
     ----------
     writer, draft, sizes
-        What writes graphs, the file, and what sizes are in it.
+        The writer of graphs, the file, and the sizes in it.
     graph, key, node
-        The graph that the node stands in, its name there, and itself.
+        The graph of the node, its name there, and the node.
     inputs
-        What feeds it, as values of the file.
+        Its inputs, as values in the file.
     types
         Their types in the graph.
     origin
-        Where it comes from, or the node that it defines does.
+        Its origin, or that of the node that it helps define.
     """
 
     writer: GraphWriter
@@ -97,7 +97,7 @@ class Use(Generic[A]):
 
     @property
     def scope(self) -> str:
-        """The path of the module, which names of nodes begin with: ``/layer1/conv``."""
+        """The path of its module, with which names of nodes begin: ``/layer1/conv``."""
         path = self.origin.modules[0] if self.origin.modules else ""
         return "".join(f"/{part}" for part in path.split(".") if part)
 
@@ -112,15 +112,15 @@ class Use(Generic[A]):
         return Value(self.key)
 
     def part(self, graph: Graph, handed: int, captures: Sequence[Item]) -> Part:
-        """A graph that it runs: the first inputs are handed to it, the others are values of the graph around."""
+        """A graph that it runs: its first inputs are passed to it, the others are values of the graph around it."""
         return self.writer.part(graph, handed, captures, self.origin)
 
     def is_read(self, output: int) -> bool:
-        """Whether anything reads one of its results."""
+        """Whether one of its results is read."""
         return self.graph.reads[Value(self.key, output)] > 0
 
     def readers(self, output: int) -> set[OpDef | None]:
-        """The ops that read one of its results, and None where it is one of the graph's."""
+        """The ops that read one of its results, and None if it is a result of the graph."""
         value = Value(self.key, output)
         found: set[OpDef | None] = {self.graph.node(name).op for name, _ in self.graph.users(value)}
         return found | ({None} if value in self.graph.results else set())
@@ -131,7 +131,7 @@ class Use(Generic[A]):
         self, op: str, *inputs: Item | None, dtype: DType | None = None, settings: Settings | None = None,
         **attributes: Setting | None,
     ) -> Item:  # fmt: skip
-        """A node with one result, of the element type of its first input where none is said."""
+        """A node with one result, by default of the element type of its first input."""
         dtypes = [dtype or _first(inputs).dtype]
         return self.emit_all(op, *inputs, dtypes=dtypes, settings=settings, **attributes)[0]
 
@@ -139,10 +139,10 @@ class Use(Generic[A]):
         self, op: str, *inputs: Item | None, dtypes: Sequence[DType | None], settings: Settings | None = None,
         **attributes: Setting | None,
     ) -> tuple[Item, ...]:  # fmt: skip
-        """A node with several results, None for the type of one that is left out.
+        """A node with several results; the type of one that is left out is None.
 
-        Attributes come by name, and in ``settings``; one that is None is left out. Where ONNX, or those who run it, do
-        not have the operator for an element type, it is used for a wider one.
+        Attributes are given by name and in ``settings``; those that are None are left out. If ONNX, or the usual
+        runtimes, lack the operator for an element type, it is used for a wider one.
         """
         narrow = wide = None
         own = _first(inputs[op == "Where" :]).dtype if inputs else None
@@ -158,15 +158,15 @@ class Use(Generic[A]):
         return tuple(x if one is None else self.cast(x, one) for x, one in zip(made, dtypes, strict=True))
 
     def define(self) -> Sequence[Item | None]:
-        """What the op is by its definition, written in its stead."""
+        """The results of the op's definition, written in its place."""
         return self.writer.nodes(decomposition(self.node.op, self.attrs, self.types), self.inputs, self.origin)
 
     def is_said(self, number: float) -> bool:
-        """Whether an attribute of ONNX, which is a float32, says a number as well as the op's element type does."""
+        """Whether an attribute of ONNX, a float32, represents a number as precisely as the op's element type."""
         return self.type.dtype != float64 or float(np.float32(number)) == number
 
     def need(self, since: int, what: str) -> None:
-        """Refuse what the version of the operators in the file does not have."""
+        """Refuse something that the file's version of the operators lacks."""
         if self.opset < since:
             raise UnwritableError(f"{what} is there since version {since} of the operators: give opset={since} or more")
 
@@ -183,7 +183,7 @@ class Use(Generic[A]):
         *inputs: Item,
         types: Sequence[TensorType] | None = None,
     ) -> Sequence[Item]:
-        """What a function of symbols gives, written as all else is; ``types`` are those of the inputs."""
+        """The results of a function of symbols, whose ops are written; ``types`` are those of the inputs."""
         tracer = Tracer(Builder())
         tracer.origin = self.origin
         given = types or self.types
@@ -199,11 +199,11 @@ class Use(Generic[A]):
     # ------------------------------------------------------------ constants and sizes
 
     def array(self, values: object, dtype: DType = int64) -> Item:
-        """A constant of these numbers."""
+        """A constant with these values."""
         return self.draft.constant(np.asarray(values, dtype), f"{self.scope}/constant")
 
     def number(self, value: bool | float, dtype: DType | None = None) -> Item:
-        """A scalar constant, of the element type of the first input where none is said."""
+        """A scalar constant, by default of the element type of the first input."""
         return self.array(value, dtype or self.inputs[0].dtype)
 
     def size(self, dim: Dim) -> Item:
@@ -242,17 +242,17 @@ WIDENED: Mapping[str, Mapping[DType, DType]] = {
     **dict.fromkeys(("Div", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Max", "Min", "TopK"), _INTEGERS),
     **dict.fromkeys(("ReduceMax", "ReduceMin", "ArgMax", "ArgMin", "Neg", "Clip", "Equal", "Abs", "Sign"), _INTEGERS),
 }
-"""By operator the element types that it is not used for, and the wider one that has the same numbers instead.
+"""For each operator the element types for which it is not used, and the wider type that is used instead.
 
-Some of them ONNX does not have it for; others the usual runtimes do not. Sums and products of 64 bits have the same
-bits with and without a sign.
+ONNX lacks some of them, the usual runtimes lack others. Sums and products of 64 bits have the same bits with and
+without a sign.
 """
 
 _TABLE: dict[OpDef, Write] = {}
 
 
 def writer(*ops: OpDef[A]) -> Callable[[Write[A]], Write[A]]:
-    """Register the decorated function for ops: it takes a :class:`Use`, and gives the results."""
+    """Register the decorated function for ops: it takes a :class:`Use`, and returns the results."""
 
     def decorate(function: Write[A]) -> Write[A]:
         for op in ops:
@@ -264,7 +264,7 @@ def writer(*ops: OpDef[A]) -> Callable[[Write[A]], Write[A]]:
 
 
 def find(op: OpDef) -> Write | None:
-    """The writer of an op; None where there is none."""
+    """The writer of an op; None if there is none."""
     return _TABLE.get(op)
 
 

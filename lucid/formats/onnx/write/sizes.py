@@ -1,6 +1,6 @@
-"""Sizes in a file: numbers where they are known, else computed from the shapes of its inputs.
+"""Sizes in a file: numbers if they are known, otherwise computed from the shapes of its inputs.
 
-A size is a vector of one element, since shapes are concatenated from these.
+A size is a vector of one element, as shapes are concatenated from these.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .draft import Draft, Item
 
 
 class Sizes:
-    """What the sizes of a graph are in its file.
+    """The values of a graph's sizes in its file.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class Sizes:
         self._counts: dict[str, Item] = {}
 
     def learn(self, item: Item, type_: TensorType) -> None:
-        """Take note of what the shape of an input says of symbols; what says one alone is preferred."""
+        """Record how symbols follow from the shape of an input; axes that are a symbol alone are preferred."""
         for axis, dim in enumerate(type_.shape):
             if not isinstance(dim, SymDim) or len(dim.symbols) > 1:
                 continue
@@ -42,7 +42,7 @@ class Sizes:
                 self._sources[name] = item, axis, factor, rest
 
     def found(self, name: str, count: Item) -> None:
-        """Take note of a scalar that says a size which data decides."""
+        """Record the scalar that is a data-dependent size."""
         self._counts[name] = count
 
     def size(self, dim: Dim) -> Item:

@@ -1,4 +1,4 @@
-"""How ops are written, by family. Importing this package registers them."""
+"""The writers of ops, by family. Importing this package registers them."""
 
 from . import attention as attention
 from . import control as control

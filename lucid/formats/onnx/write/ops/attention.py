@@ -1,4 +1,4 @@
-"""Attention, by the scores and what is taken by them."""
+"""Attention, written as scores, softmax and products."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs graphs: these become graphs within nodes, and read what they capture where it stands."""
+"""Ops that run graphs: these become graphs within nodes, which read captured values directly."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def scan(use: Use[ScanAttrs]) -> Written:
 
 
 def _keep(use: Use[ScanAttrs], body: Part, graph: Graph) -> None:
-    """Let a body give what it is handed too."""
+    """Let a body return a value that it is passed."""
     handed = body.inputs[: use.attrs.carried]
     for (item, shape), type_ in zip(handed, graph.input_types, strict=False):
         given = Item(use.draft.fresh("kept"), type_.dtype)
@@ -60,7 +60,7 @@ def _keep(use: Use[ScanAttrs], body: Part, graph: Graph) -> None:
 
 
 def _counted(use: Use[ScanAttrs], init: list[Item], captures: list[Item]) -> Written:
-    """A loop over nothing, so many times; what it stacks lies along the first axis."""
+    """A loop with a number of iterations and no inputs; its results are stacked along the first axis."""
     a = use.attrs
     if any(one != Along() for one in a.stacked) or any(
         use.is_read(i) for i in a.results(range(len(use.node.outputs)))[2]
@@ -79,7 +79,7 @@ def _counted(use: Use[ScanAttrs], init: list[Item], captures: list[Item]) -> Wri
 
 @writer(EXPECT)
 def expect(use: Use[ExpectAttrs]) -> Item:
-    """The first of one, where the condition is as it should be, and otherwise the second, which ends the run."""
+    """The first element of a vector of one if the condition holds; otherwise the second, which ends the run."""
     x, condition = use.inputs
     wrong = use.emit("Not", condition) if use.attrs.value else condition
     row = use.emit("Unsqueeze", x, use.array([0]))

@@ -1,4 +1,4 @@
-"""Data-dependent sizes. Lucid's ops return a padded result and its valid size; ONNX's return the valid part alone."""
+"""Ops with data-dependent sizes. Lucid's return a padded result and its valid size; ONNX's only the valid part."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def found(use: Use[FoundAttrs]) -> Item:
 
 
 def _count(use: Use, rows: Item) -> Item:
-    """How many rows there are, as a scalar."""
+    """The number of rows, as a scalar."""
     return use.emit("Squeeze", use.emit("Shape", rows, dtype=int64, start=0, end=1), use.array([0]))
 
 
 def _filled(use: Use, output: int, rows: Item, count: Item) -> Item:
-    """Rows with zeros behind them, as many as there can be; without where only the first ``count`` are read."""
+    """Rows padded with zeros to the largest possible number; unpadded if only the first ``count`` are read."""
     if use.readers(output) <= {FOUND}:
         return rows
     most: Dim = use.node.outputs[output].shape[0]

@@ -29,7 +29,7 @@ OF_NUMBERS: dict[OpDef, str] = {
 OF_TRUTHS: dict[OpDef, str] = {
     ew.ADD: "Or", ew.MUL: "And", ew.MAXIMUM: "Or", ew.MINIMUM: "And", ew.AND: "And", ew.OR: "Or",
 }  # fmt: skip
-"""The operators of what has one for numbers and another for truth values."""
+"""For ops with different operators for numbers and booleans, the one for booleans."""
 
 
 @writer(*UNARY.values())
@@ -105,7 +105,7 @@ def elu(use: Use[ew.AlphaAttrs]) -> Item:
 
 
 def _by_sign(use: Use, x: Item, below: Item) -> Item:
-    """The number where it is above 0, and otherwise another."""
+    """One number where the input is above 0, and another elsewhere."""
     return use.emit("Where", use.emit("Greater", x, use.number(0), dtype=bool_), x, below, dtype=x.dtype)
 
 
@@ -169,7 +169,7 @@ def other_log(use: Use) -> Item:
 
 @writer(tr.ATAN2)
 def atan2(use: Use) -> Item:
-    """The angle by the sizes of both coordinates, and then the side, and the half circle, that their signs tell."""
+    """The angle from the absolute values of both coordinates, then moved to the quadrant that their signs indicate."""
     sizes = [use.emit("Abs", one) for one in use.inputs]
     angle = use.emit("Atan", use.emit("Div", *sizes))
     both = use.emit("And", *(use.emit("Equal", one, use.number(math.inf), dtype=bool_) for one in sizes))
@@ -183,14 +183,14 @@ def atan2(use: Use) -> Item:
 
 
 def _negative(use: Use, x: Item) -> Item:
-    """Where the sign is negative, that of a zero too."""
+    """Where the sign is negative, including that of a zero."""
     turned = use.emit("Equal", use.emit("Div", use.number(1), x), use.number(-math.inf), dtype=bool_)
     return use.emit("Or", use.emit("Less", x, use.number(0), dtype=bool_), turned)
 
 
 @writer(ROUND_TO)
 def round_to(use: Use[RoundToAttrs]) -> Item:
-    """A cast there and back, of what is held within the type's numbers first where it saturates."""
+    """A cast to the type and back; if it saturates, the input is clipped to the range of the type first."""
     (x,), a = use.inputs, use.attrs
     kind = next(kind for kind, name in FLOATS.items() if name == a.to)
     since = 19 if "float8" in a.to else 23 if "float4" in a.to else 0
@@ -218,7 +218,7 @@ def remainder(use: Use) -> Item:
 
 
 def _turned(use: Use, rest: Item, b: Item) -> Item:
-    """Where what is left of a division towards zero has not the sign of the divisor."""
+    """Where the remainder of a division towards zero does not have the sign of the divisor."""
     zero = use.number(0)
     some = use.emit("Not", use.emit("Equal", rest, zero, dtype=bool_))
     signs = (use.emit("Less", one, zero, dtype=bool_) for one in (rest, b))
@@ -226,7 +226,7 @@ def _turned(use: Use, rest: Item, b: Item) -> Item:
 
 
 def _safe(use: Use) -> tuple[Item, Item]:
-    """Where an integer is divided by zero, which ends some runtimes, and divisors that are none."""
+    """Where an integer is divided by zero, which aborts some runtimes, and divisors without zeros."""
     b = use.inputs[1]
     by_zero = use.emit("Equal", b, use.number(0), dtype=bool_)
     return by_zero, use.emit("Where", by_zero, use.number(1), b, dtype=b.dtype)
@@ -234,7 +234,7 @@ def _safe(use: Use) -> tuple[Item, Item]:
 
 @writer(ew.FLOOR_DIVIDE)
 def floor_divide(use: Use) -> Item:
-    """As NumPy has it, by zero too: what is left is taken away first, so that the quotient is whole but for a hair."""
+    """As NumPy's, also for divisors of zero: the remainder is subtracted first, so the quotient is nearly whole."""
     a, b = use.inputs
     by_zero, divisor = (None, b) if is_float(a.dtype) else _safe(use)
     rest = use.emit("Mod", a, divisor, fmod=1)

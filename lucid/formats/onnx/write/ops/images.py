@@ -1,4 +1,4 @@
-"""Images made larger or smaller."""
+"""Resizing of images."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ..draft import Item, UnwritableError
 from ..registry import Use, writer
 
 SINCE = {"half_pixel_symmetric": 19}
-"""The versions since which there are some of the conventions."""
+"""The versions that introduced some of the conventions."""
 
 
 @writer(RESIZE)
 def resize(use: Use[ResizeAttrs]) -> Item:
-    """By the sizes where these tell the scales, and otherwise by the scales; of all axes."""
+    """By sizes if these determine the scales, and otherwise by scales, for all axes."""
     (x,), a = use.inputs, use.attrs
     shape, rank = use.types[0].shape, use.types[0].rank
     if a.mode == "area":
@@ -47,21 +47,21 @@ def resize(use: Use[ResizeAttrs]) -> Item:
 
 
 def _may_fall_short(scale: float | None) -> bool:
-    """Whether a runtime, which multiplies sizes by a float32, may get one that is too small: 116 for 1.3 times 90.
+    """Whether a runtime, which multiplies sizes by a float32, may get one too small: 116 for 1.3 times 90.
 
-    The result is then given the shape that it should have, which ends the run where it has not.
+    The result is then reshaped to the size that it should have, so that the run fails otherwise.
     """
     return scale is not None and Fraction(float(np.float32(scale))) < meant(scale)
 
 
 def _corners(a: ResizeAttrs, rank: int) -> list[float]:
-    """Where what is seen of each axis begins, then where it ends."""
+    """The start, then the end, of the visible part of each axis."""
     crop = dict(zip(a.axes, a.crop, strict=True)) if a.crop else {}
     return [crop.get(axis, (0.0, 1.0))[end] for end in (0, 1) for axis in range(rank)]
 
 
 def _is_exact(old: Dim, scale: float, new: Dim) -> bool:
-    """Whether the ratio of the sizes is the scale."""
+    """Whether the ratio of the sizes equals the scale."""
     ratio = meant(scale)
     return old * ratio.numerator == new * ratio.denominator
 

@@ -1,4 +1,4 @@
-"""Looking up elements, and putting them somewhere."""
+"""Looking up elements, and writing them to positions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ INT32 = DTYPES["int32"]
 
 
 def _number(use: Use, index: Item) -> Item:
-    """Indices as one of the two element types that there are for them."""
+    """Indices as one of the two element types that ONNX has for them."""
     return index if index.dtype in (INT32, int64) else use.cast(index, int64)
 
 
@@ -46,7 +46,7 @@ def embedding(use: Use[EmbeddingAttrs]) -> Item:
 
 @writer(EMBEDDING_GRAD)
 def embedding_grad(use: Use[EmbeddingGradAttrs]) -> Item:
-    """Zeros to which each row is added at its place; of the row that is padding nothing."""
+    """Zeros to which each row is added at its index; the row of the padding index is left out."""
     attrs = use.attrs
 
     def definition(dy: AbstractTensor, index: AbstractTensor) -> AbstractTensor:
@@ -81,7 +81,7 @@ def _zeros(use: Use, shape: Shape) -> Item:
 
 @writer(INDEX)
 def index(use: Use[IndexAttrs]) -> Item:
-    """One index looks up along its axis; several are rows of places, of an array whose axes they count along first."""
+    """A single index looks up along its axis; several become rows of positions along leading axes."""
     x, *indices = use.inputs
     axes, rank = use.attrs.axes, use.types[0].rank
     if len(axes) == 1:
@@ -93,7 +93,7 @@ def index(use: Use[IndexAttrs]) -> Item:
 
 
 def _places(use: Use, indices: list[Item], types: tuple[TensorType, ...]) -> tuple[Item, Shape]:
-    """The indices side by side along a last axis, and the shape that they broadcast to."""
+    """The indices joined along a last axis, and the shape that they broadcast to."""
     found = broadcast_shapes("Index", *(t.shape for t in types))
     shape = use.shape(found)
     spread = [use.emit("Expand", use.cast(one, int64), shape) for one in indices]
@@ -102,12 +102,12 @@ def _places(use: Use, indices: list[Item], types: tuple[TensorType, ...]) -> tup
 
 
 def _first(axes: tuple[int, ...], rank: int) -> tuple[int, ...]:
-    """The order of axes in which these come first."""
+    """The order of axes with these first."""
     return (*axes, *(axis for axis in range(rank) if axis not in axes))
 
 
 def _result_order(axes: tuple[int, ...], rank: int, found: int) -> tuple[int, ...]:
-    """Of a result in NumPy's order of axes those that were found, then the others."""
+    """The permutation to NumPy's order of axes, from a result with the looked-up axes first."""
     at = axes[0] if adjacent(axes) else 0
     others = [axis for axis in range(rank - len(axes) + found) if not at <= axis < at + found]
     return (*range(at, at + found), *others)
@@ -120,7 +120,7 @@ def _turned(use: Use, x: Item, order: tuple[int, ...]) -> Item:
 def _scattered(
     use: Use, target: Item, values: Item, indices: list[Item], axes: tuple[int, ...], how: str | None
 ) -> Item:
-    """The target with values at places, by the operator that takes rows of places."""
+    """The target with values at positions, by an operator that takes rows of positions."""
     types = use.types[-len(indices) :]
     rank = use.type.rank
     places, found = _places(use, indices, types)

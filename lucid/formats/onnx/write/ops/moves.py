@@ -1,4 +1,4 @@
-"""What makes, moves and joins elements without computing."""
+"""Ops that make, move and join elements without computing."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def concat(use: Use[AxisAttrs]) -> Item:
 
 @writer(STOP_GRADIENT, OVERWRITTEN)
 def value(use: Use) -> Item:
-    """What differs in its gradient alone from its first input."""
+    """Ops that differ from their first input in the gradient only."""
     return use.inputs[0]
 
 
@@ -93,9 +93,9 @@ def slice_(use: Use[SliceAttrs]) -> Item:
 
 
 def _end(start: Dim, size: Dim, step: int, dim: Dim) -> Dim:
-    """Where a slice ends: before this element, and at the end of the axis without asking how long it is.
+    """The end of a slice; at the end of an axis, independent of its size.
 
-    Backwards it is counted from behind: the place before the first element, -1, would be taken for the last one.
+    Backwards it counts from the end, as -1, the position before the first element, would mean the last one.
     """
     end = start + size * step
     if step > 0:
@@ -115,7 +115,7 @@ def slice_grad(use: Use[SliceGradAttrs]) -> Item:
 
 
 def _put_back(a: SliceGradAttrs, dy: AbstractTensor) -> AbstractTensor:
-    """Axis by axis, each element added to zeros at its place."""
+    """Axis by axis, add each element to zeros at its position."""
     for axis, (start, size, step) in enumerate(zip(a.starts, a.sizes, a.steps, strict=True)):
         shape = (*a.shape[: axis + 1], *dy.type.shape[axis + 1 :])
         places = counted(dy, size) * step + full_of(dy, start, (), int64)

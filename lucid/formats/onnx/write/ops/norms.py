@@ -20,7 +20,7 @@ def batch_norm(use: Use[BatchNormAttrs]) -> Written:
 
 
 def _constant(use: Use, size: object, value: float) -> Item:
-    """So many ones or zeros."""
+    """A vector of ones or zeros."""
     dtype = use.type.dtype
     if isinstance(size, int):
         return use.array(np.full(size, value), dtype)

@@ -1,4 +1,4 @@
-"""Who won in max pooling, and gradients of poolings: ONNX has none of it, and Lucid's other ops say the same."""
+"""Winners of max pooling, and gradients of poolings, which ONNX lacks, written by other ops."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from ..registry import Use, writer
 
 
 def winners(use: Use[MaxPoolAttrs], places: Item) -> Item:
-    """The tap that won each window, of the place in the whole batch that ONNX gives."""
+    """The tap that won each window, from the position in the whole batch that ONNX returns."""
     a, (height, width) = use.attrs, use.types[0].shape[2:]
     type_ = TensorType(use.node.outputs[1].shape, int64)
 
@@ -53,14 +53,14 @@ def winners(use: Use[MaxPoolAttrs], places: Item) -> Item:
 
 
 def _firsts(a: MaxPoolAttrs, like: AbstractTensor) -> tuple[AbstractTensor, AbstractTensor]:
-    """Where each window begins, as a column and as a row."""
+    """The start of each window, as a column and as a row."""
     rows, cols = like.type.shape[2:]
     down = reshape(counted(like, rows), (rows, 1)) * a.stride[0] - a.padding[0]
     return down, counted(like, cols) * a.stride[1] - a.padding[1]
 
 
 def _places(a: MaxPoolGradAttrs, index: AbstractTensor) -> tuple[AbstractTensor, AbstractTensor]:
-    """Where in its image the winner of each window is, 0 where that is padding; and whether it is none."""
+    """The position of each window's winner in its image (0 for padding), and whether it is padding."""
     pool, code = a.pool, cast(index, int64)
     down, along = _firsts(pool, index)
     row = down + floor_divide(code, pool.kernel[1]) * pool.dilation[0]
@@ -70,13 +70,13 @@ def _places(a: MaxPoolGradAttrs, index: AbstractTensor) -> tuple[AbstractTensor,
 
 
 def _flat(x: AbstractTensor) -> AbstractTensor:
-    """The pixels of each image in a row."""
+    """The pixels of each image as a row."""
     return reshape(x, (*x.type.shape[:2], product(x.type.shape[2:])))
 
 
 @writer(ADAPTIVE_ARG_MAX)
 def adaptive_arg_max(use: Use[AdaptiveAttrs]) -> Item:
-    """Of one window the place in the image; of several what is under each is looked up, and the place then too."""
+    """For a single window, the position in the image; for several, the pixels under each are looked up first."""
     sizes, new = use.types[0].shape[2:], use.attrs.size
     if new == (1,) * len(new):
         return use.inline(lambda x: reshape(argmax(_flat(x), 2), use.type.shape))[0]
@@ -94,7 +94,7 @@ def adaptive_arg_max(use: Use[AdaptiveAttrs]) -> Item:
 
 
 def _covered(height: int, width: int, rows: int, cols: int) -> Array:
-    """The places in the image that each window covers, a row for each; behind them the first again."""
+    """The positions in the image that each window covers, as rows padded with the first one."""
     image = np.arange(height * width).reshape(height, width)
     spans = [
         [slice(i * size // count, -(-(i + 1) * size // count)) for i in range(count)]

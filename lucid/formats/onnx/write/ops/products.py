@@ -1,4 +1,4 @@
-"""Products of matrices."""
+"""Matrix products."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def matmul(use: Use) -> Item:
 
 @writer(LINEAR)
 def linear(use: Use) -> Item:
-    """Of rows as one operator; of more axes, or fewer, as a product with the weight turned."""
+    """A single operator for rows; for other numbers of axes, a product with the transposed weight."""
     x, weight, *bias = use.inputs
     if use.types[0].rank == 2 and is_float(use.type.dtype):
         return use.emit("Gemm", x, weight, *bias, transB=1)

@@ -1,4 +1,4 @@
-"""Random numbers, which another runtime draws as it does: they are none of Lucid's, and follow no seed of it."""
+"""Random numbers, which the other runtime draws in its own way; Lucid's seeds have no effect on them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..registry import KIND_OF, Use, writer
 
 @writer(RANDOM_KEY)
 def key(use: Use) -> Item:
-    """Nothing of the file: which numbers come next is the runtime's to know."""
+    """Nothing in the file: the runtime keeps its own random state."""
     if use.graph.reads[use.value] > 1 or None in use.readers(0):
         raise UnwritableError("its numbers are drawn twice from one key, and ONNX draws new ones each time")
     return Item("", use.type.dtype)

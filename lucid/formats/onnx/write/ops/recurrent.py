@@ -1,4 +1,4 @@
-"""Recurrent layers, whose operands lie in Lucid as in ONNX."""
+"""Recurrent layers, whose operands have the same layout in Lucid and ONNX."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STATES: dict[OpDef, int] = {LSTM: 2, GRU: 1, RNN: 1}
 
 @writer(LSTM, GRU, RNN)
 def recurrent(use: Use[RecurrentAttrs]) -> Written:
-    """The states at all times and the last ones; what a layer keeps for its gradient is not there."""
+    """The states at all times and the last ones; values kept for the gradient are not available."""
     a, dtype = use.attrs, use.type.dtype
     x, weight, again, bias, *states = use.inputs
     lengths = use.cast(states.pop(), DTYPES["int32"]) if a.lengths else None

@@ -20,7 +20,7 @@ REDUCED: dict[OpDef[ReduceAttrs], str] = {
 
 @writer(*REDUCED)
 def reduced(use: Use[ReduceAttrs]) -> Item:
-    """Axes are an input since version 18, of sums since 13; without any nothing is done."""
+    """Axes are an input since version 18 (for sums since 13); without axes nothing is reduced."""
     (x,), op, axes = use.inputs, REDUCED[use.node.op], use.attrs.axes
     keep = int(use.attrs.keepdims)
     if not axes:

@@ -54,7 +54,7 @@ def conv_transpose(use: Use[ConvTransposeAttrs]) -> Item:
 
 @writer(CONV_GRAD_INPUT)
 def conv_grad_input(use: Use[ConvInputAttrs]) -> Item:
-    """The transposed convolution, whose result is as long as the windows reach; what none saw is zeros at the end."""
+    """A transposed convolution, whose result ends where the windows do; pixels that none saw are zeros at the end."""
     dy, kernel = use.types[0], _numbers(use.types[1].shape[2:])
     a = use.attrs.conv
     windows = windows_of(kernel, a.stride, a.padding, a.dilation)
@@ -76,7 +76,7 @@ def conv_grad_input(use: Use[ConvInputAttrs]) -> Item:
 
 @writer(CONV_GRAD_WEIGHT)
 def conv_grad_weight(use: Use[ConvWeightAttrs]) -> Item:
-    """A convolution of the images, channels as the batch, with the cotangents as its kernels."""
+    """A convolution of the images, with channels as the batch, and with the cotangents as kernels."""
     (x, dy), (images, cotangents), a = use.inputs, use.types, use.attrs.conv
     batch, channels, *space = images.shape
     axes, each = len(space), exact_quotient(channels, a.groups)
@@ -95,7 +95,7 @@ def conv_grad_weight(use: Use[ConvWeightAttrs]) -> Item:
 
 @writer(MAX_POOL)
 def max_pool(use: Use[MaxPoolAttrs]) -> Written:
-    """Padding that competes is put around first. What a window that hangs over the end sees there never wins."""
+    """Padding that can win is added to the image first. What a window that extends beyond the end sees never wins."""
     a, dtype = use.attrs, use.type.dtype
     if dtype.kind in "iu" and dtype.itemsize > 4:
         raise UnwritableError(f"ONNX has no maximum over windows of {dtype.name}: cast it to float64 before")
@@ -123,18 +123,18 @@ def max_pool(use: Use[MaxPoolAttrs]) -> Written:
 
 
 def _reach(window: Window, count: Dim) -> Dim:
-    """Positions under so many windows."""
+    """The number of positions under ``count`` windows."""
     return (count - 1) * window.stride + window.extent
 
 
 POOLED = {
     **{DTYPES[name]: float32 for name in ("int16", "uint16")}, **{DTYPES[name]: float64 for name in ("int32", "uint32")}
 }  # fmt: skip
-"""Of integers that ONNX has no maximum over windows of, the floats that have the same numbers."""
+"""For integers that ONNX cannot max-pool, the floats that represent them exactly."""
 
 
 def _hanging(use: Use[MaxPoolAttrs] | Use[AvgPoolAttrs], after: Sequence[Dim]) -> list[Dim]:
-    """What stands after each axis so that just as many windows fit as there are, hanging ones too."""
+    """The padding after each axis for exactly the given number of windows, also those that extend beyond the end."""
     a = use.attrs
     if not a.ceil_mode:
         return [*after]
@@ -146,13 +146,13 @@ def _hanging(use: Use[MaxPoolAttrs] | Use[AvgPoolAttrs], after: Sequence[Dim]) -
 
 
 def _padded(use: Use, x: Item, before: Sequence[Dim], after: Sequence[Dim], value: float) -> Item:
-    """An image with a number around it, or cut where there is less than none."""
+    """An image padded with a number; cropped where the padding is negative."""
     return use.emit("Pad", x, use.shape([0, 0, *before, 0, 0, *after]), use.number(value, x.dtype))
 
 
 @writer(AVG_POOL)
 def avg_pool(use: Use[AvgPoolAttrs]) -> Item:
-    """Where windows hang over the end, each mean is divided by what part of its window is counted."""
+    """If windows extend beyond the end, each mean is divided by the counted fraction of its window."""
     (x,), a = use.inputs, use.attrs
     axes = len(a.kernel)
     before, after = a.padding[:axes], a.padding[axes:]
@@ -176,7 +176,7 @@ def avg_pool(use: Use[AvgPoolAttrs]) -> Item:
 
 @writer(ADAPTIVE_AVG_POOL)
 def adaptive_avg_pool(use: Use[AdaptiveAttrs]) -> Item:
-    """Windows of one size where they are of one; else for each axis the mean of those elements that each covers."""
+    """Windows of equal size if possible; otherwise, for each axis, the mean of the elements that each window covers."""
     (x,), sizes, new = use.inputs, use.types[0].shape[2:], use.attrs.size
     if new == (1,) * len(new):
         return use.emit("GlobalAveragePool", x)
@@ -192,7 +192,7 @@ def adaptive_avg_pool(use: Use[AdaptiveAttrs]) -> Item:
 
 
 def _means(use: Use, x: Item, axis: int, size: int, count: int) -> Item:
-    """So many means along an axis of so many elements, of those that each covers a part of."""
+    """The means along an axis of the elements that each window covers."""
     number = np.arange(count)
     first, last = number * size // count, -(-(number + 1) * size // count)
     places = first[:, None] + np.arange((last - first).max())
