@@ -1,8 +1,8 @@
 """The assumptions that a trace makes about symbolic sizes, recorded so that no shape rule guesses.
 
-A rule that must know whether a size is 1, or at least 3, asks here. Where that follows for every size it is told so.
-Otherwise it is told what holds for large sizes, or what is likely, and the trace notes that it has relied on it: a
-call with sizes of which that is not true gets a trace of its own, with these sizes fixed.
+A rule that must know whether a size is 1, or at least 3, asks here. If the answer is the same for all sizes, it gets
+that answer. Otherwise it gets the answer for large sizes, or the likely one, and the trace records that it relies on
+it: a call with sizes for which it is wrong gets a trace of its own, with these sizes fixed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Assumption:
     bound: int
 
     def holds(self, sizes: Mapping[str, int]) -> bool:
-        """Whether it is true of these sizes."""
+        """Whether it is true for these sizes."""
         value = self.dim.evaluate(sizes)
         if self.relation in ("==", "!="):
             return (value == self.bound) == (self.relation == "==")
@@ -36,7 +36,7 @@ class Assumption:
 
     @property
     def negated(self) -> Assumption:
-        """What is true of all other sizes."""
+        """The opposite assumption."""
         return replace(self, relation=_NEGATED[self.relation])
 
     def __str__(self) -> str:
@@ -60,7 +60,7 @@ _noted: ContextVar[dict[Assumption, None] | None] = ContextVar("noted", default=
 
 @contextmanager
 def assuming(noted: dict[Assumption, None]) -> Iterator[None]:
-    """While inside, what is taken for granted is noted in ``noted`` (as its keys, in order)."""
+    """While inside, assumptions are recorded in ``noted`` (as its keys, in order)."""
     token = _noted.set(noted)
     try:
         yield
@@ -70,7 +70,7 @@ def assuming(noted: dict[Assumption, None]) -> Iterator[None]:
 
 @contextmanager
 def withdrawn_on_error() -> Iterator[None]:
-    """While inside, what is noted is withdrawn if an error ends it: a branch that is not built relies on nothing."""
+    """While inside, an error withdraws the assumptions made meanwhile: a branch that is not built needs none."""
     noted = _noted.get()
     if noted is None:  # outside a trace
         noted = {}
@@ -84,7 +84,7 @@ def withdrawn_on_error() -> Iterator[None]:
 
 
 def assumed() -> tuple[Assumption, ...]:
-    """What the trace under way has taken for granted so far."""
+    """The assumptions of the current trace so far."""
     return tuple(_noted.get() or ())
 
 
@@ -100,7 +100,7 @@ def is_equal(a: Dim, b: Dim) -> bool:
 
 
 def is_at_least(a: Dim, b: Dim, *, likely: bool = False) -> bool:
-    """Whether ``a >= b``; where that depends on sizes and is ``likely``, it is taken for granted."""
+    """Whether ``a >= b``; if that depends on sizes and is ``likely``, it is assumed."""
     difference = a - b
     if not isinstance(difference, SymDim):
         return difference >= 0
@@ -113,7 +113,7 @@ def is_at_least(a: Dim, b: Dim, *, likely: bool = False) -> bool:
 
 
 def _assume(difference: SymDim, yes: str, no: str, likely: bool = False) -> bool:
-    """Whether ``difference yes 0`` for large sizes; what is relied on is noted, as a relation of a dim and a number."""
+    """Whether ``difference yes 0`` for large sizes; if that is relied on, it is recorded as an assumption."""
     noted = _noted.get()
     if noted is None:
         raise ShapeError(
@@ -131,9 +131,9 @@ def _assume(difference: SymDim, yes: str, no: str, likely: bool = False) -> bool
 
 
 def _known(noted: Iterable[Assumption], dim: SymDim, bound: int) -> bool | None:
-    """Whether ``dim >= bound`` after what was taken for granted before; None where that leaves it open.
+    """Whether ``dim >= bound`` follows from earlier assumptions; None if it is open.
 
-    Where it leaves only the bound itself it is not, so that more than one size is left.
+    It also counts as open if the bound itself would be the only size left.
     """
     for one in noted:
         if one.dim == dim and one.relation == "==":
@@ -152,7 +152,7 @@ def _known(noted: Iterable[Assumption], dim: SymDim, bound: int) -> bool | None:
 
 
 def _known_equal(noted: Iterable[Assumption], dim: SymDim, bound: int) -> bool | None:
-    """Whether ``dim == bound`` after what was taken for granted before; None where that leaves it open."""
+    """Whether ``dim == bound`` follows from earlier assumptions; None if it is open."""
     for one in noted:
         if one.dim == dim and one.relation == "==":
             return one.bound == bound
@@ -169,12 +169,12 @@ def _is_true_of_large(assumption: Assumption) -> bool:
 
 
 def _another(size: int, name: str) -> int:
-    """About this size, another for each symbol."""
+    """A size near this one, different for each symbol."""
     return size + crc32(name.encode()) % (size // 10)
 
 
 def _bounds(dim: Dim) -> tuple[int | None, int | None]:
-    """The least and the greatest value over all sizes from 0 on, None for none; not always the tightest."""
+    """The least and the greatest value for all sizes from 0 on (None if unbounded); not always the tightest."""
     if isinstance(dim, int):
         return dim, dim
     low: int | None = 0
@@ -197,7 +197,7 @@ def _bounds(dim: Dim) -> tuple[int | None, int | None]:
 
 
 def _least(atom: str | FloorDiv) -> int | None:
-    """The least value of an atom that is never negative, else None."""
+    """The least value of an atom that is never negative; None for others."""
     if isinstance(atom, str):
         return 0
     low, _ = _bounds(atom.numerator)
@@ -207,7 +207,7 @@ def _least(atom: str | FloorDiv) -> int | None:
 
 
 def example_sizes(symbols: Iterable[str], assumptions: Sequence[Assumption], start: int = 1) -> dict[str, int]:
-    """Sizes that make all assumptions true, the smallest from ``start`` on that are easily found."""
+    """Sizes that satisfy all assumptions: the smallest, from ``start`` on, that are easily found."""
     names = sorted(symbols)
     for size in range(start, start + 4096):
         for sizes in (dict.fromkeys(names, size), {name: size + i for i, name in enumerate(names)}):

@@ -16,7 +16,7 @@ from .dims import SymDim, evaluate
 from .types import DType, Shape, TensorType
 
 _FIRST, _REST = slice(1 << 12), slice(1 << 12, None)
-"""Of most arrays the first elements show that they are different."""
+"""How many elements at the start of an array usually suffice to tell arrays apart."""
 
 
 class ConstArray(Content):
@@ -31,7 +31,7 @@ class ConstArray(Content):
 
     @property
     def uniform(self) -> bool:
-        """Whether all its elements are one number, bit for bit; looked at once, however often passes ask."""
+        """Whether all its elements are equal, bit for bit; computed only once."""
         if self._uniform is None:
             bits = self.array.reshape(-1).view(f"u{self.array.itemsize}")
             self._uniform = bool(bits.size) and all((bits[part] == bits[0]).all() for part in (_FIRST, _REST))
@@ -42,7 +42,7 @@ class ConstArray(Content):
 
 
 class Bindable:
-    """An attribute value that itself knows where it holds symbolic sizes."""
+    """An attribute value that knows itself where it has symbolic sizes."""
 
     __slots__ = ()
 
@@ -62,7 +62,7 @@ R = TypeVar("R", bound=Bindable)
 
 @dataclass_transform(frozen_default=True)
 def attributes(cls: type[C]) -> type[C]:
-    """The class as a frozen dataclass, which has the ``__repr__`` of :class:`Attrs`."""
+    """The class as a frozen dataclass with the ``__repr__`` of :class:`Attrs`."""
     return struct(frozen=True, repr=False)(cls)
 
 
@@ -84,7 +84,7 @@ class Attrs(Bindable):
 
     @property
     def exact(self) -> bool:
-        """Whether the node rounds as a plain sum of products does: of whole numbers then not at all."""
+        """Whether the node rounds like a plain sum of products, which for whole numbers is exact."""
         return False
 
     def items(self) -> Iterator[tuple[str, Any]]:
@@ -105,7 +105,7 @@ class Attrs(Bindable):
 
 @cache
 def _names(cls: type[Attrs]) -> tuple[str, ...]:
-    """The names of its fields, which ``dataclasses.fields`` sorts out anew at each call."""
+    """The names of its fields, cached, as ``dataclasses.fields`` computes them at each call."""
     return tuple(field.name for field in dataclasses.fields(cls))
 
 
@@ -128,12 +128,12 @@ def _bind(value: object, sizes: Mapping[str, int]) -> object:
 
 @attributes
 class NoAttrs(Attrs):
-    """For ops that have none."""
+    """Attributes of ops that have none."""
 
 
 @attributes
 class TypeAttrs(Attrs):
-    """Attributes that spell out a type: of inputs, of filled tensors."""
+    """Attributes that specify a type, for inputs and filled tensors."""
 
     shape: Shape
     dtype: DType

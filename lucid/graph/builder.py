@@ -1,4 +1,4 @@
-"""Builds graphs: ``emit`` infers types, names the node and adds it; ``finish`` freezes the result."""
+"""Building graphs: ``emit`` infers types, names the node and adds it; ``finish`` freezes the result."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .opdef import Attrs, OpDef
 from .types import TensorType
 
 MAX_NAME = 10_000
-"""Signs of a node's name; of what a user or a file calls longer, the beginning is taken."""
+"""The most characters of a node's name; longer ones from users or files are cut."""
 
 
 @lru_cache(maxsize=1024)
@@ -24,12 +24,12 @@ def snake_case(name: str) -> str:
 
 
 def printable(text: str) -> str:
-    """``text`` on one line: control characters, line breaks and whatever else is not printed are escaped."""
+    """``text`` on one line, with control characters, line breaks and other unprintable characters escaped."""
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 class Builder:
-    """A graph under construction. Nodes are added after what feeds them, so insertion order is topological.
+    """A graph under construction. Nodes are added after their inputs, so the order of insertion is topological.
 
     ``position`` numbers the nodes in that order.
     """
@@ -39,7 +39,7 @@ class Builder:
         self.inputs: list[str] = []
         self.position: dict[str, int] = {}
         self._feeds: dict[str, tuple[Value, ...]] = {}
-        """What feeds each node, in order, as the graph will be asked again and again."""
+        """The inputs of each node, in order, as the graph needs them often."""
         self._taken: dict[str, int] = {}
 
     @classmethod
@@ -66,7 +66,7 @@ class Builder:
         return node.outputs[value.output]
 
     def inputs_of(self, name: str) -> tuple[Value, ...]:
-        """What feeds a node, by input slot."""
+        """The inputs of a node, by slot."""
         return self._feeds[name]
 
     def emit(
@@ -118,9 +118,9 @@ class Builder:
         self, outputs: Iterable[Value], updates: Iterable[tuple[str, Value]] = (), names: Iterable[str] = (), *,
         prune: bool = True,
     ) -> Graph:  # fmt: skip
-        """Freeze into a :class:`Graph`; ``prune`` drops what neither an output nor an update needs.
+        """Freeze into a :class:`Graph`; ``prune`` drops nodes that neither an output nor an update needs.
 
-        Inputs always stay, as they are the calling convention, and so does what draws random numbers.
+        Inputs always remain, as they are part of the calling convention, and so do random draws.
         """
         outputs, updates = tuple(outputs), tuple(updates)
         for value in (*outputs, *(v for _, v in updates)):
@@ -137,12 +137,12 @@ class Builder:
         self, inputs: Iterable[str], outputs: Iterable[Value], updates: Iterable[tuple[str, Value]] = (),
         names: Iterable[str] = (),
     ) -> Graph:  # fmt: skip
-        """Freeze all its nodes into a graph with these inputs and results."""
+        """Freeze all nodes into a graph with these inputs and results."""
         return Graph(self.dag, tuple(inputs), tuple(outputs), tuple(updates), tuple(names), feeds=self._feeds)
 
 
 def with_nodes(graph: Graph, changed: Mapping[str, Node]) -> Graph:
-    """The graph with other nodes under some of its names."""
+    """The graph with some of its nodes replaced, by name."""
     builder = Builder()
     for name, node in graph.nodes():
         builder.place(changed.get(name, node), graph.inputs_of(name), name)

@@ -1,4 +1,4 @@
-"""Cutting parts out of a graph as graphs of their own."""
+"""Cutting out parts of a graph as graphs of their own."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ def cut(
     updates: Sequence[tuple[str, Value]] = (),
     names: Sequence[str] = (),
 ) -> Graph:
-    """What computes ``outputs`` and ``updates`` from inputs of the graph and from values that are ``kept``.
+    """A graph that computes ``outputs`` and ``updates`` from inputs of a graph and from ``kept`` values.
 
     Parameters
     ----------
     graph
-        It is not changed.
+        The graph; it is not changed.
     nodes
-        Names of those that compute.
+        Names of the nodes that compute.
     kept
-        Values that come in from other nodes, in order; they follow the ``inputs``.
+        Values computed elsewhere, in order; they become inputs after ``inputs``.
     inputs
         Names of the graph's own inputs that it takes.
     outputs, updates, names
-        What it gives, and what the outputs are called.
+        Its results, and the names of the outputs.
     """
     builder = Builder()
     mapped: dict[Value, Value] = {}
@@ -61,9 +61,9 @@ class Part(NamedTuple):
     Attributes
     ----------
     graph
-        It holds the nodes under their names.
+        The graph with these nodes, under their names.
     inputs, outputs
-        The values of the whole that it takes and gives.
+        The values of the whole graph that it takes and returns.
     """
 
     graph: Graph
@@ -72,15 +72,15 @@ class Part(NamedTuple):
 
     @property
     def computing(self) -> list[str]:
-        """Names of its nodes but for inputs, parameters and constants."""
+        """Names of its nodes other than inputs, parameters and constants."""
         return [name for name, node in self.graph.nodes() if not node.op.source]
 
 
 def part(graph: Graph, names: Iterable[str]) -> Part:
     """The named nodes as a graph.
 
-    What they read of others comes in; parameters and constants come along. What others read of them goes out, or, of a
-    node that nobody reads, all that it gives.
+    Values that they read from other nodes become inputs; parameters and constants are included. Values that other nodes
+    read become outputs, as do all values of a node that is never read.
     """
     inside = {name for name in names if not graph.node(name).op.source}
     along = set(inside)
@@ -99,7 +99,7 @@ def part(graph: Graph, names: Iterable[str]) -> Part:
 
 
 def _read(graph: Graph, name: str, inside: Collection[str]) -> list[Value]:
-    """What is read of a node outside of these; everything where nobody reads any of it."""
+    """The values of a node that are read outside these nodes; all of them if none is read anywhere."""
     values = [Value(name, i) for i in range(len(graph.node(name).outputs))]
     readers = {value: [user for user, _ in graph.users(value)] for value in values}
     results = set(graph.results)

@@ -44,7 +44,7 @@ _work: ContextVar[_Work | None] = ContextVar("work", default=None)
 
 @contextmanager
 def limited_work(steps: int) -> Iterator[None]:
-    """Inside, dimensions may take so many products of terms: for what comes from a file."""
+    """While inside, dimensions may take at most this many products of terms, to limit the work for files."""
     token = _work.set(_Work(steps))
     try:
         yield
@@ -61,12 +61,12 @@ class FloorDiv:
 
     @cached_property
     def depth(self) -> int:
-        """How many divisions stand in one another."""
+        """How deep divisions are nested."""
         return 1 + max(_depth(self.numerator), _depth(self.denominator))
 
     @cached_property
     def length(self) -> int:
-        """How many symbols are written in it."""
+        """The number of symbols in it."""
         return _length(_terms(self.numerator)) + _length(_terms(self.denominator))
 
     @cached_property
@@ -116,7 +116,7 @@ class SymDim:
         return frozenset(names)
 
     def evaluate(self, sizes: Mapping[str, int]) -> int:
-        """The value of this dim where every symbol has the size given for it."""
+        """The value of this dim for these sizes of the symbols."""
         total = 0
         for monomial, coefficient in self.terms:
             product = coefficient
@@ -216,7 +216,7 @@ def _times(a: Monomial, b: Monomial) -> Monomial:
 
 
 def _polynomial(terms: Sequence[tuple[Monomial, int]]) -> Dim:
-    """The sum of the terms, canonical and within the limits."""
+    """The sum of the terms, in canonical form and within the limits."""
     work = _work.get()
     if work is not None:
         work.spend(len(terms))
@@ -244,7 +244,7 @@ def _polynomial(terms: Sequence[tuple[Monomial, int]]) -> Dim:
 
 
 def _lowest(dividend: SymDim, divisor: Dim) -> tuple[SymDim, Dim]:
-    """Both without the atoms that all their terms share."""
+    """Both without the atoms that all their terms have in common."""
     if isinstance(divisor, int):
         return dividend, divisor
     shared = reduce(and_, (Counter(monomial) for monomial, _ in (*dividend.terms, *divisor.terms)))
@@ -254,10 +254,10 @@ def _lowest(dividend: SymDim, divisor: Dim) -> tuple[SymDim, Dim]:
 
 
 def _quotient(dividend: SymDim, divisor: int) -> Dim:
-    """``dividend // divisor`` in the one form that all equal quotients have.
+    """``dividend // divisor`` in canonical form.
 
-    Whole multiples of the divisor stand before the division, so that every coefficient in it is less than the divisor;
-    a factor that all share is cancelled; and a division within the division is made one with it.
+    Whole multiples of the divisor are moved out of the division, so that every coefficient in it is less than the
+    divisor; common factors are cancelled; and a division within the division is merged with it.
     """
     whole: Dim = 0
     while True:
@@ -285,7 +285,7 @@ def _is_quotient(atom: Atom) -> bool:
 
 
 def symbol(name: str) -> SymDim:
-    """The symbolic dim called ``name``: an identifier, and no keyword, as Python reads expressions of them."""
+    """The symbolic dim called ``name``: an identifier that is not a keyword, as Python parses expressions of them."""
     if not name.isidentifier() or iskeyword(name):
         raise ShapeError(f"a symbolic dimension needs an identifier as its name, got {shown(name)}")
     return SymDim((((name,), 1),))
@@ -297,7 +297,7 @@ def evaluate(dim: Dim, sizes: Mapping[str, int]) -> int:
 
 
 def substitute(dim: Dim, sizes: Mapping[str, Dim]) -> Dim:
-    """``dim`` with each symbol that a size or dim is given for replaced by it; the others stay."""
+    """``dim`` with symbols replaced by the given sizes or dims; the others remain."""
     if not isinstance(dim, SymDim) or dim.symbols.isdisjoint(sizes):
         return dim
     total: Dim = 0
@@ -316,7 +316,7 @@ def substitute(dim: Dim, sizes: Mapping[str, Dim]) -> Dim:
 
 
 def exact_quotient(dividend: Dim, divisor: Dim) -> Dim | None:
-    """``dividend / divisor`` where that is a polynomial again, else None."""
+    """``dividend / divisor`` if that is a polynomial; otherwise None."""
     if dividend == divisor:
         return 1
     if isinstance(dividend, int) and isinstance(divisor, int):
@@ -373,7 +373,7 @@ def _from_ast(tree: ast.expr, text: str) -> Dim:
 
 
 def _sum_from_ast(tree: ast.expr, text: str) -> Dim:
-    """A chain of sums and differences at once: one by one would take quadratic time."""
+    """A chain of sums and differences at once, as adding one by one would take quadratic time."""
     parts: list[Dim] = []
     while isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.Add | ast.Sub):
         right = _from_ast(tree.right, text)
@@ -384,7 +384,7 @@ def _sum_from_ast(tree: ast.expr, text: str) -> Dim:
 
 
 def as_dim(value: object, what: str) -> Dim:
-    """``value`` as a dim: an int, a NumPy integer, a symbolic dim, or what stands in for one while tracing."""
+    """``value`` as a dim: an int, a NumPy integer, a symbolic dim, or a stand-in for one while tracing."""
     value = getattr(value, "sym", value)
     if isinstance(value, SymDim):
         return value

@@ -1,7 +1,8 @@
 """Equations between sizes: for which values two dimensions are equal.
 
-A model's file may give sizes names that its own operators show to be one, or leave free what only a few sizes fit.
-What must hold is said of the symbols themselves, so that no shape is ever compared under a condition.
+The file of a model may give several names to sizes that its operators require to be equal, or leave a size open for
+which only few values are valid. The solution is substituted for the symbols, so shapes are never compared
+conditionally.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from ..errors import ShapeError
 from .dims import Dim, FloorDiv, SymDim, evaluate, exact_quotient, substitute, symbol
 
 Solution: TypeAlias = "Mapping[str, Dim]"
-"""What stands for each symbol that is no longer free."""
+"""What to substitute for each symbol that is no longer free."""
 
 LARGEST_STEP = 4096
-"""The largest number that a size is tried to be a multiple of."""
+"""The largest number of which a size is tried to be a multiple."""
 LARGEST_SIZE = 2048
-"""The largest size that is tried where there are few that fit."""
+"""The largest size that is tried if only few are valid."""
 
 
 class Line(NamedTuple):
@@ -34,14 +35,14 @@ class Line(NamedTuple):
     offset: int
 
     def size(self, value: int) -> int | None:
-        """The size of the symbol where the dim has this value; None where it never has."""
+        """The size of the symbol for which the dim has this value; None if there is none."""
         size, rest = divmod(value - self.offset, self.factor)
         return None if rest or size < 0 else size
 
 
 @lru_cache(maxsize=1024)
 def line(dim: Dim) -> Line | None:
-    """The dim as a multiple of one symbol and a number; None where it is something else."""
+    """The dim as a multiple of one symbol plus a number; None if it has another form."""
     if not isinstance(dim, SymDim):
         return None
     terms = dict(dim.terms)
@@ -53,14 +54,14 @@ def line(dim: Dim) -> Line | None:
 
 
 def solution(a: Dim, b: Dim, order: Sequence[str]) -> Solution | None:
-    """What symbols must be for ``a`` and ``b`` to be the same; None where that is not found.
+    """What to substitute for symbols so that ``a`` and ``b`` are equal; None if that is not found.
 
     Parameters
     ----------
     a, b
         The dims.
     order
-        The symbols, those first that are rather given up.
+        The symbols, those to be eliminated preferably first.
     """
     difference = a - b
     if not isinstance(difference, SymDim):
@@ -73,7 +74,7 @@ def solution(a: Dim, b: Dim, order: Sequence[str]) -> Solution | None:
 
 
 def _reduced(difference: SymDim) -> SymDim:
-    """The equation ``difference == 0`` without a factor that all terms share."""
+    """The equation ``difference == 0`` without common factors of all terms."""
     content = math.gcd(*(coefficient for _, coefficient in difference.terms))
     shared = reduce(and_, (Counter(monomial) for monomial, _ in difference.terms))
     left = exact_quotient(difference, SymDim(((tuple(shared.elements()), content),)))
@@ -81,7 +82,7 @@ def _reduced(difference: SymDim) -> SymDim:
 
 
 def _by_one(difference: SymDim, names: Iterable[str]) -> Iterator[Solution]:
-    """A symbol that is what all else says: a sum of others, which is a size whatever these are, before a difference."""
+    """Solve for a symbol: preferably as a sum of others, which is a size whatever these are, before a difference."""
     terms, differences = dict(difference.terms), list[Solution]()
     for name in names:
         factor = terms.get((name,), 0)
@@ -101,7 +102,7 @@ def _by_one(difference: SymDim, names: Iterable[str]) -> Iterator[Solution]:
 
 
 def _by_steps(difference: SymDim, names: Sequence[str]) -> Iterator[Solution]:
-    """Symbols that are multiples of a number, so that divisions go without rest."""
+    """Solve by making symbols multiples of a number, so that divisions have no remainder."""
     steps = {name: math.lcm(*_divisors(difference, name)) for name in names}
     steps = {name: step for name, step in steps.items() if 1 < step <= LARGEST_STEP}
     for name, step in steps.items():
@@ -120,7 +121,7 @@ def _stepped(name: str, step: int) -> str:
 
 
 def _divisors(dim: Dim, name: str) -> Iterator[int]:
-    """What is divided by where the symbol is divided, divisions within divisions too."""
+    """The divisors of expressions with the symbol, including nested divisions."""
     atoms = (atom for monomial, _ in dim.terms for atom in monomial) if isinstance(dim, SymDim) else ()
     for atom in atoms:
         if isinstance(atom, FloorDiv) and name in atom.numerator.symbols:
@@ -129,7 +130,7 @@ def _divisors(dim: Dim, name: str) -> Iterator[int]:
 
 
 def _by_trial(difference: SymDim, names: Sequence[str]) -> Iterator[Solution]:
-    """Numbers: of those that fit the roundest, the same for all symbols."""
+    """Solve by numbers: the roundest that fit, equal for all symbols."""
     fit: list[int] = []
     for size in range(1, LARGEST_SIZE):
         try:

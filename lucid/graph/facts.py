@@ -11,11 +11,11 @@ from .opdef import NoGradient
 from .types import is_float
 
 RECOMPUTE: Final = "recompute"
-"""What the history of a node says that computes again what another has computed."""
+"""What the history of a recomputing node says."""
 
 
 def is_recomputed(node: Node) -> bool:
-    """Whether a node computes again what another has computed."""
+    """Whether a node recomputes what another has computed."""
     return any(line.startswith(f"{RECOMPUTE}:") for line in node.origin.history)
 
 
@@ -25,28 +25,28 @@ def is_elementwise(node: Node) -> bool:
 
 
 def settled(node: Node) -> bool:
-    """Whether a node whose inputs stay as they are gives the same until a parameter changes.
+    """Whether a node with unchanged inputs has the same results until a parameter changes.
 
-    What a region computes is not kept: which of its nodes run is known when it does.
+    Results of regions are not kept, as it depends on the run which of their nodes are computed.
     """
     return (node.op.pure and not node.op.regions) or node.op.source == "parameter"
 
 
 def fixed(node: Node) -> bool:
-    """Whether a node whose inputs stay as they are gives the same for ever."""
+    """Whether a node with unchanged inputs always has the same results."""
     return settled(node) and node.op.source != "parameter"
 
 
 def fixed_alone(node: Node) -> bool:
-    """Whether a node has no inputs and gives the same for ever."""
+    """Whether a node has no inputs and always the same results."""
     return fixed(node) and node.op.inputs == ()
 
 
 def parameter_only(graph: Graph, given: Iterable[str] = ()) -> set[str]:
-    """Nodes that depend on parameters and constants only: they run once per change of the parameters.
+    """Nodes that depend on parameters and constants only, so that they run once per change of the parameters.
 
-    A parameter that the graph itself updates is none: it changes at every run. Of a region some inputs may be ``given``
-    that are such themselves.
+    Parameters that the graph itself updates do not count, as they change at every run. For a region, inputs that depend
+    on parameters only may be ``given``.
     """
     found, updated = set(given), {graph.parameters.get(label) for label, _ in graph.updates}
     for name, node in graph.nodes():
@@ -65,17 +65,17 @@ def constant_only(graph: Graph) -> set[str]:
 
 
 def drawn(graph: Graph) -> list[str]:
-    """Nodes that draw another number at each run, in order."""
+    """Nodes that draw random numbers at each run, in order."""
     return [name for name, node in graph.nodes() if node.op.random] if any(op.random for op in graph.ops) else []
 
 
 def finding(graph: Graph) -> list[str]:
-    """Nodes that may say a size that data decides, in order."""
+    """Nodes that may determine a data-dependent size, in order."""
     return [name for name, node in graph.nodes() if node.op.finds] if any(op.finds for op in graph.ops) else []
 
 
 def found_symbol(node: Node) -> str | None:
-    """The symbol that a node names; None where it names none, or its size is a number."""
+    """The symbol of the size that a node determines; None if it determines none, or its size is a number."""
     size = getattr(node.attrs, "size", None) if node.op.finds else None
     return str(size) if isinstance(size, SymDim) else None
 
@@ -86,9 +86,9 @@ def symbols_of(node: Node) -> frozenset[str]:
 
 
 def live(dag: Dag, results: Iterable[Value]) -> set[str]:
-    """The nodes that results need, and those that draw a random number: whatever draws next is to draw the next.
+    """The nodes that results need, and those that draw random numbers, so that later draws are unaffected.
 
-    Each size that data decides stays named: a trace may have relied on it without computing with it.
+    Each data-dependent size remains named: a trace may have relied on it without computing with it.
     """
     ends, finding = [value.node for value in results], []
     for name, node in dag.nodes(data="node"):
@@ -102,18 +102,18 @@ def live(dag: Dag, results: Iterable[Value]) -> set[str]:
 def needed(
     ends: Iterable[str], sources: Callable[[str], Iterable[str]], node: Callable[[str], Node], finding: Iterable[str]
 ) -> set[str]:
-    """Nodes of a graph that may still be in the making, what they depend on, and what names its sizes.
+    """The nodes that are needed for some nodes of a graph, possibly under construction, and those that name its sizes.
 
     Parameters
     ----------
     ends
         The nodes.
     sources
-        By the name of a node what feeds it.
+        Returns the names of a node's inputs.
     node
-        The node of a name.
+        Returns the node of a name.
     finding
-        Those that may name a size that data decides; of each size one is kept.
+        Nodes that may name a data-dependent size; one is kept for each size.
     """
     known = _behind(ends, sources)
     naming = {name: symbol for name in finding if (symbol := found_symbol(node(name)))}
@@ -128,7 +128,7 @@ def read_values(graph: Graph) -> set[Value]:
 
 
 def reachable(dag: Dag, targets: Iterable[str], stop: Container[str] = ()) -> set[str]:
-    """The targets and everything they depend on; of those in ``stop`` not what these depend on."""
+    """The targets and everything they depend on, except what nodes in ``stop`` depend on."""
     return _behind(targets, dag.predecessors, stop)
 
 

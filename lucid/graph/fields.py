@@ -30,7 +30,7 @@ def declared_fields(cls: Any) -> tuple[Mapping[str, Any], frozenset[str]]:
 
 
 def fits(value: object, hint: object) -> bool:
-    """Whether an attribute value is of the kind that a field declares."""
+    """Whether an attribute value has the kind that a field declares."""
     value = plain(value)
     origin, arguments = get_origin(hint), get_args(hint)
     if hint is Any:
@@ -54,10 +54,9 @@ def fits(value: object, hint: object) -> bool:
 
 
 def check_attrs(op: OpDef, attrs: Attrs) -> None:
-    """Check that each attribute of a node holds what its class declares; but for objects that a protocol describes.
+    """Check that each attribute of a node has the kind that its class declares, except objects described by a protocol.
 
-    Type hints bind nobody: without this a user's object would reach the source of a program as whatever its
-    ``__str__`` returns.
+    Type hints are not enforced: without this check the ``__str__`` of any user object could become source of a program.
     """
     hints, _ = declared_fields(type(attrs))  # type: ignore[arg-type]  # classes do hash
     for name, value in attrs.items():

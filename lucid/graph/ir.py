@@ -1,8 +1,8 @@
 """The intermediate representation: nodes in a networkx DAG.
 
-``graph.dag`` is a frozen ``networkx.MultiDiGraph`` and the only storage of structure. A node's key is
-its readable name and its attribute ``node`` a :class:`Node`; an edge's key is the consumer's input
-slot and its attribute ``output`` says which of the producer's outputs it carries.
+``graph.dag`` is a frozen ``networkx.MultiDiGraph`` and the only place where structure is stored. A node's key is its
+name, and its attribute ``node`` is a :class:`Node`; an edge's key is the consumer's input slot, and its attribute
+``output`` says which of the producer's outputs it carries.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .opdef import A, OpDef, ParameterAttrs
 from .types import TensorType
 
 formats: dict[str, Any] = {}
-"""How graphs are shown; ``lucid.formats``, which stands outside and reads graphs, puts its modules there."""
+"""The functions that show graphs; ``lucid.formats``, which depends on graphs, registers its modules here."""
 
 Dag: TypeAlias = "nx.MultiDiGraph[str]"
 
@@ -45,7 +45,7 @@ class Origin:
     Attributes
     ----------
     modules
-        Paths of the modules it was traced in (``features.0``); several after a merge.
+        Paths of the modules in which it was traced (``features.0``); several after a merge.
     locations
         The user's lines, as ``file.py:12``.
     history
@@ -71,14 +71,14 @@ class Origin:
 
 
 class Checked:
-    """What has been found right of a node: most outlive many graphs, and are looked at once.
+    """Checks that a node has passed, cached because most nodes outlive many graphs.
 
     Attributes
     ----------
     follows
-        Types of its inputs from which its own follow.
+        Types of its inputs from which its own types follow.
     sound
-        Whether :func:`lucid.graph.verify.verify` has looked at its op, its attributes and its types.
+        Whether :func:`lucid.graph.verify.verify` has checked its op, attributes and types.
     """
 
     __slots__ = ("follows", "sound")
@@ -99,7 +99,7 @@ class Node(Generic[A]):
     checked: Checked = field(default_factory=Checked, init=False, repr=False, compare=False)
 
     def with_origin(self, origin: Origin) -> Node[A]:
-        """The same from elsewhere: what was right of it is so still."""
+        """The same node with another origin; checks that it has passed remain valid."""
         made = Node(self.op, self.attrs, self.outputs, origin)
         made.checked.follows, made.checked.sound = self.checked.follows, self.checked.sound
         return made
@@ -108,7 +108,7 @@ class Node(Generic[A]):
 def edges_of(dag: Dag) -> Iterator[tuple[str, str, int, int]]:
     """All edges as (source, target, slot, output).
 
-    ``dag.edges`` says the same, but leaves a view in the DAG that refers to the DAG: a cycle, which only the garbage
+    ``dag.edges`` has the same, but leaves a view in the DAG that refers to the DAG: a cycle, which only the garbage
     collector would free.
     """
     for source, targets in dag.adjacency():
@@ -188,7 +188,7 @@ class Graph:
 
     @property
     def table(self) -> Mapping[str, Node]:
-        """Each node by its name."""
+        """All nodes by name."""
         if self._table is None:
             self._table = {name: data["node"] for name, data in self.dag.nodes(data=True) if "node" in data}
         return self._table
@@ -201,17 +201,17 @@ class Graph:
         return self._ops
 
     def type(self, value: Value) -> TensorType:
-        """Type of one value."""
+        """The type of a value."""
         return self.node(value.node).outputs[value.output]
 
     def inputs_of(self, name: str) -> tuple[Value, ...]:
-        """What feeds a node, by input slot."""
+        """The inputs of a node, by slot."""
         self.node(name)  # which says where there is none
         return self.feeds[name]
 
     @property
     def feeds(self) -> Mapping[str, tuple[Value, ...]]:
-        """For each node what feeds it, by input slot."""
+        """The inputs of each node, by slot."""
         if self._feeds is None:
             slots: dict[str, list[tuple[int, Value]]] = {name: [] for name in self.dag}
             for source, target, slot, output in edges_of(self.dag):
@@ -221,7 +221,7 @@ class Graph:
 
     @property
     def reads(self) -> Mapping[Value, int]:
-        """How often each value is read: by nodes, as a result, as an update; 0 for one that is not."""
+        """How often each value is read: by nodes, as a result, as an update."""
         if self._reads is None:
             reads = Counter(self.results)
             for values in self.feeds.values():
@@ -319,11 +319,11 @@ class Graph:
         )
 
     def draw(self, path: str | os.PathLike[str], **options: object) -> None:
-        """Draw into a file; see :func:`lucid.formats.draw.draw` for formats and options."""
+        """Draw the graph to a file; see :func:`lucid.formats.draw.draw` for formats and options."""
         formats["draw"].draw(self, path, **options)
 
     def _repr_svg_(self) -> str | None:
-        """What a notebook shows."""
+        """The picture that a notebook shows."""
         svg: str | None = formats["draw"].notebook(self)
         return svg
 
@@ -342,7 +342,7 @@ class Graph:
 def _check_bound(
     name: str, outputs: tuple[TensorType, ...], inferred: tuple[TensorType, ...], sizes: Mapping[str, int]
 ) -> None:
-    """Raise where a type does not follow from the sizes as the trace had said it would."""
+    """Raise if a type does not follow from the sizes as the trace has assumed."""
     for said, follows in zip(outputs, inferred, strict=True):
         if not said.same_value(follows):
             listed = ", ".join(f"{symbol}={size}" for symbol, size in sizes.items())

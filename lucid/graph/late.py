@@ -1,4 +1,4 @@
-"""Methods that are looked up when they are first asked for, so that what few call costs nobody time."""
+"""Methods that are loaded when they are first used, so that rarely used ones cost nothing otherwise."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ G = TypeVar("G")
 
 
 class _Late:
-    """Takes its place in a class until it is first asked for; then the function of its name takes it."""
+    """A placeholder in a class, replaced by the function of its name when that is first used."""
 
     def __init__(self, home: LazyModule) -> None:
         self._home = home
@@ -25,5 +25,5 @@ class _Late:
 
 
 def late(home: LazyModule) -> Callable[..., G]:
-    """The method that the module ``home`` has under the name that this is assigned to; the module is read then."""
+    """A method that is loaded from the module ``home``, under the name to which this is assigned."""
     return cast("Callable[..., G]", _Late(home))

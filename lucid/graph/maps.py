@@ -17,16 +17,16 @@ Row: TypeAlias = "dict[Label, float]"
 
 
 class Maps(list[Row]):
-    """For each row of scores a dict of them by their labels: a list, as ONNX Runtime gives one.
+    """For each row of scores a dict of scores by label; a list, as ONNX Runtime returns.
 
-    In a graph it is the scores alone.
+    In a graph it is represented by the scores.
 
     Attributes
     ----------
     scores
-        The tensor they came in, a column for each label: through it go gradients.
+        The tensor of scores, with a column for each label; gradients flow through it.
     labels
-        Those of the columns.
+        The labels of the columns.
     """
 
     def __init__(self, scores: AbstractTensor, labels: tuple[Label, ...]) -> None:

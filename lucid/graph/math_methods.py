@@ -29,7 +29,7 @@ Method: TypeAlias = "Callable[..., G]"
 
 
 class MathMethods(AbstractTensor, Generic[R]):
-    """What tensors and symbols have of special functions, statistics, products and diagonals."""
+    """Methods of tensors and symbols for special functions, statistics, products and diagonals."""
 
     __slots__ = ()
 

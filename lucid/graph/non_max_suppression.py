@@ -1,7 +1,7 @@
-"""Non-maximum suppression on arrays: for kernels, and for importers where the boxes are already known.
+"""Non-maximum suppression on arrays: for kernels, and for importers if the boxes are already known.
 
-All classes go together, in rounds: each takes the next few boxes of every class, drops those that one which was kept
-hides, and then those that one among them does.
+All classes are processed together, in rounds: each round takes the next few boxes of every class, drops those hidden by
+a box that was kept, and then those hidden by one among them.
 """
 
 from __future__ import annotations
@@ -13,34 +13,34 @@ import numpy as np
 from ..base.arrays import Array
 
 TOGETHER = 64
-"""Boxes of a class in a round: which of them one hides are the bits of a number."""
+"""Boxes of a class in a round; those that one hides are bits of a number."""
 CLASSES = 256
-"""Classes whose rounds are made together."""
+"""Classes whose rounds are processed together."""
 PAIRS = 1 << 18
-"""Pairs of boxes that are looked at at once."""
+"""Pairs of boxes that are compared at once."""
 BEST = 512
-"""Boxes of a class that are put in order first; seldom are others needed. In a round there are at most as many."""
+"""Boxes of a class that are sorted first, and the most in a round; others are seldom needed."""
 
 
 def best_boxes(boxes: Array, scores: Array, most: int, overlap: float, least: float | None, centred: bool) -> Array:
-    """For each image and class the boxes of the highest scores, but for those that overlap a better one too much.
+    """For each image and class the boxes with the highest scores, except those that overlap a better one too much.
 
     Parameters
     ----------
     boxes
-        (image, box, 4): two opposite corners of each or, where ``centred``, its middle and size.
+        (image, box, 4): two opposite corners of each or, if ``centred``, its centre and size.
     scores
         (image, class, box).
     most
-        How many there are of a class at most.
+        The most boxes per class.
     overlap
-        A box goes that shares more than so much of the area of both with a better one.
+        A box is dropped if its intersection with a better one exceeds this fraction of their union.
     least
-        A score must be higher; None where any will do.
+        Scores must be higher than this; None for no limit.
 
     Returns
     -------
-    A row (image, class, box) for each that is left, from the highest score of a class on.
+    A row (image, class, box) for each remaining box, with the highest score of a class first.
     """
     plane, count = _Plane(boxes, overlap, centred), boxes.shape[1]
     wanted = np.ones(scores.shape, bool) if least is None else scores > least
@@ -59,7 +59,7 @@ def best_boxes(boxes: Array, scores: Array, most: int, overlap: float, least: fl
 
 
 class _Order:
-    """Boxes of a class from the highest score on, of equal ones the first first; NaN comes last."""
+    """Boxes of a class in order of decreasing score; equal scores keep their order, NaN comes last."""
 
     def __init__(self, scores: Array, places: Array, first: int) -> None:
         self._places, self._keys, self._first = places, -scores[places], first
@@ -67,20 +67,20 @@ class _Order:
         self._many = TOGETHER
 
     def take(self) -> Array:
-        """The next ones; none where there are no more."""
+        """The next boxes; empty if there are no more."""
         if not len(self._ready) and len(self._places):
             self._sort()
         taken, self._ready = self._ready[: self._many], self._ready[self._many :]
         return taken
 
     def pass_on(self, left: Array) -> None:
-        """Of those that it gave these are not hidden; what is more than one round takes comes again."""
+        """Accept those boxes that are not hidden; if they are more than a round takes, the rest comes again."""
         self._many = min(2 * self._many, BEST) if 2 * len(left) < TOGETHER else TOGETHER
         if len(left) > TOGETHER:
             self._ready = np.concatenate([left[TOGETHER:], self._ready])
 
     def _sort(self) -> None:
-        """Put the best of the rest in order, or all where only a few are left."""
+        """Sort the best of the remaining boxes, or all if there are few."""
         places, keys = self._places, self._keys
         limit = np.partition(keys, BEST)[BEST] if len(keys) > 2 * BEST else np.nan
         best = keys <= limit  # nothing is, where the limit is NaN
@@ -91,7 +91,7 @@ class _Order:
 
 
 class _Plane:
-    """Boxes of all images, each by its number, and one more that overlaps none."""
+    """Boxes of all images by number, and an additional one that overlaps none."""
 
     def __init__(self, boxes: Array, overlap: float, centred: bool) -> None:
         self.nothing, self.overlap = boxes.size // 4, overlap
@@ -103,7 +103,7 @@ class _Plane:
         self.areas = np.where(areas > 0, areas, np.nan)  # what is compared with NaN is not so
 
     def hidden(self, some: Array, others: Array, *, later: bool = False) -> tuple[Array, Array, Array]:
-        """Which boxes (class, box) share too much with which others of their class; ``later`` than these, if so."""
+        """Which boxes (class, box) overlap which others of their class too much; only ``later`` ones, if set."""
         found, width = [], max(1, PAIRS // max(some.size, 1))
         for first in range(0, others.shape[1], width):
             part = others[:, first : first + width]
@@ -119,7 +119,7 @@ class _Plane:
         return np.concatenate([none, *rows]), np.concatenate([none, *boxes]), np.concatenate([none, *hiding])
 
     def _near(self, some: Array, others: Array) -> Array:
-        """Which share anything at all, for which few numbers are compared."""
+        """Pairs that overlap at all, which few comparisons decide."""
         if self.overlap < 0:  # all share more than less than nothing
             return np.ones((*some.shape, others.shape[1]), bool)
         sides = [
@@ -131,7 +131,7 @@ class _Plane:
         return near
 
     def _share(self, some: Array, others: Array) -> Array:
-        """For each box whether it shares too much with the other."""
+        """For each box whether it overlaps the other too much."""
         sides = [
             np.minimum(high[some], high[others]) - np.maximum(low[some], low[others])
             for low, high in zip(self.low, self.high, strict=True)
@@ -142,7 +142,7 @@ class _Plane:
 
 
 def _corners(numbers: Array, centred: bool) -> tuple[Array, Array]:
-    """The lesser and the greater corners (axis, box) of boxes (number, box)."""
+    """The lower and the upper corners (axis, box) of boxes (number, box)."""
     first, second = numbers[:2], numbers[2:]
     if centred:
         return first - second / 2, first + second / 2
@@ -150,7 +150,7 @@ def _corners(numbers: Array, centred: bool) -> tuple[Array, Array]:
 
 
 def _rounds(plane: _Plane, orders: Sequence[_Order], most: int) -> tuple[Array, Array]:
-    """The boxes that are kept (class, number), and of each class how many."""
+    """The boxes that are kept (class, number), and their number for each class."""
     kept, counts = np.full((len(orders), TOGETHER), plane.nothing), np.zeros(len(orders), np.int64)
     for classes, some in _turns(plane, orders, counts, most):
         others = kept[classes, : counts[classes].max()]
@@ -172,7 +172,7 @@ def _rounds(plane: _Plane, orders: Sequence[_Order], most: int) -> tuple[Array, 
 
 
 def _turns(plane: _Plane, orders: Sequence[_Order], counts: Array, most: int) -> Iterator[tuple[Array, Array]]:
-    """The classes that want more, and of each the boxes whose turn it is, until there are none."""
+    """The classes that need more boxes, and the next boxes of each, until there are none."""
     live = list(range(len(orders)))
     while live:
         taken = [(number, boxes) for number in live if len(boxes := orders[number].take())]
@@ -185,7 +185,7 @@ def _turns(plane: _Plane, orders: Sequence[_Order], counts: Array, most: int) ->
 
 
 def _close(some: Array, nothing: int) -> Array:
-    """Boxes (class, box), in order, with nothing only behind them."""
+    """Boxes (class, box), in order, with empty places only at the end."""
     there = some != nothing
     order = np.argsort(~there, 1, kind="stable")[:, : there.sum(1).max()]
     closed: Array = np.take_along_axis(some, order, 1)
@@ -193,7 +193,7 @@ def _close(some: Array, nothing: int) -> Array:
 
 
 def _left(plane: _Plane, some: Array) -> Array:
-    """Of boxes (class, box) those that none before them hides which itself is left."""
+    """The boxes (class, box) that are hidden by no remaining box before them."""
     rows, boxes, hiding = plane.hidden(some, some, later=True)
     bits = np.zeros((len(some), TOGETHER), np.uint64)
     np.bitwise_or.at(bits, (rows, hiding), np.uint64(1) << boxes.astype(np.uint64))

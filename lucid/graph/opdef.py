@@ -1,9 +1,8 @@
 """Op definitions: attributes, type rule and gradient rule, in one place.
 
-Kernels and references attach from outside (``lucid.runtime``), keyed by the :class:`OpDef`. An op is
-applied with :func:`apply`, which leaves it to the operands what applying means: a symbol adds a node to a
-graph, a tensor computes at once. So one Python function per op serves modules, gradient rules,
-passes and eager code.
+Kernels and references are registered elsewhere (``lucid.runtime``, ``lucid.reference``), keyed by the :class:`OpDef`.
+An op is applied with :func:`apply`, which leaves the effect to the operands: a symbol adds a node to a graph, a tensor
+computes at once. So a single Python function per op serves modules, gradient rules, passes and eager code.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ else:
 
 
 class AbstractTensor:
-    """Anything ops apply to: a symbol of a graph under construction, or an eager tensor."""
+    """What ops apply to: a symbol of a graph under construction, or an eager tensor."""
 
     __slots__ = ()
 
@@ -58,43 +57,40 @@ class AbstractTensor:
         raise NotImplementedError  # each subclass has its own
 
     def apply(self, op: OpDef, attrs: Attrs, inputs: Sequence[object]) -> tuple[AbstractTensor, ...]:
-        """Apply ``op`` to ``inputs`` in this operand's world and return its outputs."""
+        """Apply ``op`` to ``inputs``, as this operand does, and return its outputs."""
         raise NotImplementedError
 
     def constant(self, array: Array) -> AbstractTensor:
-        """A copy of ``array`` as a value of this operand's world."""
+        """A copy of ``array`` as a value like this operand."""
         raise NotImplementedError
 
     def as_size(self) -> tuple[Dim, AbstractTensor]:
-        """This scalar of int64 as a size, a number or in a graph a symbol of its own; and the scalar that says it.
+        """This scalar as a size (a number or, in a graph, a symbol of its own), and the scalar that determines it.
 
-        What is computed alike from the same is the same size.
+        The same computation from the same values is the same size.
         """
         raise NotImplementedError
 
     def is_found(self, size: Dim) -> bool:
-        """Whether data decides a size of this operand's world."""
+        """Whether a size depends on data, here or in a graph around."""
         raise NotImplementedError
 
     def apart(self, others: Sequence[object]) -> Any:
-        """Itself, or a copy where it is one of the others, or has the memory of a tensor that somebody else has."""
+        """The tensor, or a copy if it is one of the others, or shares memory with a tensor held elsewhere."""
         return self  # values of a graph have no memory
 
     def part_of(
         self, whole: object, take: Callable[..., AbstractTensor], see: Callable[[Array], Array], several: bool = False
     ) -> None:
-        """It has the memory of ``whole`` in PyTorch: ``take`` makes this of that, and ``see`` a view of its array.
+        """Mark it as a view of ``whole``, as in PyTorch: ``take`` computes it, and ``see`` views the array.
 
-        ``several`` says that several elements are one place in memory.
+        ``several`` says that several of its elements are one place in memory.
         """
 
     def record(
         self, types: Sequence[TensorType], *functions: Callable[..., Sequence[object]]
     ) -> tuple[tuple[Bindable, ...], tuple[AbstractTensor, ...]] | None:
-        """Functions of values of these types as regions, and what these capture of this operand's world.
-
-        None where that computes at once.
-        """
+        """Functions of values of these types as regions, and the values they capture; None if it computes at once."""
         raise NotImplementedError
 
     if TYPE_CHECKING:  # what all have from ``graph.operators``, which is made of the ops
@@ -139,7 +135,7 @@ class AbstractTensor:
 
 
 Operand: TypeAlias = "AbstractTensor | float | np.generic | SymDim | Array"
-"""What operators and functions compute with: a tensor or symbol, a number, or an array."""
+"""An operand of operators and functions: a tensor or symbol, a number, or an array."""
 
 T = TypeVar("T", bound=AbstractTensor)
 
@@ -153,7 +149,7 @@ else:
 
 
 class Differentiate(Protocol):
-    """What differentiates the graphs that a node runs."""
+    """Differentiates the graphs that a node runs."""
 
     def __call__(self, region: R, wanted: Sequence[bool], used: Sequence[bool], /) -> R:
         """The region of the gradients of one with respect to the ``wanted`` inputs.
@@ -164,7 +160,7 @@ class Differentiate(Protocol):
 
 @struct(frozen=True)
 class GradContext(Generic[A]):
-    """What a gradient rule sees of one node while the reverse walk passes it.
+    """What a gradient rule knows about the node that the reverse walk visits.
 
     Attributes
     ----------
@@ -173,8 +169,8 @@ class GradContext(Generic[A]):
     inputs, outputs
         Symbols of the node's inputs and outputs.
     cotangents
-        One symbol per output: the gradient of the objective with respect to it. An output that
-        nothing depends on has zeros here (created on demand by :meth:`dy`).
+        One symbol per output, the gradient of the objective with respect to it; None if nothing depends on the output
+        (:meth:`dy` then makes zeros).
     wanted
         For each input, whether its gradient is used.
     """
@@ -193,13 +189,13 @@ class GradContext(Generic[A]):
         return self.cotangent(0)
 
     def cotangent(self, output: int) -> AbstractTensor:
-        """Gradient with respect to one output, zeros where nothing depends on it."""
+        """Gradient with respect to one output; zeros if nothing depends on it."""
         found = self.cotangents[output]
         return self.zeros_like(self.outputs[output]) if found is None else found
 
 
 Gradients: TypeAlias = "Sequence[AbstractTensor | None]"
-"""One for each input, None where no gradient flows."""
+"""One gradient for each input, None if none flows."""
 
 GradientRule: TypeAlias = Callable[[GradContext[A]], Gradients]
 
@@ -380,13 +376,13 @@ class OpDef(Generic[A]):
 
 @lru_cache(maxsize=1024)
 def _arity(names: tuple[str, ...]) -> tuple[int, int | None]:
-    """How many inputs of these names there are at least and at most; None for any number."""
+    """The least and the greatest number of inputs with these names; None for any number."""
     least = sum(1 for name in names if name[0] != "*" and name[-1] != "?")
     return least, None if names and names[-1][0] == "*" else len(names)
 
 
 class UnaryTraits(TypedDict, total=False):
-    """What :class:`OpDef` says of unary ops only."""
+    """The traits of :class:`OpDef` that concern unary ops only."""
 
     monotone: bool | Callable[..., bool]
     root: float
@@ -400,7 +396,7 @@ _ADDED: set[str] = set()
 
 
 def register(op: OpDef[A]) -> OpDef[A]:
-    """Enter an op into the table; its name must be new."""
+    """Register an op; its name must be new."""
     if op.name in _TABLE:
         raise GraphError(f"an op named {op.name} is registered already")
     if op.gradient is None and op.decompose is None:
@@ -410,7 +406,7 @@ def register(op: OpDef[A]) -> OpDef[A]:
 
 
 def add(op: OpDef[A], *, replace: bool = False) -> OpDef[A]:
-    """Enter an op that is not Lucid's own; with ``replace`` in the place of another such op of that name."""
+    """Register an op that is not Lucid's own; with ``replace``, in place of another such op of that name."""
     if replace and op.name in _ADDED:
         del _TABLE[op.name]
     register(op)
@@ -455,7 +451,7 @@ def all_ops() -> tuple[OpDef, ...]:
 
 
 def first_tensor(values: Iterable[object]) -> AbstractTensor | None:
-    """The first of the values that is a tensor or symbol, in whose world the others are computed with."""
+    """The first value that is a tensor or symbol, which determines how the op is applied."""
     for value in values:
         if isinstance(value, AbstractTensor):
             return value

@@ -1,4 +1,4 @@
-"""The methods and operators that tensors and symbols share; each is a function of ``graph.ops``."""
+"""The methods and operators that tensors and symbols share; each is a function from ``graph.ops``."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _OPERANDS = (AbstractTensor, int, float, np.ndarray, np.generic, list, tuple, Sy
 
 
 def _applied(function: Callable[..., object], a: object, b: object, other: object) -> Any:
-    """``function(a, b)``, or NotImplemented where ``other`` is nothing to compute with."""
+    """``function(a, b)``, or NotImplemented if ``other`` is not an operand."""
     if isinstance(other, _OPERANDS) or hasattr(other, "sym") or hasattr(other, "__array__"):
         return function(a, b)
     if function is _eq or function is _ne or type(other).__module__ not in _PLAIN:
@@ -52,7 +52,7 @@ def _applied(function: Callable[..., object], a: object, b: object, other: objec
 
 
 def _shifted(direction: str, a: object, b: object, other: object) -> Any:
-    """``a << b`` or ``a >> b``; of the class, whose methods are not read before (:mod:`.late`)."""
+    """``a << b`` or ``a >> b``, by the class's method, which is loaded on first use (:mod:`.late`)."""
     return _applied(getattr(Operators, f"bitwise_{direction}_shift"), a, b, other)
 
 

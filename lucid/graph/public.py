@@ -1,8 +1,8 @@
 """Public versions of the ops: they check arguments and convert them to what the ops take.
 
-Functions and methods that people call are wrapped by :func:`public`. The name of a parameter says what it takes
+Public functions and methods are wrapped by :func:`public`. The name of a parameter determines what it takes
 (:data:`KINDS`), so a new function is covered as soon as it is public, and one with a parameter of an unknown name
-cannot be wrapped. NumPy's names (``axis``, ``keepdims``) stand beside PyTorch's.
+cannot be wrapped. NumPy's names (``axis``, ``keepdims``) are accepted besides PyTorch's.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     "a_min": ("min",),
     "a_max": ("max",),
 }
-"""Other names for parameters, where a function does not have them itself."""
+"""Other names for parameters, unless a function has parameters of these names."""
 
 _LARGEST_FLOAT: Final = 1 << 1023
 _BOOLS: Final = (bool, np.bool_)
@@ -61,7 +61,7 @@ _eager: list[AbstractTensor] = []
 
 
 def set_eager_world(tensor: AbstractTensor) -> None:
-    """Say in whose world functions are applied that are given arrays only."""
+    """Set the tensor that determines how functions of arrays only are applied."""
     _eager[:] = [tensor]
 
 
@@ -143,7 +143,7 @@ def operand(owner: str, name: str, value: object, world: AbstractTensor | None) 
 
 
 def condition(owner: str, name: str, value: object, world: AbstractTensor | None) -> AbstractTensor:
-    """Truth values: a bool tensor or array, nested bools, or one bool."""
+    """Booleans: a tensor, an array, a nested list, or a single bool."""
     if isinstance(value, AbstractTensor):
         if value.type.dtype != np.bool_:
             raise DTypeError(f"{owner}: the {name} must be bool, got {value.type}; a comparison makes one: {name} != 0")
@@ -155,7 +155,7 @@ def condition(owner: str, name: str, value: object, world: AbstractTensor | None
 
 
 def number(owner: str, name: str, value: object, world: AbstractTensor | None) -> object:
-    """A real number as Python has it, and no NaN."""
+    """A real number as a Python number, and not NaN."""
     if isinstance(value, AbstractTensor):
         value = value.item() if hasattr(value, "item") else value
     if isinstance(value, int) and not isinstance(value, bool):
@@ -165,7 +165,7 @@ def number(owner: str, name: str, value: object, world: AbstractTensor | None) -
 
 
 def scalar(owner: str, name: str, value: object, world: AbstractTensor | None) -> float:
-    """A bool or a real number, NaN and infinities too."""
+    """A bool or a real number, including NaN and infinities."""
     if isinstance(value, np.generic):
         value = value.item()
     if not isinstance(value, _NUMBERS):
@@ -175,12 +175,12 @@ def scalar(owner: str, name: str, value: object, world: AbstractTensor | None) -
 
 
 def filling(owner: str, name: str, value: object, world: AbstractTensor | None) -> object:
-    """As :func:`scalar`, or a tensor of one number."""
+    """As :func:`scalar`, or a tensor with one element."""
     return value if isinstance(value, AbstractTensor) else scalar(owner, name, value, world)
 
 
 def order(owner: str, name: str, value: object, world: AbstractTensor | None) -> object:
-    """The order of a norm; PyTorch's name for that of vectors and matrices is "fro"."""
+    """The order of a norm; "fro" is PyTorch's name for the Euclidean and the Frobenius norm."""
     return 2.0 if isinstance(value, str) and value == "fro" else at_least_0(owner, name, value, world)
 
 
@@ -192,7 +192,7 @@ def bound(owner: str, name: str, value: object, world: AbstractTensor | None) ->
 
 
 def correction(owner: str, name: str, value: object, world: AbstractTensor | None) -> object:
-    """What is taken from the count; True and False are PyTorch's ``unbiased``."""
+    """The number subtracted from the count; True and False are PyTorch's ``unbiased``."""
     return int(value) if isinstance(value, bool) else number(owner, name, value, world)
 
 
@@ -209,7 +209,7 @@ def flag(owner: str, name: str, value: object, world: AbstractTensor | None) -> 
 
 
 def digits(owner: str, name: str, value: object, world: AbstractTensor | None) -> int:
-    """How many digits after the point, or before it."""
+    """The number of digits after the point, or (negative) before it."""
     return checks.integer(owner, name, value, -30, 30)
 
 
@@ -218,7 +218,7 @@ def whole(owner: str, name: str, value: object, world: AbstractTensor | None) ->
 
 
 def size(owner: str, name: str, value: object, world: AbstractTensor | None) -> object:
-    """A whole number, also a symbolic one."""
+    """An integer, possibly symbolic."""
     if isinstance(value, SymDim) or hasattr(type(value), "sym") or isinstance(getattr(value, "sym", None), SymDim):
         return value
     return whole(owner, name, value, world)
@@ -241,7 +241,7 @@ def several(owner: str, name: str, value: object, world: AbstractTensor | None) 
 
 
 def sequence(owner: str, name: str, value: object, world: AbstractTensor | None) -> object:
-    """A list or tuple; what is in it, the function looks at."""
+    """A list or tuple, whose items the function checks itself."""
     if not isinstance(value, _LISTS):
         raise OptionError(f"{owner}: {name} is a list or tuple, got {shown(value)}")
     return value
@@ -259,10 +259,10 @@ AS_THEY_ARE: Final[Mapping[Check, tuple[type, ...]]] = {
     string: (str,),
     sequence: (list, tuple),
 }
-"""Types of which a check lets every value through as it is, so that it need not be asked."""
+"""Types whose values a check always accepts unchanged, so that it need not be called."""
 
 LEAVE: Final = None
-"""For parameters that the functions themselves check: axes, shapes and window arguments."""
+"""For parameters that the functions check themselves: axes, shapes and window arguments."""
 
 KINDS: Final[Mapping[str, Check | None]] = {
     **dict.fromkeys(("x", "input", "target", "weight", "bias", "pos_weight", "operands"), tensor),
@@ -303,16 +303,16 @@ def _optional(check: Check) -> Check:
 
 
 def public(function: Callable[..., object], name: str | None = None, **special: Check | None) -> Callable[..., Any]:
-    """The function as people call it.
+    """The function with checked and converted arguments.
 
     Parameters
     ----------
     function
-        Its parameters' names are among :data:`KINDS`; a default of None says that None may be given.
+        Its parameters' names are among :data:`KINDS`; a default of None means that None may be given.
     name
-        What messages call it, where that is not the function's own name.
+        Its name in messages, by default that of the function.
     **special
-        What parameters of other names, or of another kind than usual, take.
+        Checks for parameters of other names, or of another kind than usual.
     """
     takes = _Parameters(function, name or function.__name__.rstrip("_"), special)
     passing, as_they_are, operands, count = takes.passing, takes.as_they_are, takes.operands, len(takes.checks)
@@ -332,7 +332,7 @@ def public(function: Callable[..., object], name: str | None = None, **special: 
 
 
 def apart(face: Callable[..., Any]) -> Callable[..., Any]:
-    """A function whose result has memory of its own, as in PyTorch, where it would be an argument or a view of one."""
+    """A function whose result always has its own memory, as in PyTorch, and is no argument or view of one."""
 
     @functools.wraps(face)
     def call(*args: object, **kwargs: object) -> Any:
@@ -342,7 +342,7 @@ def apart(face: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _spread(operands: tuple[object, ...]) -> Sequence[object]:
-    """Operands; a list of tensors in their stead is taken for them, as in PyTorch."""
+    """Operands; a list of tensors in their place is accepted too, as in PyTorch."""
     first = operands[0]
     listed = (
         len(operands) == 1 and isinstance(first, list | tuple) and any(isinstance(x, AbstractTensor) for x in first)
@@ -351,16 +351,16 @@ def _spread(operands: tuple[object, ...]) -> Sequence[object]:
 
 
 class _Parameters:
-    """What a function takes.
+    """The parameters of a function.
 
     Attributes
     ----------
     found, passing
-        For each parameter its check, and the types of which that lets every value through as it is.
+        For each parameter its check, and the types whose values that accepts unchanged.
     checks, as_they_are
-        The same for those that can be given by place, in order.
+        The same for positional parameters, in order.
     operands
-        Whether more arguments are tensors; others are shapes and axes.
+        Whether further arguments are tensors; otherwise they are shapes and axes.
     """
 
     def __init__(self, function: Callable[..., object], owner: str, special: Mapping[str, Check | None]) -> None:
@@ -375,7 +375,7 @@ class _Parameters:
     def checked(
         self, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> tuple[tuple[object, ...], dict[str, object]]:
-        """The arguments as the function takes them, by its own names."""
+        """The arguments in the form that the function takes, by its own names."""
         owner, count = self.owner, len(self.checks)
         if not kwargs.keys() <= self.found.keys():
             known = self.found if self._spread is None else {**self.found, self._spread: None}
@@ -402,7 +402,7 @@ class _Parameters:
 def _taken(
     function: Callable[..., object], special: Mapping[str, Check | None]
 ) -> tuple[dict[str, Check | None], dict[str, tuple[type, ...]]]:
-    """For each parameter its check, and the types of which that lets every value through as it is."""
+    """For each parameter its check, and the types whose values that accepts unchanged."""
     code, last = function.__code__, function.__defaults__ or ()
     positional = code.co_varnames[: code.co_argcount]
     defaults = dict(zip(positional[len(positional) - len(last) :], last, strict=True)) | (function.__kwdefaults__ or {})

@@ -1,8 +1,8 @@
 """Regions: graphs that nodes run, held as attributes.
 
-A region reads nothing but its inputs, which are operands of the node that holds it: first what the node hands it by its
-own rule, then what the region captures from the graph around. So passes, planning and autodiff see all it depends on.
-It has no parameters, draws no random numbers, and updates nothing.
+A region reads only its inputs, which are operands of the node that holds it: first those that the node passes it by its
+own rule, then those that the region captures from the graph around it. So passes, planning and autodiff see everything
+that it depends on. It has no parameters, draws no random numbers, and updates nothing.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from .opdef import AbstractTensor, Attrs, Bindable, T, TypeAttrs, attributes, fi
 from .types import TensorType
 
 DEEPEST = 16
-"""Regions within regions."""
+"""How deep regions may be nested."""
 
 
 class Region(Bindable):
-    """A graph as an attribute: compared and hashed by what it computes, whatever its nodes are called."""
+    """A graph as an attribute, compared and hashed by what it computes, regardless of names."""
 
     __slots__ = ("_key", "graph")
 
@@ -58,7 +58,7 @@ class Region(Bindable):
 
 
 def structure(graph: Graph) -> tuple[Hashable, ...]:
-    """Ops, attributes, types and wiring, whatever the names."""
+    """Ops, attributes, types and wiring, regardless of names."""
     position: dict[str, int] = {}
     parts: list[Hashable] = []
     for name, node in graph.nodes():
@@ -71,7 +71,7 @@ def structure(graph: Graph) -> tuple[Hashable, ...]:
 
 
 def signs(value: object) -> Hashable:
-    """What ``==`` overlooks: which numbers are -0.0 and not 0.0."""
+    """What ``==`` ignores: which numbers are -0.0 rather than 0.0."""
     if isinstance(value, float):
         return value == 0 and math.copysign(1.0, value) < 0
     if isinstance(value, tuple):
@@ -87,19 +87,19 @@ class RegionAttrs(Attrs):
 
     @property
     def handed(self) -> int:
-        """How many inputs of its regions the node makes itself; the others are its last operands, the captures."""
+        """The number of the regions' inputs that the node passes itself; the others are captures, its last operands."""
         return 0
 
 
 class Recorded(NamedTuple):
-    """Functions as regions, and what these capture of the world around: the last inputs of each."""
+    """Functions as regions, and the values that they capture, which are the last inputs of each."""
 
     regions: tuple[Region, ...]
     captures: tuple[AbstractTensor, ...]
 
 
 def regions_of(attrs: Attrs) -> Mapping[str, Region]:
-    """The regions among attributes, by the names of their fields."""
+    """The regions among attributes, by field name."""
     return {name: value for name, value in attrs.items() if isinstance(value, Region)}
 
 
@@ -109,7 +109,7 @@ def has_regions(graph: Graph) -> bool:
 
 
 def walk(graph: Graph, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Graph]]:
-    """The graph and those in it, each with where it stands: a node, a field of it, a node there, and so on."""
+    """The graph and all nested graphs, each with its path: a node, a field of it, a node there, and so on."""
     pending = [(path, graph)]
     while pending:
         path, graph = pending.pop()
@@ -122,7 +122,7 @@ def walk(graph: Graph, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
 
 
 def node_at(graph: Graph, path: Sequence[str]) -> tuple[Graph, str]:
-    """The graph that a path as of :func:`walk` leads to, and the node of it that the path ends with."""
+    """The graph to which a path of :func:`walk` leads, and the node with which it ends."""
     *inner, name = path
     for holder, label in zip(inner[::2], inner[1::2], strict=True):
         graph = regions_of(graph.node(holder).attrs)[label].graph
@@ -130,7 +130,7 @@ def node_at(graph: Graph, path: Sequence[str]) -> tuple[Graph, str]:
 
 
 def spelled(path: Sequence[str]) -> str:
-    """How people read such a path."""
+    """A path in readable form."""
     return " > ".join(path)
 
 
@@ -146,7 +146,7 @@ def inline(region: Region, inputs: Sequence[T], like: T) -> tuple[T, ...]:
 
 
 def with_inputs(graph: Graph, wanted: Sequence[str | TensorType]) -> Graph:
-    """The graph with these of its inputs, in this order; a type stands for an input that nothing reads."""
+    """The graph with these inputs, in this order; a type stands for an input that is not read."""
     builder = Builder()
     mapped: dict[Value, Value] = {}
     for one in wanted:
@@ -169,7 +169,7 @@ def read_inputs(region: Region) -> tuple[bool, ...]:
 
 
 def check_region(what: str, region: Region, inputs: Sequence[TensorType]) -> None:
-    """Raise where a region is not one, or does not take values of these types."""
+    """Raise if something is not a region, or does not take values of these types."""
     graph = region.graph
     if graph.updates:
         raise GraphError(f"{what}: a region updates no parameter, and this one does {graph.updates[0][0]!r}")
@@ -185,7 +185,7 @@ def check_region(what: str, region: Region, inputs: Sequence[TensorType]) -> Non
 
 
 def node_depth(node: Node) -> int:
-    """How deep regions stand in each other in a node, 0 for none; stops counting beyond :data:`DEEPEST`."""
+    """How deep regions are nested in a node, 0 for none; stops counting beyond :data:`DEEPEST`."""
     depth, level = 0, [region.graph for region in regions_of(node.attrs).values()]
     while level and depth <= DEEPEST:
         depth += 1

@@ -20,7 +20,7 @@ ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 
 @struct(frozen=True)
 class Resampling:
-    """How positions in a resized axis become positions in the original, and these become elements.
+    """How positions in a resized axis map to positions in the original, and these to elements.
 
     Attributes
     ----------
@@ -29,13 +29,13 @@ class Resampling:
     coordinates
         One of :data:`COORDINATES`.
     rounding
-        Of mode nearest, one of :data:`ROUNDINGS`.
+        For mode nearest, one of :data:`ROUNDINGS`.
     cubic
-        The coefficient of the cubic.
+        The coefficient of the cubic kernel.
     inside
-        Elements beyond the ends weigh nothing; otherwise those at the ends stand for them.
+        Whether elements beyond the ends have weight 0; otherwise the end elements are repeated.
     antialias
-        Where an axis gets smaller, its filter gets wider by as much.
+        Whether the filter of an axis that shrinks widens accordingly.
     """
 
     mode: str
@@ -47,14 +47,14 @@ class Resampling:
 
 
 class Taps(NamedTuple):
-    """What each element of a resized axis is made of.
+    """The elements and weights from which each element of a resized axis is computed.
 
     Attributes
     ----------
     sources, weights
-        Of shape (taps, new size): which elements of the original axis, and their weights.
+        Of shape (taps, new size): elements of the original axis, and their weights.
     outside
-        Positions whose coordinate lies beyond the original axis, where these are given another value.
+        Positions whose coordinates lie beyond the original axis, if these get another value.
     """
 
     sources: Array
@@ -63,18 +63,18 @@ class Taps(NamedTuple):
 
 
 def taps(how: Resampling, size: int, new: int, scale: float | None, crop: tuple[float, float]) -> Taps:
-    """The taps of an axis of ``size`` elements that becomes one of ``new``.
+    """The taps of an axis of ``size`` elements that is resized to ``new``.
 
     Parameters
     ----------
     how
-        The way.
+        The kind of resampling.
     size, new
-        Of the axis before and after, at least 1.
+        Sizes of the axis before and after, at least 1.
     scale
-        By what the coordinates are stretched; None for the ratio of the sizes.
+        The scale of the coordinates; None for the ratio of the sizes.
     crop
-        For ``tf_crop_and_resize`` the part of the axis that is seen, from 0 to 1.
+        For ``tf_crop_and_resize``, the visible part of the axis, from 0 to 1.
     """
     stretch = new / size if scale is None else scale
     place = coordinates(how.coordinates, size, new, stretch, crop)
@@ -92,9 +92,9 @@ def taps(how: Resampling, size: int, new: int, scale: float | None, crop: tuple[
 
 
 def coordinates(name: str, size: int, new: int, scale: float, crop: tuple[float, float]) -> Array:
-    """Where each position of the new axis lies in the original one.
+    """The position in the original axis of each position of the new one.
 
-    A hair is rounded away, so that what is a whole number, or half of one, is that.
+    Tiny deviations are rounded away, so that whole numbers and halves are exact.
     """
     i = np.arange(new, dtype=np.float64)
     if name == "align_corners":
@@ -118,7 +118,7 @@ def coordinates(name: str, size: int, new: int, scale: float, crop: tuple[float,
 
 
 def rounded(place: Array, rounding: str) -> Array:
-    """The nearest elements, as the rounding says."""
+    """The nearest elements, according to the rounding."""
     if rounding == "floor":
         return np.floor(place)
     if rounding == "ceil":
@@ -127,7 +127,7 @@ def rounded(place: Array, rounding: str) -> Array:
 
 
 def _filtered(how: Resampling, place: Array, narrow: float, size: int) -> tuple[Array, Array]:
-    """Elements around each place, weighed by a filter that is wider the smaller ``narrow`` is."""
+    """Elements around each position, weighted by a filter that widens as ``narrow`` decreases."""
     reach = (1 if how.mode == "linear" else 2) / narrow
     first = math.floor(-reach) + 1
     index = np.floor(place) + np.arange(first, 2 - first, dtype=np.float64)[:, None]
@@ -150,7 +150,7 @@ def cubic(distance: Array, a: float) -> Array:
 
 
 def _area(size: int, new: int) -> tuple[Array, Array]:
-    """The mean of all elements that a new one covers a part of."""
+    """The mean of all elements that a new one partly covers."""
     i = np.arange(new)
     first, end = i * size // new, -(-(i + 1) * size // new)
     index = first + np.arange(int((end - first).max()))[:, None]

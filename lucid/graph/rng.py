@@ -45,7 +45,7 @@ class Keys:
 
     @property
     def state(self) -> int:
-        """All there is to know: with the same state come the same keys."""
+        """The complete state: equal states give equal sequences of keys."""
         return self._state
 
     @state.setter
@@ -74,7 +74,7 @@ _aside = threading.local()  # has ``keys`` in a thread that draws from a sequenc
 
 
 def current_keys() -> Keys:
-    """The sequence that this thread draws from: that of the process, unless it has one of its own."""
+    """The sequence from which this thread draws: that of the process, unless the thread has its own."""
     found: Keys = getattr(_aside, "keys", _keys)
     return found
 
@@ -85,7 +85,7 @@ def next_key() -> np.uint64:
 
 
 def derived_key(key: int, *numbers: int) -> int:
-    """A key that is decided by another and by numbers, such as that of a batch by that of its epoch."""
+    """A key determined by another and by numbers, such as that of a batch by that of its epoch."""
     for number in numbers:
         key = _mix((key ^ _mix(number + 1)) & _MASK)
     return key
@@ -93,7 +93,7 @@ def derived_key(key: int, *numbers: int) -> int:
 
 @contextmanager
 def keys_from(keys: Keys) -> Iterator[None]:
-    """What this thread draws within is taken from ``keys``: for the program nothing was drawn."""
+    """While inside, this thread draws from ``keys``, which leaves the sequence of the process unchanged."""
     before = getattr(_aside, "keys", None)
     _aside.keys = keys
     try:
@@ -106,7 +106,7 @@ def keys_from(keys: Keys) -> Iterator[None]:
 
 
 def generator(key: Any, skipped: int = 0) -> np.random.Generator:
-    """The random numbers that belong to a key (Philox, Salmon et al., 2011), without the first of float32 draws."""
+    """The random numbers of a key (Philox, Salmon et al., 2011); it skips the first float32 draws."""
     bits = np.random.Philox(key=int(key))
     if skipped:
         bits.advance(skipped // _DRAWS)

@@ -1,7 +1,7 @@
 """Stages: which part of a graph can run before a data-dependent size is known, and which part only after.
 
-A node of an op that ``finds`` names such a size: the symbol is its attribute ``size``, the number its last input. What
-has the symbol anywhere in its types or attributes depends on that number, whether or not an edge leads there.
+A node of an op that ``finds`` names such a size: the symbol is its attribute ``size``, the number its last input. Any
+node with the symbol in its types or attributes depends on that number, whether or not an edge leads there.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class Stage(NamedTuple):
     Attributes
     ----------
     sizes
-        By their symbols the scalars that say them, which earlier stages give; those that are new here.
+        The new sizes: for each symbol the scalar that determines it, computed by earlier stages.
     part
-        What runs, its symbols as they are.
+        The part that runs, with its symbols.
     """
 
     sizes: Mapping[str, Value]
@@ -33,12 +33,12 @@ class Stage(NamedTuple):
 
 
 def found_sizes(graph: Graph) -> dict[str, Value]:
-    """The sizes that data decides: by their symbols the scalars that say them.
+    """The data-dependent sizes: for each symbol the scalar that determines it.
 
     Raises
     ------
     GraphError
-        Two different scalars say one.
+        If different scalars determine one size.
     """
     found: dict[str, Value] = {}
     if any(op.finds for op in graph.ops):
@@ -50,12 +50,12 @@ def found_sizes(graph: Graph) -> dict[str, Value]:
 
 
 def depths(graph: Graph, sizes: Mapping[str, Value]) -> tuple[dict[str, int], dict[str, int]]:
-    """After how many counts, one by the other, each node can run, and each of the sizes is known.
+    """After how many successive sizes each node can run, and each size is known.
 
     Raises
     ------
     GraphError
-        A size depends on itself.
+        If a size depends on itself.
     """
     read = {name: symbols_of(node) & sizes.keys() for name, node in graph.nodes()}
     of_sizes = dict.fromkeys(sizes, 1)
@@ -72,7 +72,7 @@ def depths(graph: Graph, sizes: Mapping[str, Value]) -> tuple[dict[str, int], di
 
 
 def stages(graph: Graph, given: Collection[str] = ()) -> list[Stage]:
-    """The graph cut where sizes become known that are not ``given``; one stage where there are none."""
+    """The graph cut where sizes that are not ``given`` become known; a single stage if there are none."""
     sizes = {symbol: count for symbol, count in found_sizes(graph).items() if symbol not in given}
     of_nodes, of_sizes = depths(graph, sizes)
     named: dict[int, list[str]] = {}
@@ -86,6 +86,6 @@ def stages(graph: Graph, given: Collection[str] = ()) -> list[Stage]:
 
 
 def number(graph: Graph, count: Value, values: Mapping[Value, Array]) -> int:
-    """What a scalar that says a size is, where values are known: a constant or one of these."""
+    """The value of a scalar that determines a size: a constant, or one of the known values."""
     attrs = graph.node(count.node).attrs
     return int(attrs.value.array if isinstance(attrs, ConstantAttrs) else values[count])

@@ -25,14 +25,14 @@ from .types import Shape, TensorType, broadcast_shapes, product
 
 @struct(frozen=True, eq=False, repr=False)
 class Text:
-    """Texts, as they go into a model and come out of one: an array of them that NumPy reads.
+    """Strings as inputs and results of models: an array of strings that NumPy can read.
 
     In a graph they are numbers. ``Text(lucid.spec("N", 3, "letters", dtype="int32"))`` describes an input.
 
     Attributes
     ----------
     codes
-        int32: the letters of each text (their Unicode numbers) along the last axis, with zeros behind.
+        int32: the code points of each string along the last axis, padded with zeros.
     """
 
     codes: AbstractTensor | TensorType | Array
@@ -44,17 +44,17 @@ class Text:
 
     @property
     def shape(self) -> Shape:
-        """That of the array of texts."""
+        """The shape of the array of strings."""
         codes = self.codes.type if isinstance(self.codes, AbstractTensor) else self.codes
         return tuple(codes.shape[:-1])
 
     def numpy(self) -> Array:
-        """An array of the texts."""
+        """The strings as an array."""
         assert not isinstance(self.codes, TensorType)
         return decoded(content(self.codes, "texts are numbers while a model is traced: return them"))
 
     def tolist(self) -> object:
-        """The texts in nested lists."""
+        """The strings as nested lists."""
         return self.numpy().tolist()
 
     def __array__(self, dtype: np.dtype[np.generic] | None = None, copy: bool | None = None) -> Array:
@@ -71,28 +71,28 @@ class Text:
 
     @property
     def tensor(self) -> AbstractTensor:
-        """The codes, which must be a tensor's."""
+        """The codes, which must be a tensor."""
         assert isinstance(self.codes, AbstractTensor)
         return self.codes
 
 
 def constant(world: AbstractTensor, array: object) -> Text:
-    """Known texts."""
+    """Known strings."""
     return Text(world.constant(encoded(array, roomy=True)))
 
 
 def width(text: Text) -> Dim:
-    """For how many letters there is room."""
+    """The size of the axis of characters."""
     return text.tensor.type.shape[-1]
 
 
 def widened(text: Text, to: Dim) -> AbstractTensor:
-    """The codes with zeros behind."""
+    """The codes padded with zeros to a width."""
     return text.tensor if width(text) == to else pad(text.tensor, [0, to - width(text)])
 
 
 def aligned(texts: Sequence[Text]) -> list[AbstractTensor]:
-    """The codes of several, with room for as many letters in each."""
+    """The codes of several texts, padded to the same width."""
     widths = list(dict.fromkeys(map(width, texts)))
     whole: Dim = max((one for one in widths if isinstance(one, int)), default=0)
     for one in widths:
@@ -101,18 +101,18 @@ def aligned(texts: Sequence[Text]) -> list[AbstractTensor]:
 
 
 def lengths(text: Text) -> AbstractTensor:
-    """How many letters each has, with an axis of 1 for the letters."""
+    """The number of characters of each string, with an axis of size 1 for the characters."""
     codes = text.tensor
     return amax(where(gt(codes, 0), counted(codes, width(text)) + 1, 0), -1, keepdim=True)
 
 
 def equal(a: Text, b: Text) -> AbstractTensor:
-    """Where two are the same."""
+    """Where the strings of both are equal."""
     return all_(eq(*aligned([a, b])), -1)
 
 
 def joined(a: Text, b: Text) -> Text:
-    """Each of the one with the other's behind it."""
+    """The strings of both, concatenated."""
     shape = broadcast_shapes("joined", a.shape, b.shape)
     whole = width(a) + width(b)
     first, second = (expand(widened(one, whole), (*shape, whole)) for one in (a, b))
@@ -122,11 +122,11 @@ def joined(a: Text, b: Text) -> Text:
 
 
 def rows(text: Text) -> AbstractTensor:
-    """The codes of all, one after another."""
+    """The codes of all strings, one after another."""
     return reshape(text.tensor, (product(text.shape), width(text)))
 
 
 def table(texts: Sequence[Text]) -> AbstractTensor:
-    """All of several, one after another."""
+    """All strings of several texts, one after another."""
     found = [rows(Text(codes)) for codes in aligned(texts)]
     return found[0] if len(found) == 1 else concat(found, 0)

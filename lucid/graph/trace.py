@@ -36,7 +36,7 @@ _COMMANDS = os.path.join(_PACKAGE, "cli", "")
 _STANDARD = os.path.dirname(os.__file__) + os.sep
 
 PARTS = ("lucid", "numpy", "networkx", "threadpoolctl", "safetensors", "graphviz")
-"""Lucid, and what it is built on."""
+"""The packages of Lucid and its dependencies."""
 
 
 class Symbol(Operators["Symbol"]):
@@ -87,16 +87,16 @@ class Tracer:
     Parameters
     ----------
     builder
-        Where the nodes go.
+        Receives the nodes.
     locate
-        Record the user's file and line with every node.
+        Whether to record the user's file and line with every node.
     outer
-        What traces the graph around, where this one is a region of it: symbols of that are captured.
+        The tracer of the graph around, if this one traces a region of it: symbols of that graph are captured.
 
     Attributes
     ----------
     scopes
-        Paths of the modules that are running, the innermost last: nodes belong to it.
+        Paths of the modules that are running, the innermost last; new nodes belong to it.
     """
 
     def __init__(self, builder: Builder, *, locate: bool = False, outer: Tracer | None = None) -> None:
@@ -108,9 +108,9 @@ class Tracer:
         self.origin: Origin | None = None if outer is None else outer.origin
         self._alike = ValueNumbering(builder)
         self._sizes: dict[tuple[int, int], tuple[SymDim, Symbol]] = {}
-        """By what computes them the sizes that data decides, and the scalars that say them."""
+        """The data-dependent sizes, by what computes them, with the scalars that determine them."""
         self.captured: dict[Value, tuple[Symbol, Symbol]] = {}
-        """By values of the graph around, these and what stands for them here."""
+        """Values of the graph around, and their counterparts here."""
 
     def symbol(self, value: Value) -> Symbol:
         return Symbol(self, value)
@@ -128,7 +128,7 @@ class Tracer:
         return self.emit(INPUT, TypeAttrs(type_.shape, type_.dtype), name=name)[0]
 
     def own(self, x: Symbol) -> Symbol:
-        """The symbol in this graph: itself, or what stands for it where it is one of a graph around."""
+        """The symbol in this graph: itself, or its counterpart if it is a symbol of a graph around."""
         if x.tracer.builder is self.builder:
             return x
         if self.outer is None:
@@ -149,7 +149,7 @@ class Tracer:
         return united(traced)
 
     def finished(self, results: Sequence[object]) -> tuple[Region, dict[Value, tuple[Symbol, str]]]:
-        """The region that was traced, and what it captures: by value of the graph around, with the input's name."""
+        """The region that was traced, and its captures: values of the graph around with the names of their inputs."""
         region = Region(self.builder.finish([self._value("a region", y) for y in results]))
         live = {name for name, read in zip(region.graph.inputs, read_inputs(region), strict=True) if read}
         found = {v: (x, mine.value.node) for v, (x, mine) in self.captured.items() if mine.value.node in live}
@@ -157,7 +157,7 @@ class Tracer:
 
     @contextmanager
     def at(self, origin: Origin) -> Iterator[None]:
-        """Nodes emitted inside have this origin."""
+        """While inside, nodes are emitted with this origin."""
         before, self.origin = self.origin, origin
         try:
             yield
@@ -185,7 +185,7 @@ class Tracer:
         return tuple(Symbol(self, value) for value in outputs)
 
     def as_size(self, count: Symbol) -> tuple[Dim, Symbol]:
-        """The size that a scalar of this graph says (see :meth:`AbstractTensor.as_size`)."""
+        """The size that a scalar of this graph determines (see :meth:`AbstractTensor.as_size`)."""
         count = self.own(count)
         if self.outer is not None:
             raise TraceError(
@@ -202,7 +202,7 @@ class Tracer:
         return self._sizes[key]
 
     def is_found(self, size: Dim) -> bool:
-        """Whether data decides a size of this graph, or of one around it."""
+        """Whether a size of this graph, or of one around it, depends on data."""
         tracer = self
         while tracer.outer is not None:
             tracer = tracer.outer
@@ -221,7 +221,7 @@ class Tracer:
 
 
 def united(traced: Sequence[tuple[Tracer, Sequence[object]]]) -> Recorded:
-    """What was traced, with its results, as regions that all have the same captures: those that any of them needs."""
+    """Traced regions, with their results, changed to have the same captures: those that any of them needs."""
     found = [inner.finished(results) for inner, results in traced]
     captures = {value: x for _, captured in found for value, (x, _) in captured.items()}
     regions = []
@@ -233,7 +233,7 @@ def united(traced: Sequence[tuple[Tracer, Sequence[object]]]) -> Recorded:
 
 
 def user_location() -> str:
-    """``file.py:12`` of the innermost frame that runs code of the user's; "" where that is the command line's."""
+    """``file.py:12`` of the innermost frame that runs user code; empty on the command line."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and is_library(frame.f_code.co_filename):
         if frame.f_code.co_filename.startswith(_COMMANDS):
@@ -244,7 +244,7 @@ def user_location() -> str:
 
 @lru_cache(maxsize=4096)
 def is_library(filename: str) -> bool:
-    """Whether code of this file is Lucid's, of what it is built on, or the standard library's."""
+    """Whether code of this file belongs to Lucid, one of its dependencies, or the standard library."""
     if filename.startswith(("<frozen", "<lucid", _PACKAGE)):
         return True
     _, installed, inside = filename.replace(os.sep, "/").rpartition("-packages/")
@@ -260,7 +260,7 @@ def location(frame: FrameType) -> str:
 
 @lru_cache(maxsize=1024)
 def shown(filename: str) -> str:
-    """A path relative to the working directory where it is below it, else folder and file: files go to others too."""
+    """A path relative to the working directory if it is below it; otherwise folder and file, as files may be shared."""
     path = pathlib.Path(filename)
     working = pathlib.Path.cwd()
     near = path.is_relative_to(working)
@@ -268,4 +268,4 @@ def shown(filename: str) -> str:
 
 
 active_trace: ContextVar[Any] = ContextVar("active_trace", default=None)
-"""The recorder of the trace under way in this thread, or None."""
+"""The recorder of the current trace in this thread, or None."""

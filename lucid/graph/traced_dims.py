@@ -17,11 +17,11 @@ from .trace import active_trace, user_location
 from .types import float32, float64, is_float
 
 Operation: TypeAlias = Callable[[AbstractTensor, AbstractTensor], AbstractTensor]
-"""What is done to two tensors."""
+"""An operation on two tensors."""
 
 
 class TracedDim:
-    """A symbolic size as a model sees it while it is traced: arithmetic works, deciding on its value does not."""
+    """A symbolic size as a model sees it while it is traced: arithmetic works, branching on its value does not."""
 
     __slots__ = ("sym",)
 
@@ -33,7 +33,7 @@ class TracedDim:
         return TracedDim(dim) if isinstance(dim, SymDim) else dim
 
     def _with(self, other: object, function: Callable[..., object]) -> object:
-        """What two sizes give; a tensor computes with a size itself, and with other numbers it is one."""
+        """The result for two sizes; with a tensor or another number, the size is treated as a tensor."""
         if isinstance(other, AbstractTensor):
             return NotImplemented
         if isinstance(other, float | TracedNumber):
@@ -113,13 +113,13 @@ def _compared(function: Operation) -> Callable[[TracedNumber, object], AbstractT
 
 
 Computed: TypeAlias = "TracedNumber | AbstractTensor"
-"""What a number gives with another operand."""
+"""The result of arithmetic with another operand."""
 
 
 class TracedNumber:
-    """What is computed from symbolic sizes and is none, such as ``rows.shape[0] / 2``: for a model a Python float.
+    """A number computed from symbolic sizes that is not a size, such as ``rows.shape[0] / 2``: like a Python float.
 
-    A tensor that it meets keeps its element type, and till then it is computed in double precision, as outside a trace.
+    A tensor combined with it keeps its element type; until then it is computed in double precision, as without a trace.
     """
 
     __slots__ = ("_make", "_text")

@@ -10,9 +10,9 @@ from .region import signs
 
 
 class ValueNumbering:
-    """Numbers the nodes of a builder, so that nodes that compute the same thing from the same operands share a number.
+    """Numbers the nodes of a builder, so that nodes computing the same from the same operands share a number.
 
-    Numbers are kept: asking again costs nothing, and each new node is looked at once.
+    Numbers are cached: each new node is examined once.
     """
 
     def __init__(self, builder: Builder) -> None:
@@ -21,7 +21,7 @@ class ValueNumbering:
         self._known: dict[Hashable, int] = {}
 
     def number(self, name: str) -> int:
-        """That of a node."""
+        """The number of a node."""
         if name not in self._numbers:
             position = self._builder.position
             for later in list(position)[len(self._numbers) :]:

@@ -16,7 +16,7 @@ from .stages import depths, found_sizes
 from .types import MAX_BYTES, TensorType, flaw
 
 Edge: TypeAlias = "tuple[str, Any, Any]"
-"""What an edge comes from, its slot and output; of a graph that is made by hand they may be anything."""
+"""The source of an edge, its slot and output; in hand-made graphs they may be anything."""
 
 
 def verify(graph: Graph) -> None:
@@ -69,7 +69,7 @@ def from_dag(
 
 
 def describe(name: object, node: Node) -> str:
-    """How errors call a node: its name, its op and where the user made it."""
+    """How errors describe a node: its name, its op and the user's line."""
     origin = str(node.origin)
     return f"node {name!r} ({node.op.name}{f', made in {origin}' if origin else ''})"
 

@@ -1,7 +1,7 @@
 """Windows that slide along the axes of an image: how many there are, what each sees, and what of that is padding.
 
-Everything is said of one axis. An image (N, C, *spatial) has as many as it is; arguments of windows are tuples of that
-length, and padding is twice as long: first what stands before each axis, then what stands after.
+Everything concerns a single axis. An image (N, C, *spatial) has any number of them; arguments of windows are tuples of
+that length, and padding is twice as long: first the padding before each axis, then after.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .dims import Dim
 
 
 class Real(NamedTuple):
-    """Of positions ``step`` apart those in the image: numbers ``low`` to ``high``, which begin at element ``first``."""
+    """Positions, ``step`` apart, within the image: numbers ``low`` to ``high``, starting at element ``first``."""
 
     low: int
     high: int
@@ -25,7 +25,7 @@ class Real(NamedTuple):
 
     @property
     def number(self) -> int:
-        """How many they are."""
+        """How many there are."""
         return self.high - self.low
 
     @property
@@ -35,15 +35,15 @@ class Real(NamedTuple):
 
     @property
     def source(self) -> slice:
-        """Where they lie in the image."""
+        """Their elements in the image."""
         stop = self.first + (self.number - 1) * self.step + 1 if self.number else self.first
         return slice(self.first, stop, self.step)
 
 
 def real(start: int, count: int, size: int, step: int = 1) -> Real:
-    """Which of ``count`` positions from ``start``, ``step`` apart, lie in an image of so many elements.
+    """Which of ``count`` positions from ``start``, ``step`` apart, lie within an image of ``size`` elements.
 
-    Where none does, they lie at its end that is nearer.
+    If none does, the result is empty, at the nearer end of the image.
     """
     low = min(count, max(0, -(start // step)))
     high = max(low, min(count, (size - 1 - start) // step + 1))
@@ -51,7 +51,7 @@ def real(start: int, count: int, size: int, step: int = 1) -> Real:
 
 
 class Tap(NamedTuple):
-    """Where one tap of the window lies in the input: outputs ``first`` to ``last`` see it, the first at ``start``."""
+    """Elements that a tap of the window reads: outputs ``first`` to ``last`` see the input, the first at ``start``."""
 
     first: int
     last: int
@@ -74,25 +74,25 @@ class Window:
         return self.dilation * (self.kernel - 1) + 1
 
     def start(self, output: int) -> int:
-        """Where a window begins; less than 0 in the padding."""
+        """The start of a window; negative in the padding."""
         return output * self.stride - self.before
 
     def taps_in(self, output: int, size: int) -> Real:
-        """Of a window's taps those in an image of that size."""
+        """Those of a window's taps that lie within an image of that size."""
         return real(self.start(output), self.kernel, size, self.dilation)
 
     def held(self, windows: int) -> int:
-        """Positions under so many windows."""
+        """Positions under this many windows."""
         return (windows - 1) * self.stride + self.extent
 
     @property
     def turned(self) -> Window:
-        """With the stride 1: that by which what windows have made comes back to what they saw."""
+        """For stride 1, the window that maps outputs back to the inputs that they saw."""
         reach = self.extent - 1
         return Window(self.kernel, 1, reach - self.before, reach - self.after, self.dilation)
 
     def along(self, size: int, count: int) -> Axis:
-        """So many of them along an axis."""
+        """Windows of this kind along an axis."""
         return Axis(self.kernel, self.stride, self.before, self.after, self.dilation, size, count)
 
     @overload
@@ -104,8 +104,8 @@ class Window:
     def fit(self, size: Dim, ceil_mode: bool = False) -> Dim:
         """How many windows fit.
 
-        Without ``ceil_mode`` floor((size + before + after - extent) / stride) + 1. With it the last window may hang
-        over the end, but must start in the input or in the padding before it.
+        Without ``ceil_mode`` floor((size + before + after - extent) / stride) + 1. With it the last window may extend
+        beyond the end, but must start in the input or in the padding before it.
         """
         if ceil_mode:
             # the smaller of ceil((size + before + after - extent) / stride) + 1 and ceil((size + before) / stride)
@@ -116,26 +116,26 @@ class Window:
 
 @struct(frozen=True)
 class Axis(Window):
-    """The ``count`` windows along one axis of an image. What lies beyond the padding is not there."""
+    """The ``count`` windows along one axis of an image."""
 
     size: int
     count: int
 
     def seen(self, low: int, high: int) -> Real:
-        """Of the positions under the windows from ``low`` to ``high`` those in the image."""
+        """Of the positions under the windows from ``low`` to ``high``, those within the image."""
         return real(self.start(low), self.held(high - low), self.size)
 
     def span(self, low: int, high: int) -> tuple[int, int]:
-        """Where these begin and end."""
+        """The start and end of these."""
         found = self.seen(low, high)
         return found.first, found.first + found.number
 
     def inside(self, output: int) -> Real:
-        """Of a window's taps those in the image."""
+        """Those of a window's taps that lie within the image."""
         return self.taps_in(output, self.size)
 
     def there(self, output: int) -> int:
-        """How many of a window's taps lie in the image or its padding."""
+        """How many of a window's taps lie within the image or its padding."""
         return self.taps_in(output, self.size + self.after).high
 
     def tap(self, index: int, low: int = 0, high: int | None = None) -> Tap:
@@ -145,9 +145,9 @@ class Axis(Window):
         return Tap(low + found.low, low + found.high, found.first)
 
     def taps(self, low: int = 0, high: int | None = None) -> dict[int, Tap]:
-        """By their numbers the taps that lie in the image for any of the outputs from ``low`` to ``high``.
+        """The taps, by number, that lie within the image for any of the outputs from ``low`` to ``high``.
 
-        That takes as long as there are of these and of outputs, however many a window has.
+        This takes time proportional to these taps and outputs, however many taps a window has.
         """
         stop = self.count if high is None else high
         few = self.kernel <= self.size + stop - low
@@ -155,7 +155,7 @@ class Axis(Window):
         return {index: tap for index, tap in found.items() if tap.last > tap.first}
 
     def _near(self, low: int, high: int) -> Iterator[int]:
-        """The numbers of these, from the least on: those of the last window are, as it has moved on furthest."""
+        """The numbers of these taps in increasing order, from those of the last window, which has moved furthest."""
         reached = 0
         for output in reversed(range(low, high)):
             seen = self.inside(output)
@@ -175,7 +175,7 @@ class Axis(Window):
 
     @cached_property
     def _padded(self) -> list[slice]:
-        """All such runs; blocks ask for theirs again and again."""
+        """All such runs, cached as blocks ask for theirs repeatedly."""
         runs: list[slice] = []
         for o in (o for o in range(self.count) if self.there(o) > self.inside(o).number):
             if runs and runs[-1].stop == o:
@@ -197,13 +197,13 @@ def axes_of(
     shape: Sequence[int], kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int],
     counts: Sequence[int],
 ) -> tuple[Axis, ...]:  # fmt: skip
-    """The axes of an image batch of logical shape (N, C, *spatial), along which there are so many windows."""
+    """The axes of an image batch of logical shape (N, C, *spatial), with this many windows along each."""
     windows = windows_of(kernel, stride, padding, dilation)
     return tuple(w.along(size, count) for w, size, count in zip(windows, shape[2:], counts, strict=True))
 
 
 def taps_of(axes: Sequence[Axis]) -> Iterator[tuple[int, tuple[slice, ...], tuple[slice, ...]]]:
-    """Of each tap that lies in the image for some window the number, what it reads, and the outputs that see it.
+    """For each tap within the image for some window its number, what it reads, and the outputs that see it.
 
     Taps are numbered in row-major order.
     """
@@ -216,9 +216,9 @@ def taps_of(axes: Sequence[Axis]) -> Iterator[tuple[int, tuple[slice, ...], tupl
 
 
 def side_by_side(axes: Iterable[Axis]) -> bool:
-    """Whether windows lie side by side in the image: none sees what another does or padding, or leaves any out between.
+    """Whether windows tile the image: none overlaps another or sees padding, or leaves a gap.
 
-    What the last windows leave of an axis does not matter, nor does padding or a ``ceil_mode`` that no window comes to
-    see. Windows of one element are side by side too.
+    What the last windows leave of an axis does not matter, nor does padding or a ``ceil_mode`` without effect. Windows
+    of one element tile the image too.
     """
     return all(a.kernel == a.stride == a.extent and a.before == 0 and a.count * a.kernel <= a.size for a in axes)
