@@ -1,11 +1,11 @@
-"""Ops, passes, lowerings and back ends of one's own, from outside the package.
+"""Third-party ops, passes, lowerings and back ends.
 
-What stands here, and in :mod:`lucid.passes`, is all that one needs; ``docs/extending.md`` is the tutorial, with a
-package that has one of each. An installed distribution announces what it brings by entry points, whose name is that of
-the op, pass or back end::
+This package and :mod:`lucid.passes` are all that is needed; ``docs/extending.md`` is the tutorial, with a package that
+has one of each. An installed distribution announces its plug-ins by entry points, whose name is that of the op, pass or
+back end::
 
     [project.entry-points."lucid.ops"]
-    Snake = "lucid_snake:SNAKE"                    # an OpDef; found when a file names an op that is not known
+    Snake = "lucid_snake:SNAKE"                    # an OpDef; found when a file names an unknown op
 
     [project.entry-points."lucid.passes"]
     merge_branches = "lucid_snake:merge_branches"  # for lucid.passes.default().add("merge_branches")
@@ -13,8 +13,7 @@ the op, pass or back end::
     [project.entry-points."lucid.backends"]
     tally = "lucid_snake:Tally"                    # for lucid.compile(model, backend="tally")
 
-Nothing of that is looked for when Lucid is imported: when something is asked for by a name that is not known, or
-by :func:`load`.
+Importing Lucid does not look for them: that happens when an unknown name is asked for, or by :func:`load`.
 """
 
 from ..base.plugins import Plugin

@@ -14,24 +14,24 @@ _FIND = {"op": find_op, "pass": registered, "backend": find_backend}
 
 
 def found(plugin: Plugin) -> object:
-    """The op, the pass or the back end that a plug-in announces, imported now; raises where it is broken."""
+    """The op, the pass or the back end that a plug-in announces, imported now; raises an error if it is broken."""
     return _FIND[plugin.kind](plugin.name)
 
 
 def installed() -> tuple[Plugin, ...]:
-    """What the installed distributions announce, by kind and name; nothing of it is imported."""
+    """The plug-ins of the installed distributions, by kind and name; none of them is imported."""
     return tuple(one for kind in KINDS for one in announced(kind))
 
 
 def load() -> tuple[Plugin, ...]:
-    """Import all that is announced; so it is there by name, and what is broken is known.
+    """Import all plug-ins, so that all are available by name, and broken ones are known.
 
-    What is used is found without it. What cannot be loaded is left out, with a :class:`~lucid.errors.PluginWarning`
-    that names the distribution.
+    Those that are used are found without it. One that cannot be imported is skipped, with a
+    :class:`~lucid.errors.PluginWarning` that names the distribution.
 
     Returns
     -------
-    What was loaded.
+    The plug-ins that were imported.
     """
     loaded = []
     for plugin in installed():

@@ -47,7 +47,7 @@ def register_op(op: OpDef[A], *, replace: bool = False) -> OpDef[A]:
 
 
 def _check(op: OpDef) -> None:
-    """Raise where the definition does not hold together; else it would fail far from here."""
+    """Raise if the definition is inconsistent, since it would otherwise fail far from here."""
     if not callable(op.infer):
         raise GraphError(f"{op.name}: its type rule is a function of attributes and input types, got {shown(op.infer)}")
     if op.gradient is not None and not isinstance(op.gradient, NoGradient) and not callable(op.gradient):
@@ -71,6 +71,6 @@ def _check(op: OpDef) -> None:
 
 
 def _has_fields(cls: type[Attrs]) -> bool:
-    """Whether what it declares are fields: of a subclass that is not decorated they are not, and would be lost."""
+    """Whether the declared attributes are fields: those of an undecorated subclass are not, and would be lost."""
     declared = {name for name, kind in inspect.get_annotations(cls).items() if "ClassVar" not in str(kind)}
     return declared <= {field.name for field in dataclasses.fields(cls)}

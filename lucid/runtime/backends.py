@@ -1,4 +1,4 @@
-"""Third-party back ends, which run the optimised graph by something other than NumPy programs."""
+"""Third-party back ends, which run the optimised graph by other means than NumPy programs."""
 
 from __future__ import annotations
 
@@ -22,44 +22,44 @@ T = TypeVar("T")
 
 
 class Backend(Protocol):
-    """What runs graphs instead of Lucid's NumPy programs: ``lucid.compile(model, backend=...)``.
+    """Runs graphs instead of Lucid's NumPy programs: ``lucid.compile(model, backend=...)``.
 
-    It runs inference. A gradient of its results, ``net.plan``, ``net.source``, ``net.profile``, tuning and saving are
-    refused. How it rounds, and over how many threads it works, is for it to say: ``exact=True`` holds for the passes.
+    It runs inference only: gradients of its results, ``net.plan``, ``net.source``, ``net.profile``, tuning and saving
+    raise errors. Its rounding and its number of threads are its own; ``exact=True`` applies to the passes.
     """
 
     @property
     def name(self) -> str:
-        """What errors call it."""
+        """The name used in errors."""
 
     def accepts(self, node: Node) -> bool:
         """Whether it runs the node as it is.
 
-        What it does not accept is taken apart where it is made of simpler ops, and refused otherwise.
+        Other nodes are decomposed if they consist of simpler ops; otherwise an error is raised.
         """
 
     def compile(self, graph: Graph, parameters: Mapping[str, Array], machine: Machine) -> Run:
-        """Make what runs a graph; called once for each size of the inputs, and again when a parameter has changed.
+        """Compile a graph; called once for each size of the inputs, and again after a parameter has changed.
 
         Parameters
         ----------
         graph
-            What the passes have made, all sizes known.
+            The graph after the passes, with all sizes known.
         parameters
-            The numbers of ``graph.parameters``, by name. They may be read for as long as the result is used.
+            The arrays of ``graph.parameters``, by name. They may be read as long as the result is used.
         machine
-            What is known of the machine: cores and caches as found, rates as assumed.
+            The machine: cores and caches as detected, rates as assumed.
 
         Returns
         -------
         ``run(*inputs)``, which takes an array for each of ``graph.inputs`` and returns one for each of
-        ``graph.results``, of these shapes and element types. What it returns is copied. Several threads may call it
-        at once, if several threads call the compiled model.
+        ``graph.results``, of these shapes and element types. The returned arrays are copied. Several threads may call
+        it at once, if several threads call the compiled model.
         """
 
 
 def find_backend(given: object) -> Backend:
-    """A back end as it is, or that of the plug-in which announces one of this name."""
+    """The back end itself or, for a name, that of the plug-in that announces it."""
     if not isinstance(given, str):
         return _checked(given, f"compile: a back end has a name, accepts and compile, got {shown(given)}", OptionError)
     plugin = plugins.find("backend", given)
@@ -86,21 +86,21 @@ def _checked(given: object, otherwise: str, kind: type[LucidError]) -> Backend:
 
 
 class BackendProgram:
-    """A graph of known sizes that a back end runs; stands where an executable would.
+    """A graph of known sizes that a back end runs, in place of an executable.
 
     Parameters
     ----------
     graph
         Without symbolic dimensions.
     backend
-        What runs it.
+        Runs it.
 
     Attributes
     ----------
     parameters
-        Names of those it reads, in the order that :meth:`load` takes them.
+        Names of the parameters that it reads, in the order in which :meth:`load` takes them.
     output_types
-        Types of what a run gives, without updates.
+        Types of the outputs of a run, without updates.
     seen
         The count of changed contents when the parameters were last compared; for the caller's use.
     """
@@ -121,7 +121,7 @@ class BackendProgram:
                 raise GraphError(f"the back end {self.backend.name!r} does not run {describe(name, node)}")
 
     def load(self, arrays: Sequence[Array], version: object) -> None:
-        """Give it its parameters; it is compiled anew where they are not those of the last call."""
+        """Set its parameters; it is compiled again if they are not those of the last call."""
         same = self._version == version and all(map(is_, self._arrays, arrays))
         if self._run is None or not same:
             held = {name: read_only(x) for name, x in zip(self.parameters, arrays, strict=True)}

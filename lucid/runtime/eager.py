@@ -29,10 +29,10 @@ kernel_packages.append(LazyModule("lucid.runtime.kernels"))  # the registry itse
 Call: TypeAlias = "Callable[..., tuple[Array, ...]]"
 
 LARGEST_RESULT = 1 << 40
-"""Bytes that no op may ask for; below that it is for the system to say."""
+"""The most bytes that an op may ask for; below that the system decides."""
 
 CACHE_SIZE = 4096
-"""How many different (op, attributes, types) keep their compiled function."""
+"""The number of different (op, attributes, types) whose compiled functions are kept."""
 
 
 @kept_for_machine(CACHE_SIZE)
@@ -60,12 +60,12 @@ def op_call(op: OpDef, attrs: Attrs, types: tuple[TensorType, ...]) -> tuple[Cal
 
 
 def run_node(node: Node, arrays: Sequence[Array]) -> tuple[Array, ...]:
-    """What a node of known sizes gives for these inputs, by Lucid's own kernel.
+    """The outputs of a node of known sizes for these inputs, by Lucid's own kernel.
 
     Parameters
     ----------
     node
-        Its op and attributes count.
+        Only its op and attributes count.
     arrays
         One for each of its inputs.
     """
@@ -119,7 +119,7 @@ def _call_of(graph: Graph, node: Node, feeds: Sequence[Value]) -> Call:
 
 
 def values_read(graph: Graph, known: Mapping[Value, Array]) -> Iterator[tuple[str | None, Value]]:
-    """The known values that :func:`evaluate_from` reads, each with the node that does; None where it is a result."""
+    """The known values that :func:`evaluate_from` reads, each with the node that reads it; None for a result."""
     yield from ((None, value) for value in graph.results if value in known)
     for name in needed(graph, known):
         yield from ((name, value) for value in graph.inputs_of(name) if value in known)

@@ -22,13 +22,13 @@ from .program.executable import Executable
 from .program.marks import Marks
 
 MOST = 8
-"""Choices of a node that are measured, those first that are predicted to be quickest."""
+"""The most choices of a node that are measured: those predicted to be the fastest."""
 WORSE = 4.0
-"""What is predicted to take so many times as long as the quickest is not measured."""
+"""Choices that are predicted to take this many times as long as the fastest are not measured."""
 WARM = 0.06
-"""Seconds a program runs before it is measured, so that it has its helper processes and its caches."""
+"""Seconds for which a program runs before it is measured, so that its workers have started and its caches are warm."""
 TURNS = 9
-"""Pairs of runs that are measured: of the program as predicted, and of another."""
+"""Pairs of runs that are measured: one of the program as predicted, one of another."""
 GAIN = 0.97
 """A choice must take less than this share of the predicted one's time."""
 
@@ -55,8 +55,8 @@ def tune(graph: Graph, parameters: Mapping[str, Array], *, threads: int = 1, exa
 
     Returns
     -------
-    For each such node the quickest choice. Nodes that are alike share their measurements. Nothing where the graph
-    takes none of the numbers that it is tried on.
+    The fastest choice for each of these nodes. Nodes that are alike share their measurements. Empty if the graph
+    accepts none of the inputs that it is tried with.
     """
     threads = choose_all(graph, threads=threads, exact=exact).threads  # for how many it is run
     groups, read = _alike(graph), read_values(graph)
@@ -90,7 +90,7 @@ def tune(graph: Graph, parameters: Mapping[str, Array], *, threads: int = 1, exa
 
 
 def resolve(graph: Graph, tuned: Mapping[str, Tuned], threads: int, exact: bool) -> dict[str, Choice]:
-    """The choices that tuning found, as far as they exist here: another machine may cut the work differently."""
+    """The choices that tuning found and that exist here: another machine may split the work differently."""
     if not tuned:
         return {}
     threads, read, found = choose_all(graph, threads=threads, exact=exact).threads, read_values(graph), {}
@@ -108,9 +108,9 @@ def _types(graph: Graph, name: str) -> tuple[TensorType, ...]:
 
 
 def _alike(graph: Graph) -> dict[Any, list[str]]:
-    """Names of nodes that compute the same on inputs of the same types, of those that every run computes.
+    """Nodes that every run computes, grouped by computation and input types.
 
-    What nobody reads is not computed.
+    Outputs that are not read do not count.
     """
     fixed, read = parameter_only(graph), read_values(graph)
     groups: dict[object, list[str]] = defaultdict(list)
@@ -137,7 +137,7 @@ def _load(program: Executable, parameters: Mapping[str, Array]) -> None:
 
 
 def _inputs(trial: Executable, parameters: Mapping[str, Array]) -> list[Array] | None:
-    """Numbers that the program takes: floats between 0 and 1, and everywhere the same integer, an index or divisor."""
+    """Inputs for the program: floats between 0 and 1, and the same integer everywhere, as an index or divisor."""
     _load(trial, parameters)
     rng, types = np.random.default_rng(0), trial.plan.graph.input_types
     floats = [rng.uniform(0.1, 0.9, t.concrete) if t.dtype.kind == "f" else None for t in types]
@@ -155,7 +155,7 @@ def _inputs(trial: Executable, parameters: Mapping[str, Array]) -> list[Array] |
 
 
 class _Trial:
-    """A program that marks when each step ended."""
+    """A program that records when each step ended."""
 
     def __init__(self, graph: Graph, chosen: Mapping[str, Choice], threads: int, exact: bool) -> None:
         self.marks = Marks()

@@ -41,7 +41,7 @@ class AtomicWrite:
         self._handlers: dict[int, Handler] = {}
 
     def hold(self) -> None:
-        """Let handlers wait from here on, until the part is over or, where it is not come to, :meth:`release`."""
+        """Let handlers wait from here on, until the part is over or, if it is not reached, until :meth:`release`."""
         if get_ident() != main_thread().ident:
             return  # no handler runs here
         try:
@@ -75,7 +75,7 @@ class AtomicWrite:
         self._waiting.append((self._handlers[number], number, frame))
 
     def _give_back(self) -> None:
-        """Put the handlers back, and run what has waited: each of them, whatever others raise."""
+        """Restore the handlers, and run those that waited: each of them, even if others raise."""
         try:
             while self._handlers:
                 number, handler = next(iter(self._handlers.items()))

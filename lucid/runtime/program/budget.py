@@ -15,7 +15,7 @@ from .plan import OBJECTS, Plan, make_plan
 from .recompute import Course
 
 _ENDS = 3
-"""So many of the courses with the least memory are planned before a budget is refused."""
+"""The number of orders with the least memory that are planned before a budget is refused."""
 
 _Make: TypeAlias = "Callable[[Graph], Plan]"
 
@@ -25,10 +25,9 @@ def plan_within(
     graph: Graph, budget: int, *, threads: int = 1, exact: bool = False, lasting: bool = True,
     chosen: Mapping[str, Choice] | None = None, in_place: bool = False,
 ) -> Plan:  # fmt: skip
-    """The plan of a concrete graph whose peak is within so many bytes.
+    """The plan of a concrete graph whose peak is within a budget.
 
-    The courses that are tried do not depend on the budget: an error says which is the smallest, and that one is kept
-    to.
+    The orders that are tried do not depend on the budget, so the smallest budget that an error names does suffice.
 
     Parameters
     ----------
@@ -40,7 +39,7 @@ def plan_within(
     Raises
     ------
     OptionError
-        Where more memory is needed, whatever is computed again; it says how much.
+        If more memory is needed, whatever is recomputed; the message says how much.
     """
     make = partial(make_plan, exact=exact, lasting=lasting, chosen=chosen, in_place=in_place)
     usual = make(graph, threads=threads)
@@ -50,7 +49,7 @@ def plan_within(
 
 
 def _lowered(usual: Plan, budget: int, make: _Make) -> Plan:
-    """Another plan for the same, within the budget."""
+    """Another plan of the same graph, within the budget."""
     course = Course(usual.steps, usual.graph, [*usual.outputs, *(y for _, y in usual.updates or ())], usual.last)
     goal, ends = _about(course) - (usual.peak - budget), list[Course]()
     while (lower := course.lower()) is not None:
@@ -71,7 +70,7 @@ def _lowered(usual: Plan, budget: int, make: _Make) -> Plan:
 
 
 def _about(course: Course) -> int:
-    """What it takes, but for what all courses take."""
+    """The memory that it takes, without what all orders have in common."""
     return course.peak + OBJECTS * len(course.steps)
 
 

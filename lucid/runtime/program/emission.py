@@ -18,16 +18,16 @@ from .step import Step
 
 
 class Emission:
-    """The steps of a schedule, and the names that stand in them.
+    """The steps of a schedule, and the names in them.
 
     Parameters
     ----------
     schedule
-        What is written.
+        The schedule.
     names
-        Those of the program that it is a part of; by itself it has its own.
+        The names of the program that it is a part of; by default a new set.
     given
-        What there is for some of the graph's inputs.
+        Operands for some of the graph's inputs.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class Emission:
                 self._parameter(label, label, schedule.graph.type(value).with_order(None))
 
     def _given(self, name: str, node: Node) -> Operand:
-        """The operand of what is there before anything is computed."""
+        """The operand of a value that exists before anything is computed."""
         (type_,) = node.outputs
         if isinstance(node.attrs, ConstantAttrs):
             held = unmarked(self.names.use(node.attrs.value.array, name))
@@ -102,7 +102,7 @@ def written(
     name: str, node: Node, choice: Choice, names: Names, ins: Sequence[Operand], outs: Sequence[Operand | None], *,
     threads: int = 1, exact: bool = False, lasting: bool = True, stage: bool = False, last: bool = False,
 ) -> Step:  # fmt: skip
-    """What the kernel of a node writes for these operands; ``stage`` gives it copies of the caller's arrays."""
+    """The steps that a node's kernel writes for these operands; for ``stage``, on copies of the caller's arrays."""
     k = Emitter(node, name, names, ins, outs, threads, choice.way.block, exact, lasting, last)
     if stage:
         k.stage()

@@ -175,16 +175,16 @@ class Emitter(Generic[E]):
     # ------------------------------------------------------------ lines
 
     def line(self, text: str) -> None:
-        """A line (or an indented block) that computes."""
+        """Write a line (or an indented block) that computes."""
         self._compute(text)
 
     def take(self, statements: Iterable[Statement]) -> None:
-        """What an emitter for a part of the node has made, as lines that compute."""
+        """Add lines that an emitter for a part of the node has written, as lines that compute."""
         for statement in statements:
             self._compute(statement.line, *statement.writes, workers=statement.workers)
 
     def take_as_they_are(self, statements: Iterable[Statement]) -> None:
-        """What a region does, as a part of what this node does at each run."""
+        """Add the steps of a region, as part of the work of this node at each run."""
         self.code.run.extend(statements)
 
     def _compute(self, text: str, *writes: str, workers: int = 0) -> None:
@@ -192,7 +192,7 @@ class Emitter(Generic[E]):
         where.append(Statement.of(text, phase, *writes, workers=workers))
 
     def check_written(self) -> None:
-        """Raise where no line names a result: the kernel has forgotten to write it."""
+        """Raise if no line names a result, as the kernel has then forgotten to write it."""
         outs = [y.name for y in self.outs if y is not None and 0 not in y.shape]
         if outs and set(names_in(self.code.all)).isdisjoint(outs):
             raise GraphError(
@@ -201,7 +201,7 @@ class Emitter(Generic[E]):
             )
 
     def call(self, function: str, out: Operand) -> None:
-        """A line ``function(..., out=out)``; the result is the array itself where that is new in each call."""
+        """Write a line ``function(..., out=out)``; if the array is new in each call, it is the result itself."""
         if out.phase is Phase.CALL and out.base is None and out in self.outs:
             out.born = True
             self._compute(f"{out} = {function})", out.name)
@@ -269,7 +269,7 @@ class Emitter(Generic[E]):
         return operand
 
     def adopt(self, buffers: Iterable[Operand]) -> None:
-        """Make working memory that an emitter for a part of the node asked for such as :meth:`scratch` gives."""
+        """Take over working memory that an emitter for a part of the node asked for, as from :meth:`scratch`."""
         phase = Phase.STATE if self._once else Phase.ARENA
         self.buffers.extend(replace(buffer, phase=phase, persistent=self._once) for buffer in buffers)
 
@@ -348,7 +348,7 @@ class Emitter(Generic[E]):
         self.kept.add((output, slot))
 
     def permuted(self, x: Operand, axes: tuple[int, ...], label: str = "t") -> Operand:
-        """``x`` with its axes permuted, as a view; itself where nothing changes."""
+        """``x`` with its axes permuted, as a view; ``x`` itself if nothing changes."""
         if axes == tuple(range(len(axes))):
             return x
         shape = [x.shape[axis] for axis in axes]
@@ -374,7 +374,7 @@ class Emitter(Generic[E]):
     def laid_out(self, x: Operand, order: tuple[int, ...] | None = None, label: str = "packed") -> Operand:
         """``x`` without gaps, its axes in ``order`` in memory: itself, or a copy made before the next line.
 
-        What comes with the call is copied only if it lies otherwise.
+        The caller's arrays are copied only if their layout differs.
         """
         if x.contiguous and x.type.order == order:
             return x
@@ -388,15 +388,15 @@ class Emitter(Generic[E]):
         return copy
 
     def seen(self, expression: object, shape: Sequence[int]) -> str:
-        """Source of an array in another shape, that shares its memory or raises."""
+        """Source of an array in another shape that shares its memory, or raises if it cannot."""
         return f"{self.use(as_view)}({expression}, {tuple(int(d) for d in shape)})"
 
     def reshaped(self, x: Operand, shape: Sequence[int], label: str = "flat") -> Operand:
-        """``x``, which is only read, in another shape: a view of it, or of a copy where it does not lie row by row."""
+        """``x``, which is only read, in another shape: a view of it, or of a copy if it is not row-major."""
         return self.target(self.laid_out(x), shape, label)
 
     def target(self, y: Operand, shape: Sequence[int], label: str = "out") -> Operand:
-        """``y``, which may be written, in another shape; itself where that is its own."""
+        """``y``, which may be written, in another shape; ``y`` itself if it has that shape."""
         shape, row_by_row = tuple(int(d) for d in shape), y.contiguous and y.type.order is None
         if row_by_row and shape == y.shape:
             return y

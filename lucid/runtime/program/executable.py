@@ -69,7 +69,7 @@ def quiet(run: Run) -> Run:
 
 @contextlib.contextmanager
 def _held(*locks: Lock | RLock | None) -> Iterator[bool]:
-    """Whether all locks are held within, which are not waited for."""
+    """Whether all locks are held inside; locks that are not free are not waited for."""
     with contextlib.ExitStack() as stack:
         held = True
         for lock in locks:
@@ -91,28 +91,28 @@ class Executable:
     threads
         How many threads kernels may share their work over.
     exact
-        Only lowerings that round as a plain sum of products does, and subnormal weights as they are.
+        Use only lowerings that round like a plain sum of products, and keep subnormal weights.
     lasting
         Whether parameters stay as they are for many runs.
     chosen
-        What runs some of the nodes, instead of what is predicted to be quickest.
+        Lowerings of some nodes, to use instead of those predicted to be the fastest.
     marks
-        Where given, every run notes there the time (s) at which each of its steps ended.
+        If given, every run records there the time (s) at which each of its steps ended.
     values
-        Where given, copies of each step's outputs are put there under its name.
+        If given, copies of each step's outputs are put there under its name.
     clock
         Tells the time of marks.
     store
-        Where what is packed lies that other programs of the model want too.
+        The store of packed parameters that it shares with other programs of the model.
     again
-        Makes the graph once more; where given, the plan may be given back like the rest.
+        Makes the graph again; if given, the plan may be released like the rest.
     measured
         Seconds of some nodes, for the plan.
     in_place
-        Whether it writes the parameters that the graph updates itself, where they lie, when all else is done: all of
-        them or, where something ends a run before, none. Otherwise it returns their new values.
+        Whether it updates parameters in place when all else is done: all of them or, if something ends the run before,
+        none. Otherwise it returns their new values.
     budget
-        Bytes that its peak may be, which it keeps within by computing values again; None where that does not matter.
+        The most bytes of its peak, which it keeps to by recomputing values; None for no limit.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class Executable:
         updated = {label for label, _ in plan.graph.updates} if plan.updates is not None else ()
         self._updated = frozenset(i for i, name in enumerate(self.parameters) if name in updated)
         self.whole = AtomicWrite(self._written) if self._updated else None
-        """What it writes parameters within."""
+        """The context in which it writes parameters."""
         self._writing = forkable() if self._updated else None
         self._laid: ParameterCopies | None = None
         self._helped: Sharing | None = None
@@ -183,7 +183,7 @@ class Executable:
 
     @property
     def output_types(self) -> tuple[TensorType, ...]:
-        """Types of what a run gives, without updates."""
+        """Types of the outputs of a run, without updates."""
         return self.plan.graph.output_types
 
     @property
@@ -196,7 +196,7 @@ class Executable:
         return source
 
     def _planned(self, graph: Graph | None = None) -> Plan:
-        """Within the lock: the plan, made anew where it has been given back."""
+        """With the lock held: the plan, made again if it was released."""
         if self._plan is None:
             if graph is None:
                 assert self._graph is not None
@@ -207,7 +207,7 @@ class Executable:
         return self._plan
 
     def _printed(self) -> Source:
-        """Within the lock: the program's source."""
+        """With the lock held: the program's source."""
         if self._source is None:
             self._source = generate(self._planned(), *self._watched)
         return self._source
@@ -238,7 +238,7 @@ class Executable:
         self._store.used(self, arrays)
 
     def _pack(self, version: object) -> None:
-        """Pack what is not packed already, by this program or another, from these versions."""
+        """Pack what neither this nor another program has packed from these versions."""
         with self._store.lock:
             stale, stamps = [], []
             for number, (packing, kept) in enumerate(zip(self._planned().packings.all, self._kept, strict=False)):
@@ -270,7 +270,7 @@ class Executable:
                 self._kept[number].stamp = stamps[number]
 
     def _lay(self, arrays: Sequence[Array]) -> None:
-        """Make the program anew for these parameters."""
+        """Make the program again for these parameters."""
         plan, source = self._planned(), self._printed()
         self._program = program = self._program or source.load("program")
         laid = ParameterCopies(arrays, self._updated, self._exact)
@@ -299,7 +299,7 @@ class Executable:
         self._laid = laid
 
     def _written(self) -> None:
-        """The program has written over parameters; where nothing else has changed, it knows of all changes."""
+        """Note that the program has updated parameters; if nothing else has changed, it has seen all changes."""
         laid = self._laid
         assert laid is not None
         laid.write(self._helped)
@@ -310,7 +310,7 @@ class Executable:
 
     @property
     def gathered(self) -> frozenset[int]:
-        """The numbers of the parameters that are best where workers reach them: they read what it writes."""
+        """The numbers of the parameters that should be in shared memory, as workers read them."""
         return self._updated if self._shares and worker_processes() is not None else frozenset()
 
     def apart(self, arrays: Sequence[Array]) -> list[Array]:
@@ -324,7 +324,7 @@ class Executable:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of idle working memory, and about those of the program and its plan."""
+        """Bytes of idle working memory, and (about) those of the program and its plan."""
         plan, source, nbytes = self._plan, self._source, 0
         if plan is not None:
             arenas = len(self._free) + len(self._spare)
@@ -334,7 +334,7 @@ class Executable:
         return nbytes
 
     def idle(self, spare: int = 0) -> None:
-        """Give back working memory that no run is using, but for so many runs."""
+        """Release working memory that no run is using, except that for so many runs."""
         free = self._free
         self._spare.clear()
         with contextlib.suppress(IndexError):  # runs take and bring at any time
@@ -342,7 +342,7 @@ class Executable:
                 free.popleft()
 
     def release(self) -> None:
-        """Give back all but the plan, unless it is being loaded or writes parameters; the next call loads it."""
+        """Release all but the plan, unless it is being loaded or writes parameters; the next call loads it."""
         with _held(self._lock, self._writing) as held:
             if held:
                 self._arrays = self._program = self._prepare = self._bind = None
@@ -350,7 +350,7 @@ class Executable:
                 self._free, self._spare, self._helped, self.seen = deque(), deque(), None, -1
 
     def unplan(self) -> None:
-        """Give back the plan too, if it can be made again and nothing is loaded."""
+        """Release the plan too, if it can be made again and nothing is loaded."""
         with _held(self._lock) as held:
             if held and self._graph is not None and self._program is None:
                 self._plan = self._source = None
@@ -428,7 +428,7 @@ class Executable:
             raise ExecutionError(f"no memory for an arena of {size:,} bytes") from error
 
     def forget(self) -> None:
-        """In a forked child: whatever lies in memory that is shared has to be made anew."""
+        """In a forked child: everything in shared memory has to be made again."""
         self._lock = Lock()
         self._store.forget()
         self.release()
@@ -464,10 +464,10 @@ def watched(
     plan: Plan, parameters: Sequence[Array] | None = None, *, marks: Marks | None = None, values: Values | None = None,
     clock: Callable[[], float] = perf_counter,
 ) -> Executable:  # fmt: skip
-    """The program of a plan once more, that tells the times or the values of its steps; it writes no parameter.
+    """Another program of a plan, which records the times or the values of its steps and writes no parameter.
 
-    It is loaded with those of the plan, if they are given. One of a training step updates copies of them, so that it
-    takes the time that a step takes; where values are asked for, it returns the new ones instead.
+    It is loaded with the plan's parameters, if they are given. That of a training step updates copies of them, so that
+    it takes the time of a step; if values are recorded, it returns the new ones instead.
     """
     chosen = {step.name: step.choice for step in plan.steps}
     program = Executable(

@@ -37,7 +37,7 @@ def in_arena(operand: Operand) -> bool:
 
 
 def passing(steps: Sequence[Step], results: Iterable[Operand]) -> set[Operand]:
-    """What is computed from parameters for other such values only: no line that runs at each call reads it."""
+    """Values computed from parameters only to compute other such values: no line that runs at each call reads them."""
     read = {y.name for y in results}
     for step in reversed(steps):
         read.update(names_in((*step.code.run, *step.code.bind)))
@@ -90,9 +90,9 @@ def intervals(
 
 
 def _summed(steps: Sequence[Step]) -> Iterator[tuple[Operand, int]]:
-    """What is added up over processes, and the step after the last for which a worker may be late.
+    """Values that are summed over processes, and the step after the last for which a worker may be late.
 
-    The run is then made again, but not what the processes have said to one another: until then the sums stay.
+    The run is then repeated, but not the exchange between the processes: until then the sums are kept.
     """
     until = max((index + 1 for index, step in enumerate(steps) if step.workers > 1), default=0)
     sums = (step for step in steps if step.node.op.exchange == "begins")
@@ -102,7 +102,7 @@ def _summed(steps: Sequence[Step]) -> Iterator[tuple[Operand, int]]:
 def written_over(steps: Sequence[Step], parameter: Operand, value: Operand) -> bool:
     """Write a parameter's new value over the old one, if its kernel allows that and nobody reads the old one later.
 
-    The value is then another name for the parameter. Where it is none, it has to be copied at the end.
+    The value is then another name for the parameter. If the kernel does not allow it, it is copied at the end.
     """
     made = next((index for index, step in enumerate(steps) if value in step.outs), None)
     if made is None or value.base is not None or value.type != parameter.type:

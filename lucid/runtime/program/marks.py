@@ -1,4 +1,4 @@
-"""Timing marks of a profiled program: when each step ended, and what other workers did of it."""
+"""Timing marks of a profiled program: when each step ended, and which part of it other workers did."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from ..workers.parts import helped
 
 @struct
 class Marks:
-    """Notes of one program.
+    """Timing marks of one program.
 
     Attributes
     ----------
     steps
-        The names of the steps whose ends are noted, in order; known once the program is printed.
+        The names of the steps whose ends are recorded, in order; known once the program is printed.
     runs
-        For each run when each of them ended.
+        For each run the times at which they ended.
     only
-        The steps whose ends are noted; all, for None.
+        The steps whose ends are recorded; None for all.
     parts
-        For each region that workers share its step, and who did which part of it; None where nobody asks.
+        For each region that workers share: its step, and which worker did which part; None unless asked for.
     """
 
     steps: list[str] = field(default_factory=list)
@@ -33,22 +33,22 @@ class Marks:
     parts: list[tuple[str, Array]] | None = None
 
     def begin(self) -> None:
-        """A program is printed, anew perhaps."""
+        """Called when a program is printed, perhaps again."""
         self.steps.clear()
         if self.parts is not None:
             self.parts.clear()
 
     def wants(self, step: str) -> bool:
-        """Whether the end of a step is noted."""
+        """Whether the end of a step is recorded."""
         return self.only is None or step in self.only
 
     def seconds(self, start: float) -> dict[str, float]:
-        """Seconds of each step in the latest run, which began then, with those since the one noted before it."""
+        """Seconds of each step in the latest run, which began then, including unrecorded steps before it."""
         ends = pairwise((start, *self.runs[-1]))
         return {name: b - a for name, (a, b) in zip(self.steps, ends, strict=True)}
 
     def helpers(self, start: float) -> dict[str, list[float]]:
-        """For each step that is shared, the seconds of each worker but the caller since then."""
+        """For each step that is shared, the seconds of each worker except the caller since then."""
         found: dict[str, list[float]] = {}
         for step, parts in self.parts or ():
             one = helped(parts, start)

@@ -19,12 +19,12 @@ from ..workers.settings import ALIGNMENT
 from .liveness import Interval
 
 _BY_SIZE_LIMIT = 2000
-"""Above this many intervals only the heuristic whose time grows as n log n is tried."""
+"""With more intervals than this, only the heuristic that takes n log n time is tried."""
 _NEAR = 1.02
-"""An arena that is so little larger than the largest live set is not worth another try."""
+"""An arena at most this much larger (relative) than the largest live set is good enough."""
 _TRIES = 32
 _PAIRS = 2_000_000
-"""At most so many orders are tried by size, and about so many pairs of intervals compared (some 50 ms)."""
+"""The most orders tried by size, and about the most pairs of intervals compared (some 50 ms)."""
 
 
 @struct(frozen=True)
@@ -62,7 +62,7 @@ def largest_live_set(intervals: Sequence[Interval]) -> int:
 
 
 def live_bytes(intervals: Sequence[Interval], steps: int) -> list[int]:
-    """The bytes that are needed at each of so many steps, and after the last."""
+    """The bytes that are needed at each step, and after the last."""
     changes = [0] * (steps + 2)
     for interval in intervals:
         changes[interval.start] += aligned(interval.nbytes)

@@ -17,7 +17,7 @@ RESERVED = (
     "whole", "results", "complete",
     "added", "call", "edge", "entry", "group", "matrix", "mine", "own", "part", "target", "value",
 )  # fmt: skip
-"""Names that the program's frame, or an expression that a kernel writes, gives a meaning."""
+"""Names that have a meaning in the program's frame, or in expressions that kernels write."""
 
 LONGEST_NAME = 60
 
@@ -59,7 +59,7 @@ class Names:
         self._by_id: dict[int, str] = {}
 
     def fresh(self, base: str) -> str:
-        """:meth:`unique`, as it stands in lines."""
+        """:meth:`unique`, marked as a name in lines."""
         return marked(self.unique(base))
 
     def unique(self, base: str) -> str:
@@ -76,7 +76,7 @@ class Names:
                 return name
 
     def use(self, thing: object, base: str | None = None) -> str:
-        """The identifier under which the program reaches ``thing`` (a function, an array of constants), for lines."""
+        """The identifier by which the program's lines call ``thing`` (a function, an array of constants)."""
         if id(thing) not in self._by_id:
             name = self.unique(base or str(getattr(thing, "__name__", "c")))
             self.namespace[name] = thing

@@ -1,7 +1,7 @@
 """Packed parameters of programs, and what two programs may share of them.
 
-A *packing* is what some lines of a step compute from parameters and a run reads. Two programs of a model (for other
-sizes, say) that write the same lines about the same parameters, with the same functions and numbers, have it in common.
+A *packing* is the memory that some lines of a step compute from parameters, for runs to read. Two programs of a model
+(for different sizes, say) share it if their lines are the same, with the same parameters, functions and numbers.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from .step import Step
 
 @struct(frozen=True)
 class Packing:
-    """What some lines of one step keep.
+    """Memory that some lines of one step compute from parameters.
 
     Attributes
     ----------
     nbytes
-        How much.
+        Its size.
     key
         Equal for two packings only if they compute the same from the parameters of the same names.
     parameters
-        The numbers of the program's parameters that it is made of.
+        The numbers of the program's parameters that it is computed from.
     """
 
     nbytes: int
@@ -42,14 +42,14 @@ class Packing:
 
 @struct(frozen=True)
 class Packings:
-    """Those of a plan.
+    """The packings of a plan.
 
     Attributes
     ----------
     all
         By number.
     places
-        For each buffer that is kept the number of its packing, and the place in its memory.
+        For each packed buffer the number of its packing, and its offset there.
     needed
         For each line that computes from parameters, by step and in order, the packings that need it.
     """
@@ -60,13 +60,13 @@ class Packings:
 
 
 def only_passed(steps: Sequence[Step], passing: set[Operand]) -> set[Operand]:
-    """Of the values that only packing reads, those of steps that keep nothing: these run again for their readers."""
+    """Values that only packing reads, of steps that keep nothing: these steps run again for each reader."""
     kept = {step for step in steps for y in step.memory if y.phase is Phase.STATE and y not in passing}
     return passing - {y for step in kept for y in step.outs if y is not None}
 
 
 def packings(steps: Sequence[Step], parameters: Mapping[str, Operand], names: Names, passing: set[Operand]) -> Packings:
-    """What a plan keeps; ``passing`` are the values that are kept only while others are computed from them."""
+    """The packings that a plan keeps; ``passing`` are values kept only while others are computed from them."""
     reader, parts = _Reader(parameters, names), []
     for step in steps:
         parts += reader.parts(step)
@@ -108,7 +108,7 @@ class _Part:
 
 @struct
 class _Known:
-    """What a name stands for, whatever it is called."""
+    """What a name stands for, independent of the name itself."""
 
     key: Hashable
     parameters: frozenset[str]
@@ -116,7 +116,7 @@ class _Known:
 
 
 class _Reader:
-    """Reads the statements of steps: which belong together, and what they say in words that do not depend on names."""
+    """Reads the statements of steps: which belong together, and descriptions of them that do not depend on names."""
 
     def __init__(self, parameters: Mapping[str, Operand], names: Names) -> None:
         self.names = names
@@ -149,7 +149,7 @@ class _Reader:
         return parts
 
     def _describe(self, part: _Part, step: Step) -> None:
-        """Give the part its key, and what it reads; and its memory a meaning for the steps that follow."""
+        """Set the part's key and the parameters it reads, and define its memory for the steps that follow."""
         code = step.code
         statements = [said for index in part.lines for said in _behind(code.prepare[index], code.state)]
         own = {y.name: number for number, y in enumerate(part.memory)}
@@ -161,7 +161,7 @@ class _Reader:
             self.known[y.name] = _Known((part.key, number), about.parameters, frozenset([part]))
 
     def _about(self, statements: Iterable[Statement], own: dict[str, int]) -> _Known:
-        """What statements say. Names of its own are numbered, others replaced by what they stand for."""
+        """A description of statements. Their own names are numbered, others replaced by what they stand for."""
         said: list[Hashable] = []
         parameters: set[str] = set()
         parts: set[_Part] = set()
@@ -183,7 +183,7 @@ class _Reader:
 
 
 def _behind(statement: Statement, views: Sequence[Statement]) -> list[Statement]:
-    """The statement, after those that make the views it names."""
+    """The statement, preceded by those that make the views it names."""
     found, wanted = [statement], set(statement.reads)
     for view in reversed(views):
         if not wanted.isdisjoint(view.writes):
@@ -193,7 +193,7 @@ def _behind(statement: Statement, views: Sequence[Statement]) -> list[Statement]
 
 
 def _constant(thing: object) -> Hashable:
-    """What makes a constant of the program the same as another's; itself where that cannot be said."""
+    """A key that is equal for equal constants of programs; if it cannot be compared, one that equals no other."""
     if isinstance(thing, np.ndarray):
         return Content(thing)
     if isinstance(thing, list | tuple):

@@ -14,10 +14,10 @@ from .subnormal import flush, has_subnormals
 from .views import as_view
 
 THREADS_COPY = 1 << 22
-"""Bytes of parameters from which threads share in copying them back."""
+"""Threads share in copying back parameters of at least this many bytes."""
 
 LARGEST_COPY = 1 << 25
-"""Bytes of a parameter that workers read as it is up to which they get a copy; larger ones are for threads."""
+"""Parameters of up to this many bytes are copied to where workers reach them; larger ones are used by threads."""
 
 
 class ParameterCopies:
@@ -37,7 +37,7 @@ class ParameterCopies:
     places
         Where it reads and writes them.
     kept
-        What of the store lies among these.
+        Those of the places that are memory of the store.
     """
 
     def __init__(self, arrays: Sequence[Array], updated: Collection[int], exact: bool) -> None:
@@ -49,16 +49,16 @@ class ParameterCopies:
         self.changes = [arrays[i] for i in sorted(updated)]
 
     def _is_read(self, number: int, array: Array) -> bool:
-        """Whether a program reads a parameter where it is; it takes it for row-major, and for free of subnormals.
+        """Whether a program reads a parameter in place; it expects it to be row-major and free of subnormals.
 
-        One that it also writes is read as it is, since nobody knows what it will be.
+        One that it also writes is read as it is, since its future values are unknown.
         """
         if number in self._updated:
             return array.flags.c_contiguous and array.flags.writeable
         return array.flags.c_contiguous and (self._exact or not has_subnormals(array))
 
     def reach(self, numbers: Collection[int], store: Store) -> bool:
-        """Let workers reach these, in copies if they must be. Returns whether a place is another now."""
+        """Let workers reach these, in copies if necessary. Returns whether the address of any has changed."""
         before = list(self.places)
         for i in numbers:
             array = self.arrays[i]
@@ -76,7 +76,7 @@ class ParameterCopies:
                     flush(place)
 
     def write(self, sharing: Sharing | None) -> None:
-        """Copy back what the program has written elsewhere; with the help of those who have helped it."""
+        """Copy back what the program has written to copies, with the help of its workers."""
         pairs = [(self.arrays[i], self.places[i]) for i in self._updated if self.places[i] is not self.arrays[i]]
         pairs.sort(key=lambda pair: -pair[0].nbytes)
         if sharing is not None and sum(array.nbytes for array, _ in pairs) >= THREADS_COPY:

@@ -49,7 +49,7 @@ class Plan:
     updates
         Operands of the parameters that it writes itself, each with that of the new value; None where it writes none.
     last
-        How many of the steps run when all results are there, as they write over parameters.
+        The number of steps that run when all results exist, as they write over parameters.
     parameters
         Parameter name to operand.
     offsets
@@ -57,15 +57,15 @@ class Plan:
     layout
         Size of the arena, and the largest live set it cannot be smaller than.
     packings
-        What is kept of parameters.
+        The packed parameters.
     passing, workspace_bytes
-        Place of each value that is needed only while parameters are packed, likewise.
+        Offset of each value that is needed only while parameters are packed, and the size of that memory.
     measured
-        Seconds of each step, where it was profiled or tuned.
+        Seconds of each step, if it was profiled or tuned.
     brief
-        Whether a run ends before a worker that sleeps is awake.
+        Whether a run is shorter than waking a sleeping worker.
     recomputed
-        The nodes that compute again what others have computed, so that less memory is needed.
+        The nodes that recompute the values of others, so that less memory is needed.
     """
 
     graph: Graph
@@ -90,12 +90,12 @@ class Plan:
 
     @property
     def final(self) -> list[Step]:
-        """The steps that run when all results are there."""
+        """The steps that run when all results exist."""
         return self.steps[len(self.steps) - self.last :]
 
     @property
     def packed_bytes(self) -> int:
-        """Bytes of what is kept of parameters."""
+        """Bytes of packed parameters."""
         return sum(packing.nbytes for packing in self.packings.all)
 
     @property
@@ -152,7 +152,7 @@ class Plan:
         return "\n".join([*lines, "", *self._facts()])
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """The table that a notebook shows."""
         return as_html(self._table(), self._facts())
 
 
@@ -201,7 +201,7 @@ def make_plan(
 
 
 def emitted(scheduled: Schedule) -> Plan:
-    """The plan of a schedule: its kernels write, and what they write on gets its place."""
+    """The plan of a schedule: its kernels write their lines, and their memory gets its place."""
     made, graph = Emission(scheduled), scheduled.graph
     results = graph.results if scheduled.last is None else graph.outputs
     _keep_sums_going(made)
@@ -221,7 +221,7 @@ def emitted(scheduled: Schedule) -> Plan:
 
 
 def _keep_sums_going(made: Emission) -> None:
-    """Let each step between the beginning of a sum over processes and its end do what there is to be done for it."""
+    """Let each step between the beginning of a sum over processes and its end do the work due for it."""
     begun = False
     for step in made.steps:
         if step.node.op.exchange == "ends":
@@ -239,7 +239,7 @@ def _place_arena(plan: Plan) -> None:
 
 
 def _place_state(plan: Plan) -> None:
-    """What is kept of parameters, and where. Values that only packing reads share memory, as those of a run do."""
+    """The packings of parameters, and their places. Values that only packing reads share memory, as in a run."""
     only = only_passed(plan.steps, passing(plan.steps, plan.outputs))
     live = intervals(plan.steps, (), only.__contains__)
     layout = assign_offsets(live)

@@ -64,7 +64,7 @@ class Source:
     Attributes
     ----------
     text
-        The program; it needs only what ``namespace`` holds.
+        The program; it needs only the names in ``namespace``.
     namespace
         The names it uses: ``np``, helpers, constant arrays.
     nodes
@@ -124,10 +124,10 @@ class Source:
 
 
 MOST_SHOWN = 256
-"""Programs whose text stands in ``linecache`` at a time."""
+"""The most programs whose text is in ``linecache`` at the same time."""
 
 _shown: dict[str, Any] = {}
-"""Their file names, and what takes the text away when the function goes."""
+"""Their file names, and the finalizer that removes the text when the function is collected."""
 
 
 def _hide(filename: str) -> None:
@@ -145,7 +145,7 @@ class Printer:
         self.assigned: list[str] = []
         self.functions: dict[str, int] = {}
         self.watch: Callable[[Step, Statement], str] | None = None
-        """Writes functions that workers call, where somebody wants to know who does."""
+        """Writes functions that workers call, if it is to be recorded who calls them."""
 
     def write(self, text: str, *node: str) -> None:
         """Lines, which belong to a node, given by its path.
@@ -160,12 +160,12 @@ class Printer:
                 self.nodes[len(self.lines)] = node
 
     def assign(self, name: object, expression: str, *node: str) -> None:
-        """A line that gives a variable of the function that is being written its value."""
+        """Write a line that assigns to a variable of the current function."""
         self.write(f"{name} = {expression}", *node)
         self.assigned.append(unmarked(str(name)))
 
     def section(self, steps: Iterable[Step], part: str) -> None:
-        """One part of every step's code, each under a comment that names its node."""
+        """Write one part of every step's code, each under a comment that names its node."""
         for step in steps:
             statements: list[Statement] = getattr(step.code, part)
             if statements:
@@ -177,7 +177,7 @@ class Printer:
                     self.assigned.extend(statement.writes)
 
     def define(self, header: str, body: Callable[[], None], apart: str | None = None) -> None:
-        """A function; ``apart`` names the decorator under which it keeps what it assigns in globals of its own."""
+        """Write a function; ``apart`` names the decorator by which its assignments go to globals of its own."""
         if apart is not None:
             self.write(f"@{apart}")
         self.write(header)
@@ -197,7 +197,7 @@ class Printer:
         self.indent -= 1
 
     def function(self, header: str, body: Callable[[], None], apart: str | None = None) -> None:
-        """One of the functions that the program consists of."""
+        """One of the functions of the program."""
         name = header.removeprefix("def ").partition("(")[0]
         self.functions[name] = len(self.lines) + 1
         self.define(header, body, apart)
@@ -226,9 +226,9 @@ def generate(
     plan
         What to print.
     marks
-        Where given, the program notes there the time (s) at which each step of a run ended.
+        If given, the program records there the time (s) at which each step of a run ended.
     values
-        Where given, the program puts copies of every step's outputs there, as soon as they are made.
+        If given, the program puts copies of every step's outputs there, as soon as they are computed.
     clock
         Tells the time of marks.
     """
@@ -323,7 +323,7 @@ class _Writer:
             self.out.define("with whole:", self.write_over)
 
     def compute(self) -> None:
-        """All but what writes over parameters."""
+        """The part that computes the results."""
         plan = self.plan
         self.steps(plan.steps[: len(plan.steps) - plan.last])
         if plan.updates is None:
@@ -341,7 +341,7 @@ class _Writer:
         self.out.write(f"results = {results}")
 
     def write_over(self) -> None:
-        """What writes over parameters."""
+        """The part that writes over parameters."""
         plan = self.plan
         self.steps(plan.final)
         for parameter, value in plan.updates or ():
@@ -349,7 +349,7 @@ class _Writer:
         self.note_ends()
 
     def note_ends(self) -> None:
-        """Note when the steps ended, as the last of all."""
+        """Record when the steps ended, after everything else."""
         if self.marks is not None:
             ends = "".join(f"{end}, " for end in self.ends)
             self.out.write(f"{self.plan.names.use(self.marks.runs, 'runs')}.append(({ends}))")
@@ -368,7 +368,7 @@ class _Writer:
                 out.write(f"{self.ends[-1]} = {plan.names.use(self.clock, 'clock')}()")
 
     def noted(self, step: Step, statement: Statement) -> str:
-        """The text of a function that workers call, which notes who does which part of it."""
+        """The text of a function that workers call, which records who does which part of it."""
         assert self.marks is not None and self.marks.parts is not None
         parts = shared_bytes(24 * statement.workers).view(np.float64).reshape(statement.workers, 3)
         self.marks.parts.append((step.name, parts))
@@ -384,7 +384,7 @@ class _Writer:
         return step.fixed and bool(self.plan.packings.all)
 
     def _keep(self, step: Step) -> None:
-        """Copies of a step's outputs, for whoever wants to compare them."""
+        """Copies of a step's outputs, for comparisons."""
         if self.values is not None:
             idle = not any(self.plan.packings.needed[step.name])  # then nobody wants what packing alone would read
             unmade = {None, *(self.plan.passing if idle else ())}
@@ -404,7 +404,7 @@ class _Writer:
 
 
 def _results(out: Printer, plan: Plan) -> list[str]:
-    """Names to return; whatever is not memory of this call alone is copied first."""
+    """Names to return; what is not memory of this call alone is copied first."""
     names, given, follow = [], set(), plan.graph.channels_last
     for operand in plan.outputs:
         own = operand.phase is Phase.CALL and operand.base is None and operand not in plan.inputs

@@ -1,12 +1,12 @@
 """Recomputation: values needed early and late are computed again rather than kept in between.
 
-What goes is what frees the most bytes, where the most are taken, for a second of predicted time; again and again, each
-time at the step where the most are taken now. That is the choice of Kirisame et al., "Dynamic tensor rematerialization"
+At the step with the most live bytes, the value is dropped that frees the most bytes per second of predicted time, and
+so on with the step that then has the most. That is the choice of Kirisame et al., "Dynamic tensor rematerialization"
 (2021), made when a plan is made. Chains of layers come out as in Chen et al., "Training deep nets with sublinear memory
-cost" (2016): some values are kept, and what lies between two of them is there again when the backward pass gets there.
+cost" (2016): some values are kept, and those between two of them are recomputed when the backward pass gets there.
 
-What nobody reads early is only computed later, as the gradient of a weight from two smaller arrays. What draws random
-numbers is never run twice; what is made of them is the same again.
+A value that is not read early is merely computed later, as the gradient of a weight from two smaller arrays. A node
+that draws random numbers is never run twice; values computed from them may be.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from .memory import aligned, live_bytes
 from .step import Step
 
 _LEAST = 1 / 500
-"""Values of less than this part of the largest live set stay."""
+"""Values smaller than this part of the largest live set are not freed."""
 _TRIES = 32
-"""So many offers are looked at before there is nothing more to be had."""
+"""The number of offers that are tried before giving up."""
 
 
 @struct(frozen=True)
@@ -49,7 +49,7 @@ class Recomputed:
 
 
 def cost(step: Step) -> float:
-    """Predicted seconds of a step; where nothing is predicted, of reading and writing what it reads and writes."""
+    """Predicted seconds of a step; without a prediction, of reading its inputs and writing its outputs."""
     if step.choice.way.seconds or not any(y is not None and y.base is None for y in step.outs):
         return step.choice.way.seconds
     moved = sum(y.type.nbytes for y in (*step.ins, *step.outs) if y is not None)
@@ -58,7 +58,7 @@ def cost(step: Step) -> float:
 
 @struct(frozen=True)
 class _Offer:
-    """What it takes to free a value at one step.
+    """A way to free a value at one step, and its price.
 
     Attributes
     ----------
@@ -69,11 +69,11 @@ class _Offer:
     made
         The steps that run again there, by node.
     given
-        What they read of what is there.
+        The existing operands that they read.
     moved
-        Those that run again already, later: they are not needed there any more.
+        Steps that already ran again later, where they are no longer needed.
     price
-        Seconds for a byte.
+        Seconds per byte.
     """
 
     before: int
@@ -86,14 +86,14 @@ class _Offer:
 
 @struct(frozen=True)
 class _Terms:
-    """How far an offer may go.
+    """The limits of an offer.
 
     Attributes
     ----------
     stretch
-        Values may be kept for longer that take this part of what is freed; others run again too.
+        Values of at most this part of the freed bytes may be kept for longer; others are recomputed too.
     early
-        Whether what runs again later may do so earlier, rather than twice.
+        Whether a step that runs again later may do so earlier instead, rather than twice.
     """
 
     stretch: float
@@ -104,16 +104,16 @@ _TERMS = _Terms(0.0), _Terms(0.25), _Terms(1.0), _Terms(0.0, early=False)
 
 
 class Course:
-    """Steps in the order in which they run, of which some run again.
+    """An order of execution, in which some steps run again.
 
     Parameters
     ----------
     steps
-        In order. Of those that run again there are several of one name.
+        In order. Steps that run again occur several times.
     graph
-        What the steps compute without running again.
+        The graph that the steps compute without recomputation.
     results
-        What is read when all have run.
+        The operands that are read when all have run.
     last
         How many of the steps write over parameters: none is put among them.
 
@@ -130,7 +130,7 @@ class Course:
         self._tables = _Tables.of(self)
 
     def lower(self) -> Course | None:
-        """The same with less at the first step where the most bytes are taken; None where that cannot be had."""
+        """The same computation with less memory at the first step of the peak; None if there is none."""
         at = self.live.index(self.peak)
         offers = [offer for root in self._idle(at) for offer in self._offers(root, at)]
         for offer in sorted(offers, key=lambda offer: offer.price)[:_TRIES]:
@@ -141,11 +141,11 @@ class Course:
 
     @property
     def height(self) -> tuple[int, int]:
-        """The peak, and at how many steps so much is taken."""
+        """The peak, and the number of steps that reach it."""
         return self.peak, self.live.count(self.peak)
 
     def _idle(self, at: int) -> Iterator[Operand]:
-        """Values in the arena that no step reads or writes just then, and that are read later on."""
+        """Values in the arena that this step neither reads nor writes, and that are read later."""
         kept = {y.root for y in self.results}
         for root, touched in self._tables.touched.items():
             idle = touched[0] < at < touched[-1] and at not in touched and root not in kept and not root.kept
@@ -214,7 +214,7 @@ class Course:
 
 @struct
 class _Tables:
-    """What a course is asked for.
+    """Tables about an order of execution.
 
     Attributes
     ----------
@@ -268,7 +268,7 @@ class _Search:
         self.kept: set[Operand] = set()
 
     def offer(self) -> _Offer | None:
-        """The offer; None where there is none, or nothing would be freed."""
+        """The offer; None if there is none, or nothing would be freed."""
         tables = self.course._tables
         views = [y for y in tables.views[self.root] if y in tables.read and tables.read[y][-1] >= self.before]
         wanted = tuple(y for y in views if self._born(y) < self.before)
@@ -285,7 +285,7 @@ class _Search:
         return _Offer(self.before, wanted, self.made, self.given, tuple(self.moved), took / freed)
 
     def _postponed(self) -> Iterator[Step]:
-        """The step that gives the value, where nobody reads what it gives before."""
+        """The step that computes the value, if none of its results is read before."""
         tables = self.course._tables
         step = self.course.steps[tables.touched[self.root][0]]
         read = (index for y in step.outs if y is not None for index in tables.touched[y.root][1:])
@@ -293,12 +293,12 @@ class _Search:
             yield step
 
     def _born(self, y: Operand) -> int:
-        """The number of the step that gives it."""
+        """The number of the step that computes it."""
         tables = self.course._tables
         return next(index for index, version in tables.versions[tables.values[y]] if version is y)
 
     def _find(self, y: Operand) -> Iterable[Operand] | None:
-        """Find where to take a value from; what is to be found for that. None where it cannot be had."""
+        """Find where to take a value from, and what must be recomputed for it. None if it cannot be had."""
         value = self.course._tables.values.get(y)
         if value is None or not in_arena(y.root) or value in self.given or value.node in self.made:
             return ()
@@ -330,12 +330,12 @@ class _Search:
 
 
 def _repeatable(step: Step) -> bool:
-    """Whether a step gives the same again."""
+    """Whether a step gives the same result again."""
     return step.node.op.pure and not step.node.op.random and not step.node.op.regions
 
 
 def _read_later(steps: Sequence[Step], later: Iterable[Step], results: Iterable[Operand]) -> list[Step]:
-    """Those of the steps whose results are read by one of them, or later."""
+    """The steps whose results ``later`` or ``results`` read, directly or through others of these steps."""
     read = {x for step in later for x in step.ins} | set(results)
     found = []
     for step in reversed(steps):
@@ -353,7 +353,7 @@ def _copied(step: Step, swapped: Mapping[Operand, Operand]) -> Step:
 
 
 def _swapped(step: Step, swapped: dict[Operand, Operand]) -> Step:
-    """The step where it reads other operands; what are views of those are others too."""
+    """The step with other operands as inputs; outputs that are views of replaced operands are replaced too."""
     if not any(x in swapped for x in step.ins):
         return step
     outs = []

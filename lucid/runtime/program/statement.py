@@ -15,11 +15,11 @@ from ...errors import GraphError
 from ..planning.phase import Phase
 
 MARK = "§"
-"""Stands before and after each name in the text that kernels write."""
+"""Precedes and follows each name in the text that kernels write."""
 
 
 def marked(name: str) -> str:
-    """The name as it stands in the lines of kernels."""
+    """The name as written in the lines of kernels."""
     return f"{MARK}{name}{MARK}"
 
 
@@ -38,7 +38,7 @@ def pieces_of(text: str) -> tuple[str, ...]:
 
 
 def unmarked(text: str) -> str:
-    """The text as a program shows it."""
+    """The text without marks, as a program shows it."""
     return "".join(pieces_of(text)) if MARK in text else text
 
 
@@ -83,25 +83,25 @@ class Statement:
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The names it needs, in the order in which they first stand in it.
+        """The names it needs, in order of their first occurrence.
 
-        An array that it fills is among them, since it must be there; and so are the variables of its own loops, which
-        no other statement has.
+        They include an array that it fills, since that must exist; and the variables of its own loops, which occur in
+        no other statement.
         """
         return tuple(name for name in dict.fromkeys(self.names) if name not in self.writes)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names that stand in it, as often as they do."""
+        """The names in it, as often as they occur."""
         return self.pieces[1::2]
 
     @property
     def line(self) -> str:
-        """Its text with the names marked, to be made part of another."""
+        """Its text with the names marked, for use in another statement."""
         return MARK.join(self.pieces)
 
     def within(self, *path: str, deeper: bool = False) -> Statement:
-        """The same as a part of what a region does; indented where it stands ``deeper``."""
+        """The same statement as part of a region's program; indented if ``deeper``."""
         pieces = self.pieces
         if deeper:
             texts = [text.replace("\n", "\n    ") for text in pieces[::2]]
@@ -110,7 +110,7 @@ class Statement:
         return Statement(pieces, self.writes, self.phase, (*path, *self.path), self.workers)
 
     def renamed(self, called: Callable[[str], str]) -> str:
-        """Its text with other words for the names."""
+        """Its text with names replaced."""
         return "".join(called(piece) if at % 2 else piece for at, piece in enumerate(self.pieces))
 
 
@@ -121,7 +121,7 @@ def names_in(statements: Iterable[Statement]) -> list[str]:
 
 @struct
 class Code:
-    """Statements of one step, by where they go.
+    """Statements of one step, by the function of the program that contains them.
 
     ``state`` and ``bind`` make views and buffers; ``prepare`` and ``run`` compute.
     """
@@ -132,7 +132,7 @@ class Code:
     run: list[Statement] = field(default_factory=list)
 
     def setup(self, phase: Phase) -> list[Statement]:
-        """Where what makes views goes."""
+        """The list that statements making views in this phase go to."""
         return (self.state, self.bind, self.run)[phase]
 
     @property

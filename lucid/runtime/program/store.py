@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 TIMES, BESIDES = 4, 1 << 26
-"""Unless a limit is set, a model may keep so many times the bytes of its parameters, and so many besides."""
+"""Unless a limit is set, a model may keep ``TIMES`` times the bytes of its parameters, and ``BESIDES`` bytes more."""
 
 _limit: list[int | None] = [None]
 
@@ -28,15 +28,15 @@ def set_cache_limit(nbytes: int | None) -> None:
     """Limit what each compiled model keeps for its next calls.
 
     For every size it is called with, a model keeps a program, its plan, its working memory, and parameters in the form
-    that the program reads; the last are shared by all programs that want the same form. Beyond the limit, programs that
-    were not called of late give back their working memory, then the program, then the plan; what is missing is made
-    anew when they are called again. What a model keeps of its traces counts too, and stays.
+    that the program reads; the last are shared by all programs that need the same form. Beyond the limit, programs that
+    were not called recently release their working memory, then the program, then the plan; they make these again when
+    they are called. The traces that a model keeps count too, and are not released.
 
     Parameters
     ----------
     nbytes
-        Bytes for each model. None, to begin with, is four times the bytes of its parameters and 64 MB; where a step
-        adds up gradients, that for each of the graphs it calls in turn. The program that is called stays in any case.
+        Bytes for each model. None, the default, is four times the bytes of its parameters and 64 MB; if a step
+        accumulates gradients, as much for each of the graphs it calls in turn. The program in use is always kept.
     """
     if nbytes is not None and (isinstance(nbytes, bool) or not isinstance(nbytes, int) or nbytes < 0):
         raise OptionError(f"set_cache_limit: expected a number of bytes or None, got {shown(nbytes)}")
@@ -44,12 +44,12 @@ def set_cache_limit(nbytes: int | None) -> None:
 
 
 def get_cache_limit() -> int | None:
-    """What :func:`set_cache_limit` has set."""
+    """The limit of :func:`set_cache_limit`."""
     return _limit[0]
 
 
 class Holder(Protocol):
-    """What counts, beside what is in the store."""
+    """An object whose memory counts besides that of the store."""
 
     @property
     def held_bytes(self) -> int:
@@ -57,18 +57,18 @@ class Holder(Protocol):
 
 
 class Program(Holder, Protocol):
-    """What a store asks of the programs that use it."""
+    """The interface of a store to the programs that use it."""
 
     called: bool
 
     def idle(self, spare: int = 0) -> None:
-        """Give back working memory that no run is using, but for so many runs."""
+        """Release working memory that no run is using, except that for so many runs."""
 
     def release(self) -> None:
-        """Give back all but the plan."""
+        """Release all but the plan."""
 
     def unplan(self) -> None:
-        """Give back the plan too."""
+        """Release the plan too."""
 
 
 class Kept:
@@ -79,7 +79,7 @@ class Kept:
     memory
         Its bytes.
     arrays
-        The parameters it is made of.
+        The parameters it is computed from.
     shared
         Whether workers reach it.
     stamp
@@ -100,13 +100,13 @@ class Kept:
 class Store:
     """What the programs of one model keep of their parameters; a program alone has one of its own.
 
-    Memory goes with the last program that reads it. Whoever packs holds the lock: nobody packs what is packed already,
-    while others run on it.
+    Memory is freed with the last program that reads it. A program holds the lock while it packs, so that nothing is
+    packed twice; others may run meanwhile.
 
     Attributes
     ----------
     turns
-        How many programs are called in turn, again and again, so that each would be missed.
+        The number of programs that are called in turn, again and again, so that all should be kept.
     """
 
     def __init__(self) -> None:
@@ -117,14 +117,14 @@ class Store:
         self._weights = 0
 
     def forget(self) -> None:
-        """In a forked child: what lies in memory that is shared has to be made anew."""
+        """In a forked child: everything in shared memory has to be made again."""
         self.lock = forkable()
         self._kept: dict[Hashable, weakref.KeyedRef[Hashable, Kept]] = {}
         self._gone: deque[weakref.KeyedRef[Hashable, Kept]] = deque()
         self._workspace: weakref.ref[Kept] | None = None
 
     def packed(self, packing: Packing, arrays: Sequence[Array], shared: bool) -> Kept:
-        """The memory of a packing of these parameters; where workers reach it if it must be."""
+        """The memory of a packing of these parameters, in shared memory if workers must reach it."""
         return self._find(packing.key, packing.nbytes, tuple(arrays[i] for i in packing.parameters), shared)
 
     def copy(self, array: Array, shared: bool) -> Kept:
@@ -143,7 +143,7 @@ class Store:
         return found
 
     def _tidy(self) -> None:
-        """Drop the entries of memory that has gone; not as it goes, since to look for a key runs code of ours."""
+        """Drop the entries of freed memory; not when it is freed, since looking up a key runs Python code of ours."""
         for _ in range(len(self._gone)):
             ref = self._gone.popleft()
             if self._kept.get(ref.key) is ref:
@@ -178,16 +178,16 @@ class Store:
         return sum(kept.memory.nbytes for kept in self.all()) + sum(holder.held_bytes for holder in holders)
 
     def all(self) -> list[Kept]:
-        """What is kept by any program that lives."""
+        """The memory that living programs keep."""
         refs = [*list(self._kept.values()), *filter(None, [self._workspace])]
         return [kept for ref in refs if (kept := ref()) is not None]
 
     def count(self, holder: Holder) -> None:
-        """Let something that gives nothing back count as long as it lives."""
+        """Count an object that releases nothing, as long as it lives."""
         self._others[id(holder)] = weakref.ref(holder)
 
     def used(self, program: Program, arrays: Sequence[Array] = ()) -> None:
-        """A program has been loaded, of these parameters, or has got more working memory: some may have to go."""
+        """Called when a program was loaded, of these parameters, or got more working memory: others may be released."""
         with self.lock:
             self._weights = max(self._weights, sum(array.nbytes for array in arrays))
             self._programs.pop(id(program), None)
@@ -196,7 +196,7 @@ class Store:
                 self._trim(program)
 
     def alone(self, program: Program) -> None:
-        """Let all programs but this one give back the working memory that no run is using."""
+        """Let all other programs release the working memory that no run is using."""
         with self.lock:
             for other in _alive(self._programs):
                 if other is not program:
@@ -216,7 +216,7 @@ class Store:
 
 
 def _alive(refs: dict[int, weakref.ref[T]]) -> list[T]:
-    """What is still there; the others are forgotten."""
+    """The objects that still exist; dead references are removed."""
     found = [(key, ref()) for key, ref in list(refs.items())]
     for key, one in found:
         if one is None:

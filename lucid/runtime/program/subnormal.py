@@ -1,7 +1,7 @@
-"""Subnormal numbers, with which most processors take a hundred times as long.
+"""Subnormal numbers, with which most processors are a hundred times slower.
 
 Training leaves them in decaying weights. They are treated as zeros when weights are packed for a program: they vanish
-next to anything that such a weight is added to.
+in sums with any normal number.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import numpy as np
 from ...base.arrays import Array
 
 BLOCK = 1 << 15
-"""Elements that are looked at at once."""
+"""Elements that are examined at once."""
 
 
 def _found(array: Array) -> Iterator[tuple[Array, Array]]:
-    """Pieces of a row-major array of floats, and where they are smaller than any that has all its digits."""
+    """Blocks of a row-major array of floats, each with a mask of the numbers too small to be normal."""
     flat = array.reshape(-1)
     least = np.finfo(array.dtype).tiny
     for start in range(0, flat.size, BLOCK):
@@ -31,7 +31,7 @@ def has_subnormals(array: Array) -> bool:
 
 
 def flush(array: Array) -> None:
-    """Make the subnormal numbers of a row-major array zeros of their sign."""
+    """Replace the subnormal numbers of a row-major array by zeros of the same sign."""
     if array.dtype.kind == "f":
         for piece, small in _found(array):
             if small.any():

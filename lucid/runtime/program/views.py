@@ -1,6 +1,6 @@
-"""Functions that programs call to make arrays of memory and views of arrays.
+"""Functions that programs call to make arrays in memory and views of arrays.
 
-A view must share memory: what a program binds once must keep showing the memory that it was made of.
+A view must share memory: a name that a program binds once must always refer to the memory it was made from.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ...base.arrays import Array
 from ...errors import ExecutionError
 
 COPIES = (".reshape(", ".ravel(", ".flatten(", ".astype(", ".copy(", "ascontiguousarray(", "np.array(")
-"""What makes a copy without a word where it cannot make a view; none of it may be bound."""
+"""NumPy functions that silently copy if they cannot make a view; their results may not be bound."""
 
 
 def as_view(array: Array, *shape: Any) -> Array:
@@ -47,7 +47,7 @@ def place(
 
 
 def apart(function: Any) -> Callable[..., object]:
-    """The function, running at each call with a fresh copy of its globals: what it declares global is that call's."""
+    """The function, with a fresh copy of its globals at each call: what it declares global belongs to that call."""
 
     def call(*args: Any) -> object:
         code, defaults, closure = function.__code__, function.__defaults__, function.__closure__
