@@ -1,4 +1,4 @@
-"""Functions that programs call where NumPy has none: they check numbers, and do what takes several steps."""
+"""Functions that programs call if NumPy has none: they check numbers, or take several steps."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ..program.views import as_view
 
 
 def check_divisor(divisor: Array) -> None:
-    """Raise where an integer would be divided by 0, as in PyTorch: NumPy gives 0."""
+    """Raise if an integer would be divided by 0, as in PyTorch: NumPy gives 0."""
     if not divisor.all():
         raise ExecutionError("integers are divided by 0; take lucid.where(b == 0, 1, b) as the divisor, or floats")
 
 
 def check_range(index: Array, size: int, op: str, axis: int, wrap: bool) -> None:
-    """Raise where an index lies outside an axis of ``size`` elements; ``wrap`` allows negative ones."""
+    """Raise if an index is outside an axis of ``size`` elements; ``wrap`` allows negative ones."""
     if index.size == 0:
         return
     # a quarter of the time that the least and the largest take
@@ -31,13 +31,13 @@ def check_range(index: Array, size: int, op: str, axis: int, wrap: bool) -> None
 
 
 def check_expected(condition: Array, value: bool, message: str) -> None:
-    """Raise where a condition is not what it must be."""
+    """Raise if a condition does not have the expected value."""
     if bool(condition) != value:
         raise ExecutionError(message)
 
 
 def check_probabilities(name: str, x: Array) -> None:
-    """Raise where an array holds anything but numbers from 0 to 1."""
+    """Raise if an array holds anything but numbers from 0 to 1."""
     if x.size and not (x.min() >= 0 and x.max() <= 1):  # of NaN neither is true
         hint = "; of logits take binary_cross_entropy_with_logits" if name == "input" else ""
         raise ExecutionError(
@@ -56,7 +56,7 @@ def inverse(x: Array) -> Array:
 
 
 def solution(a: Array, b: Array) -> Array:
-    """What each matrix is to be multiplied with to make a right-hand side."""
+    """The matrices whose product with each matrix is the right-hand side."""
     try:
         found: Array = np.linalg.solve(a, b)
     except np.linalg.LinAlgError as error:
@@ -74,9 +74,9 @@ def cholesky_factor(x: Array) -> Array:
 
 
 def eigenvectors(x: Array, values: Array | None, vectors: Array | None) -> None:
-    """The eigenvalues of symmetric matrices, and their eigenvectors where these are wanted.
+    """The eigenvalues of symmetric matrices and, if wanted, their eigenvectors.
 
-    Those of a matrix that is not finite are NaN, where LAPACK may say finite ones.
+    Those of a matrix that is not finite are NaN, though LAPACK may return finite ones.
     """
     lost: Array = np.logical_not(np.isfinite(x).all((-2, -1), keepdims=True))
     if lost.any():
@@ -93,7 +93,7 @@ def eigenvectors(x: Array, values: Array | None, vectors: Array | None) -> None:
 
 
 def singular_vectors(x: Array, whole: bool, u: Array | None, s: Array | None, vh: Array | None) -> None:
-    """The singular values of matrices, and their vectors where these are wanted."""
+    """The singular values of matrices and, if wanted, their vectors."""
     with _converging("svd"):
         if u is None and vh is None:
             _keep((np.linalg.svd(x, compute_uv=False),), (s,))
@@ -195,7 +195,7 @@ FEW_OF_MANY = 8
 
 
 def places_of_largest(x: Array, axis: int, count: int, largest: bool) -> Array:
-    """Where the largest (or smallest) elements along an axis are, in order; of equal ones the first come first."""
+    """The indices of the largest (or smallest) elements along an axis, in order; of equal ones the first come first."""
     rows = np.moveaxis(x, axis, -1)
     size = rows.shape[-1]
     few = _unsorted(rows, count, largest) if 0 < count * FEW_OF_MANY <= size and rows.size else None

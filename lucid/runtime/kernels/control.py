@@ -1,4 +1,4 @@
-"""Kernels of what runs graphs: regions are programs within the program, each line of them where it belongs."""
+"""Kernels of the ops that run graphs: regions are programs within the program, each line in the phase it belongs to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..program.statement import Statement
 
 
 def region_seconds(region: Region, threads: int) -> float:
-    """How long a region is predicted to take."""
+    """The predicted time of a region."""
     return choose_all(region.graph, threads=threads).predicted
 
 

@@ -1,4 +1,4 @@
-"""Kernels of what LAPACK takes apart."""
+"""Kernels of LAPACK's matrix decompositions."""
 
 from __future__ import annotations
 

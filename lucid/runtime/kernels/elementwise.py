@@ -1,7 +1,7 @@
-"""Kernels of the element-wise ops: ufuncs that write where they are told.
+"""Kernels of the element-wise ops: ufuncs that write to given memory.
 
-Overflow and division by zero are part of the formulas (``1 / (1 + exp(100))`` is 0); whoever runs a kernel
-has NumPy's floating-point warnings off.
+Overflow and division by zero are part of the formulas (``1 / (1 + exp(100))`` is 0); NumPy's floating-point warnings
+are off while a kernel runs.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _UFUNCS = {
 
 
 FEW = 1 << 12
-"""Elements up to which a whole array of constants is kept."""
+"""The most elements of a constant that is kept as an array of the result's shape."""
 
 
 def constant(value: float, dtype: DType) -> Array:
@@ -63,15 +63,15 @@ def filled(value: float, dtype: DType, shape: tuple[int, ...]) -> Array:
 
 
 def scalar(k: Emitter, value: float, dtype: DType) -> str:
-    """A number in the program, typed where it has to be rounded to ``dtype`` anyway."""
+    """A number in the program, typed if it has to be rounded to ``dtype`` anyway."""
     return k.use(constant(float(value), dtype), "c") if is_float(dtype) else k.number(value)
 
 
 def at_least(k: Emitter, low: float, x: Operand, y: Operand) -> None:
     """``maximum`` with a number.
 
-    The loop of ``np.maximum`` takes half as long again with a number as that of ``clip``, but begins in half the time;
-    that of two arrays of one shape takes no longer.
+    The loop of ``np.maximum`` takes half as long again with a number as that of ``clip``, but starts in half the time;
+    with two arrays of one shape it takes no longer.
     """
     size = math.prod(y.shape)
     alike = x.contiguous and y.contiguous and x.type.order == y.type.order and x.shape == y.shape
@@ -170,7 +170,7 @@ def negative(k: Emitter) -> None:
 
 @kernel(ew.FLOOR_DIVIDE, ew.REMAINDER)
 def division(k: Emitter) -> None:
-    """Rounded towards minus infinity, or what that leaves."""
+    """Division, rounded towards minus infinity, or its remainder."""
     (dividend, divisor), (y,) = k.ins, k.outs
     if not is_float(y.dtype) and 0 not in y.shape:
         k.line(f"{k.use(check_divisor)}({divisor})")
@@ -223,7 +223,7 @@ def relu(k: Emitter) -> None:
 
 
 def _sigmoid_denominator(k: Emitter, x: Operand, y: Operand) -> Operand:
-    """Written to ``y``, or to what is returned."""
+    """``1 + exp(-x)``, in the returned operand; ``y`` is overwritten meanwhile."""
     # exp keeps the relative accuracy of tiny results, which 0.5 + 0.5 * tanh(x / 2) rounds away
     t = apart_from(k, y)
     negate(k, x, t)
@@ -251,13 +251,13 @@ def _work(k: Emitter, rows: int) -> Operand:
 
 
 def _one_call(node: Node, inputs: tuple[TensorType, ...], threads: int) -> Work:
-    """What it takes longer than without a temporary array."""
+    """The additional time without a temporary array."""
     return Work(calls=1)
 
 
 @kernel(ew.SILU, lowering="in_place", in_place=True, cost=_one_call)
 def silu_in_place(k: Emitter) -> None:
-    """For a block of a layer's result, in whose place it may lie."""
+    """For a block of a layer's result, which it may overwrite."""
     k.line(f"{k.use(activation_calls.silu)}({k.ins[0]}, {k.outs[0]}, {_work(k, 1)})")
     k.may_overwrite(0, 0)
 
@@ -273,13 +273,13 @@ def hard_swish(k: Emitter) -> None:
 
 @kernel(ew.HARD_SWISH, lowering="in_place", in_place=True, cost=_one_call)
 def hard_swish_in_place(k: Emitter) -> None:
-    """For a block of a layer's result, in whose place it may lie."""
+    """For a block of a layer's result, which it may overwrite."""
     k.line(f"{k.use(activation_calls.hard_swish)}({k.ins[0]}, {k.outs[0]}, {_work(k, 1)})")
     k.may_overwrite(0, 0)
 
 
 def _choose_positive(k: Emitter, x: Operand, y: Operand) -> None:
-    """``y`` becomes ``x`` where that is positive."""
+    """Set ``y`` to ``x`` where that is positive."""
     positive = k.scratch(x.shape, bool_, "positive")
     k.line(f"np.greater({x}, 0, out={positive})")
     k.line(f"np.copyto({y}, {x}, where={positive})")
@@ -297,7 +297,7 @@ def leaky_relu(k: Emitter) -> None:
 
 @kernel(ew.LEAKY_RELU, lowering="in_place", in_place=True, cost=_one_call)
 def leaky_relu_in_place(k: Emitter) -> None:
-    """For a block of a layer's result, in whose place it may lie: its multiple is a temporary array."""
+    """For a block of a layer's result, which it may overwrite: the scaled values are a temporary array."""
     (x,), (y,), slope = k.ins, k.outs, k.number(k.attrs.alpha)
     if k.attrs.alpha == 0:  # infinity times 0 is no number
         k.line(f"{y}[...] = np.where({x} > 0, {x}, {x} * {slope})")
@@ -326,7 +326,7 @@ def _erf(k: Emitter, y: Operand) -> None:
 
 
 def _contiguous_output(k: Emitter) -> Operand:
-    """The output, or working memory of its shape where it has gaps."""
+    """The output or, if it has gaps, working memory of its shape."""
     y: Operand = k.outs[0]
     return y if y.contiguous else k.scratch(y.shape, y.dtype)
 
@@ -406,12 +406,12 @@ def where(k: Emitter) -> None:
 
 
 def _is_zero(x: Operand) -> bool:
-    """Whether all of it is known to be a zero of which all bits are."""
+    """Whether it is known to consist of zeros with all bits 0 (not -0.0)."""
     return x.value == 0 and math.copysign(1.0, x.value) > 0
 
 
 def _bits(k: Emitter, x: Operand, whole: DType) -> Operand:
-    """The operand as whole numbers of the same bits."""
+    """The operand as integers with the same bits."""
     seen = k.view(x, f"{x}.view({k.use(whole.type, whole.name)})", x.shape, order=x.type.order, contiguous=x.contiguous)
     seen.type = TensorType(x.shape, whole, x.type.order)
     return seen

@@ -35,7 +35,7 @@ def end(k: Emitter[EndAttrs]) -> None:
 
 
 def _parts(flat: Operand, shapes: Sequence[Sequence[int]]) -> Iterator[str]:
-    """Where arrays of these shapes lie, one after another."""
+    """The places of arrays of these shapes, one after another."""
     at = 0
     for shape in shapes:
         size = math.prod(shape)

@@ -1,6 +1,6 @@
 """Kernels of slicing and look-ups, and of their transposes.
 
-An index out of range is an error, found before anything is written; NumPy would wrap or clip it.
+An index out of range is an error, raised before anything is written; NumPy would wrap or clip it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .elementwise import FEW
 
 
 def _subscript(starts: tuple[int, ...], sizes: tuple[int, ...], steps: tuple[int, ...]) -> str:
-    """A slice as it stands between brackets."""
+    """A slice, as written between brackets."""
     parts = []
     for start, size, step in zip(starts, sizes, steps, strict=True):
         stop = start + size * step
@@ -56,13 +56,13 @@ def _check(k: Emitter, index: Operand, size: int, axis: int, *, wrap: bool = Fal
 
 
 def _check_all(k: Emitter, at: Operand, indices: Sequence[Operand]) -> None:
-    """Those of the axes of ``at`` that the attributes name, in order; negative ones count from the end."""
+    """The axes of ``at`` that the attributes name, in order; negative ones count from the end."""
     for axis, index in zip(k.attrs.axes, indices, strict=True):
         _check(k, index, at.shape[axis], axis, wrap=True)
 
 
 def _as_intp(index: Operand) -> str:
-    """The index as NumPy's index type; uint64 does not turn into it by itself."""
+    """The index as NumPy's index type; uint64 is not converted implicitly."""
     return f"{index}.astype(np.intp)" if index.dtype.kind == "u" else str(index)
 
 
@@ -85,7 +85,7 @@ def _beside_key(k: Emitter, index: Operand, axis: int) -> str | None:
 
 @lru_cache(64)
 def _places(count: int, axis: int) -> Array:
-    """The places along an axis, numbered from the end."""
+    """The indices along an axis, numbered from the end."""
     return as_view(np.arange(count), count, *(1,) * (-axis - 1))
 
 
@@ -163,7 +163,7 @@ def embedding_grad(k: Emitter) -> None:
 
 
 FEW_CLASSES = 1 << 12
-"""Classes up to which comparing with all of them is quicker, and takes little memory."""
+"""Up to this many classes, comparing with all of them is faster, and takes little memory."""
 
 
 @kernel(ops.ONE_HOT)

@@ -1,4 +1,4 @@
-"""Kernels of loops: the body is bound once, to memory where each turn finds what it takes and leaves what it gives."""
+"""Kernels of loops: the body is bound once, to the memory in which each turn has its inputs and its outputs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..program.statement import Statement
 from .control import copied, region_seconds
 
 TURNS = 8
-"""How many turns a loop is taken to have where that is not known."""
+"""The assumed number of turns of a loop, if it is unknown."""
 
 
 def _scan_ways(node: Node[ScanAttrs], inputs: tuple[TensorType, ...], threads: int) -> Sequence[Way]:
@@ -84,7 +84,7 @@ def _inside(text: str) -> Statement:
 
 
 def _carried(k: Emitter, init: Sequence[Operand]) -> list[Operand]:
-    """Memory for what a loop carries, with what it begins with."""
+    """Memory for the values that a loop carries, with their initial contents."""
     state = [k.scratch(x.shape, x.dtype, "carried") for x in init]
     for one, x in zip(state, init, strict=True):
         k.line(f"{one}[...] = {x}")
@@ -92,7 +92,7 @@ def _carried(k: Emitter, init: Sequence[Operand]) -> list[Operand]:
 
 
 def _held(k: Emitter, captures: Sequence[Operand]) -> Iterator[Operand]:
-    """What each turn reads, where it has an address for all of them and lies without gaps."""
+    """A value that each turn reads, if it has one address for all turns and no gaps."""
     for x in captures:
         if x.phase is Phase.CALL:
             copy = k.scratch(x.shape, x.dtype, "held")
@@ -103,7 +103,7 @@ def _held(k: Emitter, captures: Sequence[Operand]) -> Iterator[Operand]:
 
 
 def _moves(k: Emitter, state: Sequence[Operand], after: Sequence[Operand]) -> list[Statement]:
-    """Lines that hand on what a turn has made; what would be written over before it is read is copied first."""
+    """Lines that pass a turn's results on to the next; values overwritten before they are read are copied first."""
     first: list[Statement] = []
     then: list[Statement] = []
     for one, made in zip(state, after, strict=True):

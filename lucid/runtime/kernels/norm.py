@@ -17,7 +17,7 @@ def _without(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _shifted(k: Emitter, x: Operand, y: Operand, axis: int) -> Operand:
-    """Writes ``x`` less its maximum along the axis to ``y``; the scratch that held the maxima."""
+    """Write ``x`` minus its maximum along the axis to ``y``; returns the scratch that held the maxima."""
     m = k.scratch(_without(x.shape, (axis,)), x.dtype, "row")
     if m.type.size == 1 and x.contiguous:
         flat = k.target(k.permuted(x, x.type.order or tuple(range(x.type.rank))), (x.type.size,), "flat")  # type: ignore[arg-type]
@@ -71,7 +71,7 @@ def _mean(k: Emitter, x: Operand, axes: tuple[int, ...], total: Operand) -> None
 def _standardize(
     k: Emitter, x: Operand, y: Operand, axes: tuple[int, ...], eps: float, statistics: tuple[Operand, Operand]
 ) -> None:
-    """Two passes for the mean and the squared deviations, one to scale; ``y`` may lie over ``x``."""
+    """Two passes for the mean and the squared deviations, one to scale; ``y`` may share the memory of ``x``."""
     mean, var = statistics
     squares = k.scratch(x.shape, x.dtype, "squares")
     scale = k.scratch(var.shape, x.dtype, "scale")
@@ -87,7 +87,7 @@ def _standardize(
 
 
 def _statistics(k: Emitter, shape: tuple[int, ...], axes: tuple[int, ...], x: Operand) -> tuple[Operand, Operand]:
-    """Room for a mean and a variance that nobody else reads."""
+    """Memory for a mean and a variance that are not read elsewhere."""
     kept = _without(shape, axes)
     return k.scratch(kept, x.dtype, "mean"), k.scratch(kept, x.dtype, "var")
 

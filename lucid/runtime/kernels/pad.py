@@ -1,4 +1,4 @@
-"""Kernels of padding. Axis by axis: what is added to one axis is read off the axes that are done."""
+"""Kernels of padding, axis by axis: the padding of an axis is copied from the axes that are done."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def pad_grad(k: Emitter) -> None:
 def _strips(
     before: tuple[int, ...], after: tuple[int, ...], shape: tuple[int, ...], mode: str
 ) -> Iterator[tuple[list[slice], list[slice] | None]]:
-    """What to fill, and from where (None: with the constant), in order.
+    """The parts to fill and their sources (None: the constant), in order.
 
-    Earlier axes are whole (their padding is there already), later ones only as long as the input.
+    Earlier axes are whole (with their padding), later ones only as long as the input.
     """
     rank = len(shape)
     for axis in range(rank):
@@ -69,7 +69,7 @@ def _strips(
 
 
 def _source(region: list[slice]) -> str:
-    """A region as it stands between brackets."""
+    """A part of an array, as written between brackets."""
     return ", ".join(_bounds(s) for s in region) or "..."
 
 

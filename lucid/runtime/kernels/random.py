@@ -16,7 +16,7 @@ def random_key(k: Emitter) -> None:
 
 
 def _draw(k: Emitter, key: Operand, target: Operand, method: str) -> None:
-    """Numbers into row-major memory: the generator writes in memory order, and a draw must not depend on it."""
+    """Draw into row-major memory: the generator writes in memory order, and a draw must not depend on the layout."""
     k.line(f"{k.use(generator)}({key}).{method}(dtype=np.{target.dtype.name}, out={target})")
 
 

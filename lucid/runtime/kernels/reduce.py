@@ -26,18 +26,18 @@ _UFUNCS: dict[OpDef[reduce.ReduceAttrs], str] = {
 
 
 FEW = 8
-"""Numbers that go together up to which slices of them are taken: a line of the program for each."""
+"""The most numbers per result that are reduced as slices: a line of the program for each."""
 
 
 def _side_by_side(node: Node[reduce.ReduceAttrs], inputs: tuple[TensorType, ...]) -> bool:
-    """Whether the numbers that go together lie side by side."""
+    """Whether the numbers of one result are adjacent in memory."""
     x, axes = inputs[0], list(node.attrs.axes)
     memory = [axis for axis in x.order or range(x.rank) if x.concrete[axis] > 1]
     return len(axes) == 1 and memory[-1:] == axes
 
 
 def _along_work(node: Node[reduce.ReduceAttrs], inputs: tuple[TensorType, ...], threads: int) -> Work:
-    """Where the numbers that go together lie side by side, NumPy begins a loop for each result, and goes one by one."""
+    """If the numbers of one result are adjacent, NumPy starts a loop for each result, and adds them one by one."""
     if not _side_by_side(node, inputs):
         found = _columns_of(node, inputs[0]) if _columns(node, inputs) else None
         return Work(calls=1, loops=found.groups * found.rows if found else 0)
@@ -55,7 +55,7 @@ def _slices_work(node: Node[reduce.ReduceAttrs], inputs: tuple[TensorType, ...],
 
 @kernel(reduce.MAX, reduce.MIN, lowering="slices", accepts=_few, cost=_slices_work)
 def slices_reduce(k: Emitter[reduce.ReduceAttrs]) -> None:
-    """All first numbers of those that go together with all second ones, then with the third, and so on."""
+    """Combine the first number of every result with the second, then with the third, and so on."""
     (x,), (y,), (axis,) = k.ins, k.outs, k.attrs.axes
     lead, name = ":, " * axis, _UFUNCS[k.node.op]
     made = f"{y}[{lead}0, ...]" if k.attrs.keepdims else str(y)
@@ -103,7 +103,7 @@ def _columns(node: Node[reduce.ReduceAttrs], inputs: tuple[TensorType, ...]) -> 
 
 @kernel(reduce.SUM, reduce.MEAN, lowering="rows", accepts=_columns, exact=False)
 def sum_of_rows(k: Emitter[reduce.ReduceAttrs]) -> None:
-    """A row of ones, or of what a mean divides by, times the rows: BLAS adds up columns many times as quickly."""
+    """A row of ones (for a mean, of its reciprocal) times the rows: BLAS sums columns many times as fast."""
     (x,), (y,) = k.ins, k.outs
     found = _columns_of(k.node, x.type)
     assert found is not None
@@ -128,7 +128,7 @@ def ufunc_reduce(k: Emitter) -> None:
 
 @kernel(reduce.PRODUCT_OF_OTHERS)
 def product_of_others(k: Emitter) -> None:
-    """What stands before each element multiplied, times what stands after it."""
+    """The product of all elements before each element, times that of all after it."""
     (x,), (y,), axis = k.ins, k.outs, k.attrs.axis
     size = x.shape[axis]
     after = k.scratch(x.shape, x.dtype, "after")
@@ -147,7 +147,7 @@ def _rows(node: Node[reduce.ReduceAttrs], inputs: tuple[TensorType, ...]) -> boo
 
 @kernel(reduce.SUM, reduce.MEAN, lowering="column", accepts=_rows, exact=False)
 def sum_by_column(k: Emitter[reduce.ReduceAttrs]) -> None:
-    """Rows times a column of ones, or of what a mean divides by."""
+    """Rows times a column of ones or, for a mean, of its reciprocal."""
     (x,), (y,), axes = k.ins, k.outs, k.attrs.axes
     count = math.prod(x.shape[axis] for axis in axes) if k.node.op is reduce.MEAN else 1
     sum_rows(k, x, axes, y, count)

@@ -15,7 +15,7 @@ from ..planning.work import Work, shared_by
 from ..program.emitter import Emitter, Operand, inverse
 
 COLUMNS = 16
-"""Numbers of a row up to which rows are copied column by column."""
+"""Rows of at most this many numbers are copied column by column."""
 
 
 @kernel(shape.RESHAPE)
@@ -46,7 +46,7 @@ def reshape(k: Emitter) -> None:
 
 
 def _stays(x: TensorType, y: TensorType) -> bool:
-    """Whether the numbers of an array without gaps lie where those of its reshape do."""
+    """Whether a reshape of an array without gaps leaves its numbers in place."""
     groups = _same_axes(x.concrete, y.concrete)
     lie = [_lie(t, [pair[i] for pair in groups]) for i, t in enumerate((x, y))]
     return lie[0] is not None and lie[0] == lie[1]
@@ -111,7 +111,7 @@ def _copy(k: Emitter, pairs: Sequence[tuple[Operand, Operand]]) -> None:
 
 
 def _copy_by_columns(k: Emitter, x: Operand, y: Operand, order: tuple[int, ...]) -> None:
-    """Copy column by column of short rows: NumPy would begin a loop for each of these."""
+    """Copy column by column if rows are short: NumPy would start a loop for each row."""
     source, flat = k.permuted(x, order), k.permuted(y, y.type.order or tuple(range(y.type.rank)))
     seen, column = k.target(flat, source.shape), k.names.fresh("column")
     k.line(f"for {column} in range({source.shape[-1]}):\n    {seen}[..., {column}] = {source}[..., {column}]")
@@ -145,7 +145,7 @@ def overwritten(k: Emitter) -> None:
 
 
 LINES = 16
-"""Arrays up to which each has a line of the program: that takes a third to nine tenths of the time."""
+"""Up to this many arrays get a line of the program each: that takes a third to nine tenths of the time."""
 
 
 @kernel(shape.CONCAT)

@@ -1,7 +1,7 @@
 """Blocks of fused element-wise ops: axes that are adjacent in all operands become one, and ranges of one are blocks.
 
-What is added up over axes is added up block by block: a block leaves its sums in a place of its own, and these are
-added up in the end, so that a sum does not depend on who has come to which block.
+Sums over axes are computed block by block: each block writes its partial sums to a place of its own, and these are
+added at the end, so that a sum does not depend on which worker ran which block.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ LEAST_BYTES, BLOCK_BYTES = 1 << 17, 1 << 18
 """Bytes of one operand's block, at least and at most: those of all operands take half of a core's own cache."""
 
 THREAD_BYTES = 1 << 19
-"""The same where threads share the blocks, which meet at the interpreter's lock between any two calls."""
+"""The same if threads share the blocks, as they compete for the interpreter's lock between any two calls."""
 
 RUN = 1 << 13
 """Numbers of a run from which on NumPy reads an operand that is the same for all runs where it lies: of shorter ones
 it copies so many together first, each time, which takes as long as to compute."""
 
 LEAST_RUNS = 4
-"""Runs from which on it is worth repeating such an operand once."""
+"""The least number of runs for which it is worth repeating such an operand once."""
 
 
 def block_bytes(k: Emitter, like: Operand, made: int) -> int:
@@ -45,7 +45,7 @@ def block_bytes(k: Emitter, like: Operand, made: int) -> int:
 
 
 def memory_of(x: Operand) -> tuple[int, ...]:
-    """The axes in their order in memory."""
+    """The axes in memory order."""
     return x.type.order or tuple(range(x.type.rank))
 
 
@@ -306,7 +306,7 @@ def _partial(
 
 
 def _input(k: Emitter, x: Operand, like: Operand, shape: tuple[int, ...], rows: int) -> Operand:
-    """An input seen in the joined axes, of which ``rows`` rows lie side by side: repeated, if it is one row for all."""
+    """An input seen in the joined axes, of which ``rows`` rows are adjacent: repeated, if it is one row for all."""
     if rows == 1 or shape[-2] > 1 or shape[-1] == 1:
         return _seen(k, x, like, _side_by_side(shape, rows))
     row = _seen(k, x, like, shape)

@@ -22,8 +22,7 @@ from .grid import Grid, Total, alike
 from .program import Program
 
 LAST_WORK = 1 << 22
-"""Element operations on parameters that threads share: to wake one, and to meet at the interpreter's lock, takes long.
-"""
+"""Least element operations on parameters that threads share: waking them, and waiting for the lock, takes long."""
 
 APART = 8
 """Numbers between what two workers note, as far as a line of the cache."""
@@ -55,7 +54,7 @@ def fused_loop(k: Emitter[LoopAttrs]) -> None:
 
 
 def _like(k: Emitter[LoopAttrs], made: Sequence[Operand]) -> Operand:
-    """What all values lie like: as a result, or else an input of their shape."""
+    """The operand whose layout all values have: a result, or else an input of their shape."""
     type_ = loop_type(k.attrs, [x.type for x in k.ins])
     order = next((x.type.order for x in (*made, *k.ins) if x.shape == type_.concrete), None)
     phase = next(y.phase for y in k.outs if y is not None)
@@ -76,7 +75,7 @@ def _whole(k: Emitter, made: dict[int, Operand], like: Operand, totals: Sequence
 
 
 def _threads(k: Emitter, like: Operand, steps: int) -> int:
-    """How many share so many steps over what lies like this operand."""
+    """The number of threads that share this many steps over an array with the layout of this operand."""
     numbers = steps * math.prod(like.shape)
     if k.last and not this_machine().helpers:
         return k.threads if numbers >= LAST_WORK else 1

@@ -80,7 +80,7 @@ class Program:
         self.statements += [Statement.of(line, phase) for line in lines]
 
     def _temporary(self, type_: TensorType) -> Operand:
-        """Working memory laid out as the results are."""
+        """Working memory with the layout of the results."""
         order = self._like.type.order if type_.rank == self._like.type.rank else None
         buffer = self.k.scratch(type_.concrete, type_.dtype, "block")
         buffer.type = type_.with_order(order)

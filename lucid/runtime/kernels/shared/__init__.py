@@ -1,1 +1,1 @@
-"""What the lowerings of several ops share."""
+"""Code that the lowerings of several ops share."""

@@ -1,4 +1,4 @@
-"""Rows of an array read across: their lines had better not meet in the cache."""
+"""Arrays whose rows are read across: their cache lines should not compete for the same sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What poolings, and layers with a pooling in them, ask of its attributes."""
+"""Properties of poolings, and of layers with a pooling in them, that follow from their attributes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def lowest(dtype: DType) -> Array:
 
 
 def pooling_axes(a: MaxPoolAttrs, shape: Sequence[int], counts: Sequence[int]) -> tuple[Axis, Axis]:
-    """The axes of an image of that shape, along which there are so many windows."""
+    """The axes of an image of that shape along which there are this many windows."""
     rows, cols = axes_of(shape, a.kernel, a.stride, a.padding, a.dilation, counts)
     return rows, cols
 
 
 def competing(a: MaxPoolAttrs, dtype: DType) -> Array | None:
-    """What the padding holds, as an array; None where nothing is less, or there is no padding."""
+    """The value of the padding, as an array; None if it is the lowest, which never wins, or there is no padding."""
     pad = pad_constant(a.pad_value, dtype)
     return np.array(pad) if pad != lowest(dtype) and any(a.padding) else None

@@ -9,7 +9,7 @@ from ...program.emitter import Emitter, Operand
 from ..elementwise import filled, scalar
 
 MOST = 1 << 12
-"""Numbers of a row up to which a sum that BLAS makes is as accurate as one by halves."""
+"""The longest row whose sum by BLAS is as accurate as pairwise summation."""
 
 
 def in_rows(x: TensorType, axes: tuple[int, ...]) -> bool:
