@@ -76,7 +76,6 @@ TOP: Final[Mapping[str, str]] = {
     "use_deterministic_algorithms": "runs are the same each time; lucid.compile(model, exact=True) rounds as eagerly",
     "set_float32_matmul_precision": "products are in the element type of their operands",
     "set_num_interop_threads": "lucid.set_num_threads(n)",
-    "normal": "mean + std * lucid.randn(size)",
     "scalar_tensor": "lucid.tensor(value)",
     "histogram": "lucid.histc(t, bins); outside a model np.histogram(t.numpy(), bins)",
     "complex": "there are no complex numbers",

@@ -8,15 +8,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
+import numpy as np
+
 from .opdef import AbstractTensor
 from .ops import activation, algebra, bitwise, distance, linalg, slices, systems
 from .ops import drawn as draws
 from .ops import seldom_elementwise as ew
 from .ops import seldom_places as places
 from .ops.sorting import Ordered
-from .public import apart, filling, flag, number, public, sequence, size, string, tensor, whole
+from .public import apart, filling, flag, number, operand, public, sequence, size, string, tensor, whole
 
 Function: TypeAlias = Callable[..., AbstractTensor]
+
+
+def _number_or_tensor(owner: str, name: str, value: object, world: AbstractTensor | None) -> AbstractTensor:
+    return tensor(owner, name, np.asarray(value, np.float32) if isinstance(value, int | float) else value, world)
+
 
 bitwise_left_shift: Function = public(bitwise.shift_left, "bitwise_left_shift")
 bitwise_right_shift: Function = public(bitwise.shift_right, "bitwise_right_shift")
@@ -46,6 +53,7 @@ pinverse: Function = public(systems.pinv, "pinverse", rtol=None, hermitian=flag)
 renorm: Function = apart(public(places.renorm, maxnorm=number))
 pdist: Function = public(distance.pdist)
 
+normal: Function = public(draws.normal_with, "normal", mean=_number_or_tensor, std=operand, size=None)
 bernoulli: Function = public(draws.bernoulli_of, "bernoulli", p=number)
 diagflat: Function = public(places.diagflat, offset=whole)
 diagonal_scatter: Function = public(places.diagonal_scatter, src=tensor, offset=whole, dim2=None)

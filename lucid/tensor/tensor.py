@@ -209,6 +209,14 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
             trace.alias(tensor, self)
         return tensor
 
+    def detach_(self) -> Self:
+        """Leave the history: what was computed of it before keeps its own."""
+        if active_trace.get() is not None or self._view is not None:
+            raise GradientError("detach_: a view shares a history, and a model's state is its caller's; use detach()")
+        self._record, self._output = None, 0
+        self.requires_grad = False
+        return self
+
     def clone(self) -> Any:
         """A copy that gradients flow through."""
         trace = active_trace.get()

@@ -101,6 +101,16 @@ class TracedTensor(Tensor):
     def detach(self) -> Any:
         return self.apply(STOP_GRADIENT, STOP_GRADIENT.attrs(), (self,))[0]
 
+    def detach_(self) -> Self:
+        recorder = active_trace.get()
+        if not self.live():
+            raise self.left()
+        if recorder.gave(self) or self.steps:
+            raise TraceError(f"detach_: of an argument or a view write x = x.detach() ({user_location()})")
+        apart = self.detach()
+        self.symbol, self.memory, self.steps, self.seen = apart.symbol, apart.memory, apart.steps, apart.seen
+        return self
+
     def clone(self) -> Any:
         if not self.live():
             raise self.left()

@@ -109,3 +109,19 @@ def test_what_is_refused(wrong: str) -> None:
     given = {name: lucid.zeros(3, dtype=dtype) for name, dtype in (("t", "float32"), ("i", "int64"), ("u", "uint8"))}
     with pytest.raises(LucidError):
         eval(wrong, {**given, "b": lucid.zeros(3, dtype="bool")})
+
+
+def test_normal_numbers_by_their_own_means() -> None:
+    lucid.manual_seed(1)
+    mean, std = lucid.tensor([-100.0, 0.0, 100.0]), lucid.tensor([[0.0], [1.0]])
+    for draw in (lucid.normal, lucid.compile(lucid.normal)):
+        found = draw(mean, std)
+        assert found.shape == (2, 3) and found[0].tolist() == mean.tolist()
+        assert (found[1] != mean).all() and (found[1] - mean).abs().max() < 6
+    assert lucid.normal(mean, 2).dtype == "float32" and lucid.normal(2.0, std).shape == (2, 1)
+    many = lucid.normal(5.0, 0.5, (200, 100))
+    assert many.shape == (200, 100) and abs(many.mean().item() - 5) < 0.03 and abs(many.std().item() - 0.5) < 0.03
+    assert lucid.normal(0, 1, size=3).shape == (3,) and lucid.normal(0.0).shape == ()
+    for wrong in (lambda: lucid.normal(mean, -1.0), lambda: lucid.normal(mean, 1.0, (3,)), lambda: lucid.normal("x")):
+        with pytest.raises(LucidError):
+            wrong()

@@ -17,7 +17,7 @@ import pytest
 
 import lucid
 from lucid import Tensor, nn
-from lucid.errors import GradientError, OptionError
+from lucid.errors import GradientError, OptionError, TraceError
 
 both = pytest.mark.parametrize("wrap", [lambda f: f, lucid.compile], ids=["eager", "compiled"])
 
@@ -260,3 +260,27 @@ def test_tasks_and_threads_have_modes_of_their_own() -> None:
         thread.start()
         thread.join()
     assert found[0] is True and "entered already" in found[1]
+
+
+def test_a_tensor_leaves_its_history() -> None:
+    x = lucid.tensor([1.0, 2.0], requires_grad=True)
+    y = x * 3
+    z = y * y
+    assert y.detach_() is y and y.is_leaf and not y.requires_grad
+    (z.sum() + (y * x).sum()).backward()
+    assert x.grad is not None and x.grad.tolist() == [2 * 9 + 3.0, 4 * 9 + 6.0]
+    with pytest.raises(GradientError, match="view"):
+        (x * 1)[0].detach_()
+
+    def run(x: Any) -> Any:
+        y = x * 3
+        z = y * y
+        y.detach_()
+        return z.sum() + (y * x).sum()
+
+    x.grad = None
+    lucid.compile(run)(x).backward()
+    assert x.grad.tolist() == [21.0, 42.0]
+    for wrong in (lambda x: x.detach_(), lambda x: (x * 1)[0].detach_()):
+        with pytest.raises(TraceError, match="detach_"):
+            lucid.compile(wrong)(x)

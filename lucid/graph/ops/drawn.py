@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from ...base.checks import integer, shown
-from ...errors import DTypeError, OptionError
-from ..opdef import AbstractTensor
-from ..types import bool_, float32, float64, is_float
+from ...errors import DTypeError, OptionError, ShapeError
+from ..dims import Dim
+from ..opdef import AbstractTensor, Operand
+from ..types import bool_, broadcast_shapes, float32, float64, is_float
 from . import elementwise as ew
 from .bounds import clip
 from .composite import all_, ge, le, logical_and, lt, tan
 from .expect import expect
-from .promotion import cast
+from .promotion import cast, floating, promote
 from .random import probability, rand_like, randn_like
+from .shape import as_shape
 
 
 def _check(op: str, x: AbstractTensor, **positive: float) -> None:
@@ -38,6 +41,18 @@ def normal(x: AbstractTensor, mean: float = 0.0, std: float = 1.0) -> AbstractTe
     if not 0 <= std < math.inf or not math.isfinite(mean):
         raise OptionError(f"normal_: needs a finite mean, and a std that is not negative, got {mean} and {std}")
     return ew.add(ew.mul(randn_like(x), std), mean)
+
+
+def normal_with(mean: AbstractTensor, std: Operand = 1.0, size: Sequence[Dim] | None = None) -> AbstractTensor:
+    """Normal numbers, each with its own mean and standard deviation; or so many of one, in the shape ``size``."""
+    mean, std = (floating(x) for x in promote(mean, std))
+    std = expect(std, all_(ge(std, 0)), True, "normal: a standard deviation is not negative")
+    shape = broadcast_shapes("normal", mean.type.shape, std.type.shape)
+    if size is not None:
+        if shape:
+            raise ShapeError(f"normal: a size is for two numbers, got {mean.type} and {std.type}")
+        shape = as_shape("normal", size if isinstance(size, list | tuple) else (size,))
+    return ew.add(ew.mul(randn_like(mean, shape), std), mean)
 
 
 def log_normal(x: AbstractTensor, mean: float = 1.0, std: float = 2.0) -> AbstractTensor:
