@@ -123,7 +123,7 @@ ABSENT = [
     ("lucid.spacing(t)", r"np\.spacing"), ("t.tobytes()", r"t\.numpy\(\)\.tobytes"), ("t.fill(1)", r"t\.fill_"),
     ("np.fill_diagonal(t, 0)", r"np\.array\(t\)"), ("np.arctan(x, out=t)", r"np\.array\(t\)"), ("np.full_like(t, 1j)", "fill_value"), ("t.isclose(t).mean()", r"t\.float\(\)\.mean"), ("lucid.linalg.eig(t)", r"np\.linalg\.eig"), ("t.trunc_normal_()", r"nn\.init\.trunc_normal_"),
     ("lucid.relu_(t)", "relu"), ("t.maen()", "'mean'"), ("lucid.special.erfc(t)", r"lucid\.erfc"), ("lucid.conv2d", r"functional\.conv2d"), ("lucid.Size", "tuple"),
-    ("lucid.optim.RAdam", "Adam"), ("nn.utils.prune", "mask"),
+    ("lucid.optim.SparseAdam", "Adam"), ("nn.utils.prune", "mask"),
     ("nn.init.xavier_normal", "xavier_normal_"), ("lucid.models.resnet19", "'resnet18'"), ("lucid.passes.defaults", "'default'"),
     ("lucid.optim.SGD(nn.Linear(3, 2), lr=0.1)", r"\.parameters\(\)"), ("lucid.optim.SGD(3, lr=0.1)", "iterable"), ("lucid.no_grad(3)", "function"),
     ("nn.Linear(3, 2).get_parameter('weights')", "parameter"), ("t.div(2, rounding_mode='up')", "'trunc'"),
@@ -171,7 +171,7 @@ PYTORCHS = {
     "from_onnx InferenceSession jnp vjp hessian tree_map Module Linear Sequential conv2d Variable layers",
     "t": "is_cuda grad_fn register_hook trunc_normal_ data_ptr storage "
     "half resize_",
-    "lucid.optim": "LBFGS RAdam Adadelta",
+    "lucid.optim": "SparseAdam",
     "lucid.compile(nn.Linear(3, 2))": "to_onnx export_python run predict summary fit",
     "lucid.autograd": "Function Variable functional backward gradcheck detect_anomaly no_grad",
     "nn.utils": "prune data", "nn.Linear(3, 2)": "half compile fit register_full_backward_hook device",
