@@ -39,7 +39,7 @@ LEAST_RUNS = 4
 
 
 def block_bytes(k: Emitter, like: Operand, made: int) -> int:
-    """Bytes of one operand's block, where so many values are results, and one is between them."""
+    """Bytes of one operand's block, if this many values are results, and one is an intermediate."""
     arrays = made + 1 + sum(x.shape == like.shape for x in k.ins)
     return min(BLOCK_BYTES, max(LEAST_BYTES, this_machine().l2 // (2 * arrays)))
 
@@ -50,7 +50,7 @@ def memory_of(x: Operand) -> tuple[int, ...]:
 
 
 def alike(x: Operand, y: Operand) -> bool:
-    """Whether ``x``, or what it is broadcast from, lies in memory in the order of ``y``, without gaps."""
+    """Whether ``x``, or the array it is broadcast from, has the memory order of ``y``, without gaps."""
     lead = y.type.rank - x.type.rank
     wanted = [axis - lead for axis in memory_of(y) if axis >= lead and x.shape[axis - lead] != 1]
     gapless = x.contiguous or x.phase is Phase.CALL  # what comes with the call is copied where it is not
@@ -170,7 +170,7 @@ class Grid:
 
     @property
     def single(self) -> bool:
-        """Whether there is one block."""
+        """Whether there is only one block."""
         return math.prod(self.shape[: self.axis]) == 1 and self.step >= self._size
 
     @property
@@ -183,7 +183,7 @@ class Grid:
         return self.shape[self.axis] if self.shape else 1
 
     def parts(self, count: int) -> list[tuple[int, int]]:
-        """Ranges of the block axis (or, where there is one, of the outermost axis) for each thread."""
+        """A range of the outermost axis for each thread, in whole blocks if blocks are ranges of that axis."""
         size = self.shape[0]
         unit = self.step if self.axis == 0 else 1
         blocks = -(-size // unit)
@@ -191,7 +191,7 @@ class Grid:
         return list(pairwise(cuts))
 
     def at_once(self, k: Emitter, like: Operand) -> list[Statement]:
-        """The statements where there is one block."""
+        """The statements if there is only one block."""
 
         def add_up(number: int, value: Operand) -> list[str]:
             return [self._sum(k, value, p.over, str(p.sums)) for p in self.partials if p.total.value == number]
@@ -281,7 +281,7 @@ class Grid:
         return f"np.add.reduce({source}, axis={axes}, keepdims=True, out={out})"
 
     def finish(self, k: Emitter) -> None:
-        """Add up what blocks have left."""
+        """Add up the partial sums of the blocks."""
         for part in self.partials:
             made = part.sums
             if part.made is not None:

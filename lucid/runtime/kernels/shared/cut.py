@@ -1,4 +1,4 @@
-"""How the work of a node is cut into blocks, and dealt to workers."""
+"""How the work of a node is cut into blocks, and distributed to workers."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ B = TypeVar("B")
 T = TypeVar("T")
 
 Deal: TypeAlias = "Sequence[Sequence[B]]"
-"""What each worker does, in order, or for each part of that one thing."""
+"""The blocks of each worker, in order, or one value for each part of a single block."""
 
 Steps: TypeAlias = "Sequence[tuple[Array, ...]]"
-"""What an operation takes, for one after another."""
+"""The arguments of an operation, for one call after another."""
 
 
 class Block(NamedTuple):
@@ -53,7 +53,7 @@ Runs: TypeAlias = "tuple[int, int]"
 
 @struct(frozen=True)
 class Grid:
-    """Blocks as the runs of images, of rows and of channels that they are made of, so that they are counted unmade."""
+    """Blocks as the product of runs of images, of rows and of channels, so that they are counted without being made."""
 
     images: Runs
     rows: Runs
@@ -70,7 +70,7 @@ class Grid:
 
     @property
     def most(self) -> Block:
-        """One that is as large as the largest; of none an empty one."""
+        """A block as large as the largest; an empty one if there is none."""
         runs = self.images, self.rows, self.channels
         images, rows, channels = (-(-total // max(1, count)) for total, count in runs)
         return Block(0, images, 0, rows, 0, channels)
@@ -80,13 +80,13 @@ NONE = Grid((0, 0), (0, 0), (0, 0))
 
 
 def largest(blocks: Iterable[Block]) -> tuple[int, int, int]:
-    """Images, channels and rows that hold any of the blocks."""
+    """The numbers of images, channels and rows that are enough for any of the blocks."""
     images, channels, rows = zip(*((b.n1 - b.n0, b.c1 - b.c0, b.r1 - b.r0) for b in blocks), strict=True)
     return max(images), max(channels), max(rows)
 
 
 def pieces(total: int, most: int) -> list[tuple[int, int]]:
-    """``total`` things in runs of nearly equal length, none longer than ``most``."""
+    """``total`` items in runs of nearly equal length, none longer than ``most``."""
     return evenly(total, _needed(total, most))
 
 
@@ -95,17 +95,17 @@ def _needed(total: int, most: int) -> int:
 
 
 def evenly(total: int, count: int) -> list[tuple[int, int]]:
-    """``total`` things in so many runs of nearly equal length."""
+    """``total`` items in a number of runs of nearly equal length."""
     return [(i * total // count, (i + 1) * total // count) for i in range(count)]
 
 
 def even_pieces(total: int, most: int, least: int, workers: int) -> list[tuple[int, int]]:
-    """The same in as many runs for each worker, unless they then have less than ``least`` things each."""
+    """The same in equally many runs for each worker, unless they then have fewer than ``least`` items each."""
     return evenly(*even_runs(total, most, least, workers))
 
 
 def even_runs(total: int, most: int, least: int, workers: int) -> Runs:
-    """These runs, unmade."""
+    """The number of items, and of these runs of them, without making the runs."""
     count = _needed(total, most)
     even = -(-count // workers) * workers
     return total, even if even * least <= total else count
@@ -124,14 +124,14 @@ def bands(count: int, tile: int, first: int, last: int) -> Iterator[tuple[int, i
 
 
 def deal(blocks: Sequence[B], workers: int) -> list[list[B]]:
-    """The blocks in ``workers`` runs."""
+    """The blocks as ``workers`` runs."""
     return [list(blocks[a:b]) for a, b in pieces(len(blocks), -(-len(blocks) // workers))] if blocks else []
 
 
 def image_blocks(images: int, channels: int, rows: int, per_row: int, target: int, channels_last: bool) -> list[Block]:
-    """Blocks of about ``target`` bytes, where one row of one channel takes ``per_row``.
+    """Blocks of about ``target`` bytes, if one row of one channel takes ``per_row``.
 
-    Whole images while they fit; then rows of all channels where these lie innermost, else planes.
+    Whole images while they fit; then rows of all channels if these are innermost in memory, else planes.
     """
     if images * channels * rows == 0:
         return []
@@ -142,7 +142,7 @@ def image_blocks(images: int, channels: int, rows: int, per_row: int, target: in
 
 
 def row_grid(images: int, channels: int, rows: int, per_row: int, target: int) -> Grid:
-    """The same for channels that lie innermost."""
+    """The same for channels that are innermost in memory."""
     if images * channels * rows == 0:
         return NONE
     line = channels * per_row
@@ -162,5 +162,5 @@ def bind_memory(work: Sequence[Sequence[Any]], memory: Sequence[T]) -> list[list
 
 
 def of_each(function: Callable[..., T], *lists: Sequence[Sequence[Any]]) -> list[list[T]]:
-    """``function`` of what each of the lists holds for a block, for all blocks of all workers."""
+    """Call ``function`` with the items that the lists hold for a block, for all blocks of all workers."""
     return [[function(*parts) for parts in zip(*mine, strict=True)] for mine in zip(*lists, strict=True)]

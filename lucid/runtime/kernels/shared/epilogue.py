@@ -1,6 +1,6 @@
-"""What follows a layer's product, on blocks of its result: a bias or a floor, a residual, an activation, a pooling.
+"""The operations after a layer's product, on blocks of its result: bias or floor, residual, activation, pooling.
 
-A kernel asks the :class:`Epilogue` of its node whether it can do what follows, and has it write the lines.
+A kernel asks the :class:`Epilogue` of its node whether it can run these operations, and has it write the lines.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .loop import BlockLoop
 B = TypeVar("B")
 
 AT_ONCE = 2048
-"""Elements of bias added at a time: pixels of few outputs are taken several at once."""
+"""Elements of bias added at a time: with few outputs, several pixels are taken at once."""
 
 
 @struct(frozen=True)
@@ -59,7 +59,7 @@ class Epilogue:
 
     @classmethod
     def of(cls, node: Node, inputs: Sequence[Any]) -> Epilogue:
-        """That of a layer with these inputs (operands, or their types)."""
+        """The epilogue of a layer with these inputs (operands, or their types)."""
         attrs: Any = node.attrs
         shift = bias_and_residual(attrs, inputs)[0] is not None
         if not node.op.activates:
@@ -110,7 +110,7 @@ class Epilogue:
 
     @property
     def combine(self) -> str:
-        """The function that brings in the third input."""
+        """The function that combines the result with the third input."""
         return "np.maximum" if self.floor else "np.add"
 
     def activate(

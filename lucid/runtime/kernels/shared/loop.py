@@ -33,12 +33,12 @@ N = TypeVar("N", bound=NamedTuple)
 
 @struct(frozen=True)
 class Bound:
-    """Something a program binds once; formats as its name.
+    """An object that a program binds once; formats as its name.
 
     Attributes
     ----------
     name
-        As it stands in lines.
+        Its name in lines.
     phase
         When it is known.
     """
@@ -151,7 +151,7 @@ class BlockLoop(Generic[B]):
         self._over.append((names[0] if len(names) == 1 else f"({', '.join(names)})", bound))
 
     def parts(self, bound: Bound, kind: type[N]) -> N:
-        """The same where what is bound are named tuples: the names of the variables, each in its place."""
+        """The same for bound named tuples: the names of the variables, each in its field."""
         return kind._make(self.over(bound, *kind._fields))
 
     def each(self, name: str, function: Callable[..., Any], *arguments: Any) -> str:
@@ -163,15 +163,15 @@ class BlockLoop(Generic[B]):
         return tuple(map(self.k.names.fresh, names))
 
     def line(self, *lines: str) -> None:
-        """Lines (or indented blocks) that each block goes through."""
+        """Add lines (or indented blocks) that run for each block."""
         self.take(Statement.of(line, Phase.CALL) for line in lines)
 
     def take(self, statements: Iterable[Statement]) -> None:
-        """The same where an emitter for a part of the node has made them."""
+        """Add lines that an emitter for a part of the node has written."""
         self.body += statements
 
     def for_each(self, names: Sequence[object], source: object, *lines: str) -> None:
-        """A loop within: ``lines`` for all in ``source``."""
+        """An inner loop: ``lines`` for all in ``source``."""
         self.line(f"for {', '.join(map(str, names))} in {source}:\n{_indented(lines)}")
 
     def emit(self) -> None:

@@ -19,9 +19,9 @@ from ...program.emitter import Emitter
 
 WIDEST, NARROWEST = 64, 16
 WIDTHS = range(WIDEST, NARROWEST - 1, -8)
-"""Columns of a panel: from four vectors of 512 bits down to one; fewer are a panel as they are."""
+"""Columns of a panel: from four vectors of 512 bits down to one; fewer columns than that form a panel of their own."""
 SHORT = 14
-"""Rows of a block: with fewer, a narrower panel is better."""
+"""The least rows of a block: with fewer, a narrower panel is better."""
 
 
 class Blocking(NamedTuple):
@@ -32,7 +32,7 @@ class Blocking(NamedTuple):
 
 
 def blocking(machine: Machine, rows: int, depth: int, columns: int, itemsize: int) -> Blocking:
-    """How to cut a (rows, depth) x (depth, columns) product; whole where it is small, or where BLAS had better pack."""
+    """How to cut a (rows, depth) x (depth, columns) product; not at all if it is small, or better packed by BLAS."""
     whole = Blocking(max(1, rows), max(1, columns))
     streamed = is_streamed(machine, depth, columns, itemsize)
     if itemsize != 4 or min(rows, columns) < 2 or rows * depth * columns <= machine.unpacked:
@@ -46,7 +46,7 @@ def blocking(machine: Machine, rows: int, depth: int, columns: int, itemsize: in
 
 
 def in_panels(columns: int) -> bool:
-    """Whether so many columns divide into panels of one width."""
+    """Whether this many columns divide into panels of one width."""
     return any(columns % width == 0 for width in WIDTHS)
 
 
@@ -79,7 +79,7 @@ def is_streamed(machine: Machine, depth: int, columns: int, itemsize: int) -> bo
 
 
 def product_of(machine: Machine, rows: int, depth: int, columns: int, itemsize: int, resident: bool) -> Product:
-    """Such a product as work; ``resident`` weights lie in the second-level cache."""
+    """This product as work; ``resident`` weights are in the second-level cache."""
     cut = blocking(machine, rows, depth, columns, itemsize)
     packed = cut.rows * depth * cut.width > machine.unpacked
     return Product(rows, depth, columns, itemsize, packed, resident)

@@ -1,4 +1,4 @@
-"""What programs call for products in blocks: the weights by panels, and the batches of products."""
+"""Functions that programs call for products in blocks: the weights as panels, and the batches of products."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...program.views import as_view
 
 
 def panels_of(matrix: Array, width: int) -> Array:
-    """The columns of (depth, columns) weights by panels: (panels, depth, width), as a view."""
+    """The columns of (depth, columns) weights as panels: (panels, depth, width), as a view."""
     return as_view(matrix, matrix.shape[0], -1, width).transpose(1, 0, 2)
 
 

@@ -79,7 +79,7 @@ def _reduction(
 
 
 def padding_steps(rows: Axis, cols: Axis, block: Block) -> Iterator[Step]:
-    """Steps in which the padding competes."""
+    """Steps that take the maximum with the padding."""
     whole = block.images, block.channels
     for run in rows.padded(block.r0, block.r1):
         yield (Y, (*whole, run)), (Y, (*whole, run)), (PAD, (...,))

@@ -75,12 +75,12 @@ class PieceCut:
 
 
 def most_rows(p: Rows, itemsize: int) -> int:
-    """Rows of a piece that leave the second-level cache room."""
+    """The most rows of a piece that leave room in the second-level cache."""
     return max(1, 3 * this_machine().l2 // 4 // (itemsize * (p.numbers + p.outputs)))
 
 
 def row_runs(p: Rows, itemsize: int, threads: int) -> list[tuple[int, int]]:
-    """The rows in runs, as many for each worker."""
+    """The rows in runs, equally many for each worker."""
     share, most = -(-p.rows // threads), max(most_rows(p, itemsize), LEAST_ROWS)
     return [(a + c, a + d) for a, b in pieces(p.rows, share) for c, d in pieces(b - a, most)]
 

@@ -1,4 +1,4 @@
-"""What the pieces of a product of rows with weights read and write."""
+"""The arrays that the pieces of a product of rows with weights read and write."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Piece(NamedTuple):
 
     @property
     def size(self) -> tuple[int, int]:
-        """How many rows, and how many outputs of each."""
+        """The number of rows, and of outputs of each."""
         return self.r1 - self.r0, self.c1 - self.c0
 
 
@@ -86,7 +86,7 @@ def _views(
 
 
 def _in_groups(p: Piece, rows: Array, panels: Array, own: Array) -> tuple[Array, Array, Array]:
-    """A piece's rows, weights and results, by groups (groups, rows, numbers of a group) if the weights are."""
+    """A piece's rows, weights and results, as (groups, rows, numbers of a group) if the weights are in groups."""
     if panels.ndim == 3:
         return rows[p.rows], panels, own
     (count, outputs), groups, depth = p.size, len(panels), panels.shape[-2]
