@@ -94,6 +94,11 @@ class CompiledStep(CompiledModel):
         with self._turn, self._ranks or nullcontext():
             for group in self.optimizer.param_groups:
                 self.optimizer.check(group)
+            if self.optimizer.has_step_hooks:
+                raise OptionError(
+                    "compile_step: the optimizer has step hooks, which a step that is one program does not call: do "
+                    "what they do around the call, or train by a loop of eager calls (with lucid.fit, compiled=False)"
+                )
             settled = self._settled
             if settled is not None and not kwargs and settled.decides(args, self._numbers, self.optimizer):
                 self._latest, self._ran = settled.trace, settled.call

@@ -20,6 +20,7 @@ from ..graph.public import as_array
 from ..graph.types import float64
 from ..tensor.grad_mode import enable_grad, no_grad
 from ..tensor.tensor import Tensor
+from .hooks import Hooked
 
 Group: TypeAlias = "dict[str, Any]"
 Params: TypeAlias = "Iterable[Any]"
@@ -76,7 +77,7 @@ def _options(group: Mapping[str, object]) -> Group:
     return deepcopy({name: value for name, value in group.items() if name != "params"})
 
 
-class Optimizer(ABC):
+class Optimizer(Hooked, ABC):
     """Base class of optimisers.
 
     A subclass says *what* one update computes, in methods without side effects that serve eager tensors and graph
@@ -117,6 +118,7 @@ class Optimizer(ABC):
     gives their new values under the same names."""
 
     def __init__(self, params: Params, defaults: Group) -> None:
+        super().__init__()
         self.defaults = defaults
         self.param_groups: list[Group] = []
         self.state: dict[Tensor, State] = {}
@@ -129,6 +131,8 @@ class Optimizer(ABC):
 
     def _listed(self, params: object) -> list[object]:
         """Parameters or groups; of pairs of a name and a parameter, the parameters."""
+        if isinstance(params, set | frozenset):
+            raise OptionError(f"{self._name}: params is a set, whose order is another in each run: give a list")
         if isinstance(params, Tensor | Mapping):
             raise OptionError(f"{self._name}: params is an iterable of parameters or of groups, not a single one")
         if hasattr(params, "parameters"):

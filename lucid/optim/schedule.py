@@ -87,9 +87,14 @@ class LRScheduler(ABC):
         return {k: v for k, v in self.__dict__.items() if k not in ("optimizer", "_functions")}
 
     def load_state_dict(self, state_dict: dict[str, object]) -> None:
-        """Restore what :meth:`state_dict` returned."""
+        """Restore what :meth:`state_dict` returned, or that of PyTorch's schedule of this name."""
         name = type(self).__name__
-        unknown = sorted(set(checks.mapping(name, "a state", state_dict)) - set(self.__dict__), key=str)
+        known = {
+            key: value
+            for key, value in checks.mapping(name, "a state", state_dict).items()
+            if key in self.__dict__ or not str(key).startswith("_")  # what PyTorch keeps for itself
+        }
+        unknown = sorted(set(known) - set(self.__dict__), key=str)
         if unknown:
             raise OptionError(f"{type(self).__name__}: unknown state {unknown}")
-        self.__dict__.update(state_dict)
+        self.__dict__.update(known)

@@ -188,6 +188,7 @@ def test_a_wrong_state_changes_nothing() -> None:
         (lambda p: optim.SGD([]), "there are no parameters"),
         (lambda p: optim.SGD(p), "params is an iterable"),
         (lambda p: optim.SGD([p, p]), "given twice"),
+        (lambda p: optim.SGD({p}), "params is a set, whose order is another in each run"),
         (lambda p: optim.SGD([p * 2]), "was computed from others"),
         (lambda p: optim.SGD([3]), "optimises tensors, got int"),
         (lambda p: optim.SGD([Tensor([1])]), "a parameter is floating-point"),

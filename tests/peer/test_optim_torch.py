@@ -12,6 +12,7 @@ import torch
 from torch.optim import lr_scheduler as torch_schedules
 
 from lucid import optim
+from lucid.errors import OptionError
 from lucid.nn.utils import clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm
 from lucid.optim import lr_scheduler as schedules
 from lucid.tensor.tensor import Tensor
@@ -196,6 +197,31 @@ def test_a_schedule_is_pytorchs(name: str, options: dict[str, Any], rule: str) -
     ours, theirs = histories(name, options, rule, 24)
     np.testing.assert_allclose(ours, theirs, rtol=1e-12)
     assert len(set(ours)) > 1
+
+
+OTHER_STATES = {"CosineAnnealingWarmRestarts", "LambdaLR", "MultiplicativeLR", "CyclicLR", "OneCycleLR"}
+"""Schedules that keep something else than PyTorch's of that name."""
+
+
+@pytest.mark.parametrize(("name", "options"), SCHEDULES)
+def test_a_schedule_resumes_from_pytorchs_state(name: str, options: dict[str, Any]) -> None:
+    theirs = torch.optim.SGD([torch.zeros(2, requires_grad=True)], lr=0.5, momentum=0.9)
+    ours = optim.SGD([Tensor(np.zeros(2, np.float32), requires_grad=True)], lr=0.5, momentum=0.9)
+    plan, mine = getattr(torch_schedules, name)(theirs, **options), getattr(schedules, name)(ours, **options)
+    for _ in range(5):
+        theirs.step()
+        plan.step()
+    if name in OTHER_STATES:
+        with pytest.raises(OptionError, match="unknown state"):
+            mine.load_state_dict(plan.state_dict())
+        return
+    mine.load_state_dict(plan.state_dict())
+    ours.load_state_dict(theirs.state_dict())
+    for _ in range(7):
+        theirs.step()
+        plan.step()
+        mine.step()
+        np.testing.assert_allclose(mine.get_last_lr(), plan.get_last_lr(), rtol=1e-12)
 
 
 def test_schedules_in_sequence_are_pytorchs() -> None:
