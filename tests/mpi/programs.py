@@ -19,7 +19,7 @@ import numpy as np
 import lucid
 from lucid import distributed, nn, optim
 from lucid.optim.swa_utils import AveragedModel
-from lucid.runtime.workers.board import Late
+from lucid.runtime.workers.board import Abandoned
 from lucid.runtime.workers.processes import WorkerProcesses
 
 from .ranks import digest
@@ -228,7 +228,7 @@ def interrupted(folder: Path) -> Told:
 
 
 class Lateness:
-    """Lets a worker of this process be late for a region of a run, once it has done its part; the first is number 0."""
+    """Lets a worker of this process leave a region of a run, once it has done its part; the first is number 0."""
 
     def __init__(self) -> None:
         self.regions, self.late = 0, -1
@@ -236,11 +236,11 @@ class Lateness:
 
         def shared(workers: WorkerProcesses, turn: Any, index: int, function: Any, count: int, complete: bool) -> None:
             share(workers, turn, index, function, count, complete)
-            if complete:  # no worker is late for what writes over parameters
+            if complete:  # what writes over parameters is taken up where it was left
                 return
             self.regions += 1
             if self.regions == self.late + 1:
-                raise Late
+                raise Abandoned
 
         WorkerProcesses.share = shared  # type: ignore[method-assign]
         WorkerProcesses.patient, WorkerProcesses.modest = True, False
@@ -250,7 +250,7 @@ class Lateness:
 
 
 def late(folder: Path) -> Told:
-    """A worker of one rank that is late, for each of the regions that it shares in a step: nobody notices."""
+    """A worker of one rank that leaves its part of each of the regions that it shares in a step: nobody notices."""
     group, lateness = distributed.group(bucket_bytes=1 << 16, timeout=20), Lateness()
     lucid.set_num_threads(2)
 
@@ -263,7 +263,7 @@ def late(folder: Path) -> Told:
         step = lucid.compile_step(model, LOSS, rule, clip_norm=0.1, clip_grad=0.02, group=group, threads=2)
         rng = np.random.default_rng(group.rank)
         found, regions = [], []
-        for number in range(-3, 18):  # the step after that goes without the worker
+        for number in range(-3, 18):
             lateness.expect(number // 2 if who == group.rank and number % 2 == 0 else -1)
             step(rng.standard_normal((128, 96)).astype(np.float32), rng.integers(0, 3, 128))
             found.append(digest(model))

@@ -76,13 +76,13 @@ def test_an_interrupt_in_one_rank(tmp_path: Path) -> None:
     assert sum("KeyboardInterrupt" in error for error in errors) > 5
 
 
-def test_a_worker_that_is_late_is_not_noticed(tmp_path: Path) -> None:
+def test_a_part_that_a_worker_left_is_not_noticed(tmp_path: Path) -> None:
     found = told("late", 2, tmp_path)
     for rank, one in enumerate(found):
         assert one["found"] == [found[0]["want"]] * 2
         regions = max(one["regions"][1 - rank])
         assert regions >= 6
-        assert set(one["regions"][rank]) >= set(range(regions + 1))  # it was late for each of them
+        assert set(one["regions"][rank]) >= set(range(regions + 1))  # it has left each of them
 
 
 def test_a_budget_of_memory(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from ...graph.types import TensorType
 from ..planning.available_memory import check_room
 from ..planning.registry import Choice
 from ..workers import blas
-from ..workers.board import Late
+from ..workers.board import Abandoned
 from ..workers.exchange import current
 from ..workers.settings import lasting_copy, private_bytes, shared_bytes, worker_processes
 from ..workers.sharing import Run, Sharing
@@ -381,13 +381,11 @@ class Executable:
             self._helped = sharing
             try:
                 results = run(*inputs)
-            except Late:
+            except Abandoned:  # before anything but the run's own memory was written to
                 if keys is not None:
                     keys.state = before  # it is the same run: it draws the same numbers
                 if (exchange := current()) is not None:
                     exchange.again()
-                run, sharing = self._new_run()
-                self._helped = None
                 results = sharing.without(run, inputs)
         except Exception as error:
             if from_handler(error):

@@ -90,7 +90,7 @@ def intervals(
 
 
 def _summed(steps: Sequence[Step]) -> Iterator[tuple[Operand, int]]:
-    """Values that are summed over processes, and the step after the last for which a worker may be late.
+    """Values that are summed over processes, and the step after the last of which a worker may leave its part.
 
     The run is then repeated, but not the exchange between the processes: until then the sums are kept.
     """

@@ -38,10 +38,10 @@ STOLEN, BELL, LEFT = range(3)
 """What the caller says to one worker: the last turn that is not for it; the number it sleeps on; and whether it is to
 go, so that nothing is for it any more."""
 
-START, DONE, ASLEEP, KNOWN, LOST, ALIVE = range(6)
-"""What a worker says: the last turn it started; twice the last it is through with, one more where it did nothing;
-whether it sleeps; the last job it was told of; nanoseconds in which it wanted a core and had none; and its process,
-once it has begun."""
+START, DONE, ASLEEP, KNOWN, LOST, ALIVE, FAILED = range(7)
+"""What a worker says: the last turn it started; twice the last it is through with, one more where it did nothing or not
+all; whether it sleeps; the last job it was told of; nanoseconds in which it wanted a core and had none; its process,
+once it has begun; and the last turn of which it did not do all."""
 
 NEVER = 1 << 62
 """As ``STOLEN``: no turn is for this worker."""
@@ -65,5 +65,5 @@ def fence() -> None:
     allocate_lock().acquire(False)
 
 
-class Late(Exception):  # noqa: N818 - not an error: the run begins again without workers
-    """A worker has started on its part of a region and does not come to its end."""
+class Abandoned(Exception):  # noqa: N818 - not an error: the run begins again without workers
+    """A worker has ended or failed at its part of a region, of which it is not known how much is done."""

@@ -29,7 +29,7 @@ class Exchange(Protocol):
         """Do what there is to be done for the sums that have begun, and do not wait."""
 
     def again(self) -> None:
-        """The run is made once more, in other memory: sums that have begun are kept for it."""
+        """The run is made once more, in the same memory: sums that have begun are kept for it elsewhere."""
 
 
 _here = threading.local()  # has ``exchange`` in a thread that runs a program for a group

@@ -22,6 +22,7 @@ from .board import (
     BELL,
     DONE,
     DUTY,
+    FAILED,
     FUTEX,
     JOB,
     KNOWN,
@@ -32,7 +33,7 @@ from .board import (
     START,
     STOLEN,
     TURN,
-    Late,
+    Abandoned,
     fence,
 )
 from .cores import others
@@ -42,15 +43,13 @@ from .hiring import identity as identity
 from .link import Job, Link, Turn
 
 launch = LazyModule("lucid.runtime.workers.launch")
+vigil = LazyModule("lucid.runtime.workers.vigil")
 
 PATIENCE = 2_000
 """Looks at the board that the caller takes before it lets others have the core between two looks."""
-WAIT = 0.002
-"""Seconds that a caller waits for a worker that has started, at least; else as long again as the run has taken."""
-PATIENT = 20.0
-"""Seconds that a patient caller waits for a worker."""
 LOOK, HANGS = 0.05, 10.0
-"""Seconds after which it is looked whether a worker that is needed is still there; and after which it is ended."""
+"""Seconds after which it is looked how a worker is that is waited for; and for how many more than the run has taken it
+may compute, or for how many not get on, before it is ended."""
 
 
 class WorkerProcesses(Hiring):
@@ -148,13 +147,14 @@ class WorkerProcesses(Hiring):
     ) -> None:
         """Run a region on all workers, the caller among them. Who has not started when the caller is done is too late.
 
-        Where it is to be ``complete``, who has started is waited for until it is done, or has ended: then the caller
-        takes up its part where that was left.
+        Who has started is waited for until it is done, or has ended. Where the region is to be ``complete``, the caller
+        then takes up its part where that was left.
 
         Raises
         ------
-        Late
-            Where a worker has started and is not heard of: it may write to the run's memory at any time.
+        Abandoned
+            Where a part was left and cannot be taken up. All workers have left the region then, and nobody writes to
+            the run's memory.
         """
         board = self.board
         number = board[TURN] + 1
@@ -162,46 +162,41 @@ class WorkerProcesses(Hiring):
         board[JOB] = turn.job.number
         board[TURN] = number
         function(0)
-        taken, finish = 0, self._outlast if complete else self._finish
+        taken, left = 0, False
         for link in turn.links:
-            if link.number < count:
+            if link.number < count and not link.ended:
                 taken |= 1 << link.number
-                if board[link.by + DONE] != 2 * number and not finish(link, number, turn.began):
-                    function(link.number)
+                if board[link.by + DONE] != 2 * number:
+                    done = self._finish(link, number, turn.began)
+                    left = left or (done is None and not complete)
+                    if not (done or left):
+                        function(link.number)
+        if left:
+            raise Abandoned
         for worker in range(1, count):
             if not taken >> worker & 1:
                 function(worker)
 
-    def _finish(self, link: Link, number: int, began: float) -> bool:
-        """Whether the worker has done its part; False where the caller is to do it.
+    def _finish(self, link: Link, number: int, began: float) -> bool | None:
+        """Whether the worker has done its part; False where the caller is to do it, None where it was begun and left.
 
-        It is waited for as long as the run has taken since it ``began``, which is what would have to be done again.
+        It is waited for as long as it gets on: what it is at nobody else can do, and it may write to the run's memory.
         """
-        if not self._started(link, number):
-            return False
-        now = perf_counter()
-        if not self._done(link, number, now + (PATIENT if self.patient else max(WAIT, now - began))):
-            late = perf_counter()
-            link.waited += late - now
-            link.judge(0.0, link.waited, late)
-            raise Late
-        link.waited += perf_counter() - now
-        return bool(self.board[link.by + DONE] == 2 * number)
-
-    def _outlast(self, link: Link, number: int, began: float) -> bool:
-        """As :meth:`_finish`, but that a worker that has started is waited for as long as it is there."""
         pid = self.pid(link)  # before it is looked whether it has started: later it may be that of who is in its place
         if not self._started(link, number):
             return False
-        now = perf_counter()
+        now, watch = perf_counter(), None
         while not self._done(link, number, perf_counter() + LOOK):
             if self._ended(link, pid):
-                return False
-            if perf_counter() > now + HANGS:
+                return None
+            watch = watch or vigil.Vigil(pid, HANGS, HANGS + now - began)
+            if watch.hangs():
                 with contextlib.suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
         link.waited += perf_counter() - now
-        return bool(self.board[link.by + DONE] == 2 * number)
+        if self.board[link.by + DONE] == 2 * number and not link.ended:  # else these are the words of another
+            return True
+        return None if link.ended or self.board[link.by + FAILED] == number else False
 
     def _started(self, link: Link, number: int) -> bool:
         """Whether the worker has started on its part; otherwise that is taken from it."""

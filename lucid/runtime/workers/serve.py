@@ -37,6 +37,7 @@ from .board import (
     BYTES,
     DONE,
     DUTY,
+    FAILED,
     FUTEX,
     JOB,
     KNOWN,
@@ -98,7 +99,7 @@ class Unpacker(pickle.Unpickler):
 
 
 def populate(reached: list[tuple[int, int]]) -> None:
-    """Map this memory now: page by page, in its first run, a region would take so long that the host thinks it late."""
+    """Map this memory now: page by page, in its first run, a region would keep the host waiting."""
     advise = ctypes.CDLL(None).madvise
     merged: list[list[int]] = []
     for low, high in sorted(reached):
@@ -160,8 +161,9 @@ class Worker:
                     try:
                         function(self._number)
                         done -= 1
-                    except BaseException:  # noqa: BLE001, S110 - the caller does it again, and raises what it raises
-                        pass
+                    except BaseException:  # noqa: BLE001 - the caller does all again, and raises what it raises
+                        job.pop(region)  # it would fail there each time
+                        board[mine + FAILED] = turn
             board[mine + DONE] = done
             self._report()
 

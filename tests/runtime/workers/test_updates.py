@@ -19,6 +19,7 @@ from lucid.base import changes
 from lucid.errors import ExecutionError
 from lucid.runtime.program import executable
 from lucid.runtime.workers import launch, processes
+from lucid.runtime.workers.board import Abandoned
 from lucid.runtime.workers.heap import Heap
 from lucid.runtime.workers.processes import WorkerProcesses
 from lucid.runtime.workers.settings import helpers, reached, shared_bytes
@@ -101,6 +102,42 @@ def test_what_somebody_else_sees_stays_where_it_is(workers: WorkerProcesses) -> 
         assert np.array_equal(seen, model[0].weight.numpy()) and np.array_equal(tied.numpy(), model[2].weight.numpy())
     assert [reached(p._array) for p in model.parameters()] == [False, True, False, True]
     assert alike(one, model)
+
+
+def test_a_part_that_was_left_is_not_noticed_in_a_step(
+    workers: WorkerProcesses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In whichever region it was: the run begins again in its memory, in which values were written over by others."""
+    taken, calls, at = list[int](), list[bool](), -1
+    share = WorkerProcesses.share
+
+    def counted(size: int) -> Array:
+        taken.append(size)
+        return shared_bytes(size)
+
+    def left(self: WorkerProcesses, *given: Any) -> None:
+        share(self, *given)
+        calls.append(given[-1])
+        if len(calls) == at + 1:
+            raise Abandoned
+
+    monkeypatch.setattr(executable, "shared_bytes", counted)
+    monkeypatch.setattr(WorkerProcesses, "share", left)
+    one, model = make_model(), make_model()
+    want, step = make_step(one), make_step(model)
+    want(), step(), want()
+    calls.clear()
+    step()
+    regions = calls.count(False)  # the others are completed, and so never left
+    assert regions > 3 and not any(calls[:regions])
+    for at in range(regions):
+        calls.clear()
+        step()
+        assert len(calls) == at + 1, "alone it shares nothing"
+        at = -1
+        want()
+        assert all(map(np.array_equal, arrays_of(model), arrays_of(one)))
+    assert len(taken) == 2
 
 
 def test_a_history_of_before_is_gone_back_along(workers: WorkerProcesses) -> None:
