@@ -211,10 +211,24 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         self.T_0 = integer(type(self).__name__, "T_0", T_0)
         self.T_mult = integer(type(self).__name__, "T_mult", T_mult)
         self.eta_min = number("CosineAnnealingWarmRestarts", "eta_min", eta_min)
+        self.share = 0.0  # of the epoch that has gone by
         super().__init__(optimizer, last_epoch)
 
+    def step(self, epoch: float | None = None) -> None:
+        """Go on to the next epoch, or to ``epoch``, which may be within one: ``step(epoch + i / batches)``."""
+        if epoch is None:
+            super().step()
+            return
+        self.share, whole = math.modf(number("CosineAnnealingWarmRestarts", "epoch", epoch))
+        self.last_epoch = int(whole)
+        self._set()
+
+    def restart(self) -> None:
+        self.share = 0.0
+        super().restart()
+
     def rate(self, lr: float, base: float, index: int) -> float:
-        position, length = self.last_epoch, self.T_0
+        position, length = self.last_epoch + self.share, self.T_0
         while position >= length:
             if self.T_mult == 1:
                 position %= length

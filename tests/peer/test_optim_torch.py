@@ -199,6 +199,28 @@ def test_a_schedule_is_pytorchs(name: str, options: dict[str, Any], rule: str) -
     assert len(set(ours)) > 1
 
 
+@pytest.mark.parametrize("mult", [1, 2])
+def test_restarts_within_epochs_are_pytorchs(mult: int) -> None:
+    theirs = torch.optim.SGD([torch.zeros(2, requires_grad=True)], lr=0.5)
+    ours = optim.SGD([Tensor(np.zeros(2, np.float32), requires_grad=True)], lr=0.5)
+    theirs.step()
+    plan = torch_schedules.CosineAnnealingWarmRestarts(theirs, 3, mult, 0.01)
+    mine = schedules.CosineAnnealingWarmRestarts(ours, 3, mult, 0.01)
+    for epoch in (0.25, 0.5, None, 2.75, None, 5.5, 4, None, None, 11.125, None):
+        plan.step(epoch)
+        mine.step(epoch)
+        np.testing.assert_allclose(mine.get_last_lr(), plan.get_last_lr(), rtol=1e-12)
+        assert mine.last_epoch == plan.last_epoch
+    again = schedules.CosineAnnealingWarmRestarts(ours, 3, mult, 0.01)
+    again.load_state_dict(mine.state_dict())
+    mine.step()
+    expected = mine.get_last_lr()
+    again.step()
+    assert again.get_last_lr() == expected
+    with pytest.raises(OptionError, match="epoch must be at least 0"):
+        mine.step(-1)
+
+
 OTHER_STATES = {"CosineAnnealingWarmRestarts", "LambdaLR", "MultiplicativeLR", "CyclicLR", "OneCycleLR"}
 """Schedules that keep something else than PyTorch's of that name."""
 
