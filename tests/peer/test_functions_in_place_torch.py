@@ -11,9 +11,10 @@ import torch
 
 import lucid
 from lucid.errors import DTypeError, GradientError, ShapeError
+from lucid.graph import draws
 from lucid.tensor.functions_in_place import Changes
 
-NAMES = [name for name in vars(Changes) if name[0] != "_"]
+NAMES = [name for name in vars(Changes) if name[0] != "_" and not hasattr(draws, name[:-1])]
 
 #: ``b`` is like the tensor, ``i`` integers of its shape from 0 to 2, ``m`` bools, ``r`` a row of it, ``q`` square.
 LIKE = {
