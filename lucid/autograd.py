@@ -104,6 +104,11 @@ def _of_trace(
     recorder = active_trace.get()
     sources = [recorder.lift(x) for x in wanted]
     for i, (x, source) in enumerate(zip(wanted, sources, strict=True)):
+        if x.has_hooks:
+            raise TraceError(
+                f"grad: inputs[{i}], of type {source.type}, has hooks of its gradient, which are not called in a trace "
+                f"({user_location()}); remove them by their handles"
+            )
         if not recorder.is_own(x):
             raise TraceError(
                 f"grad: inputs[{i}], of type {source.type}, comes from outside the branch or loop in which its "

@@ -32,7 +32,11 @@ GRADIENT = "∂"
 
 
 def emit_gradients(
-    tracer: Tracer, seeds: Mapping[Value, Symbol], wanted: Sequence[Value], stop: Iterable[str] = ()
+    tracer: Tracer,
+    seeds: Mapping[Value, Symbol],
+    wanted: Sequence[Value],
+    stop: Iterable[str] = (),
+    through: Mapping[Value, Callable[[Symbol], Symbol]] | None = None,
 ) -> list[Symbol | None]:
     """Emit the gradients of ``sum(value * seed)`` with respect to the wanted values.
 
@@ -46,6 +50,8 @@ def emit_gradients(
         Values to differentiate with respect to.
     stop
         Names of nodes behind which the walk does not go.
+    through
+        Functions of the gradients of some values, each called once the gradient is complete. The result replaces it.
 
     Returns
     -------
@@ -58,6 +64,8 @@ def emit_gradients(
     for name in sorted(path - set(stop), key=builder.position.__getitem__, reverse=True):
         node: Node = builder.dag.nodes[name]["node"]
         outputs = tuple(Value(name, i) for i in range(len(node.outputs)))
+        if through:
+            sums |= {value: through[value](sums[value]) for value in outputs if value in sums and value in through}
         cotangents = tuple(sums.get(value) for value in outputs)
         if isinstance(node.op.gradient, NoGradient) or all(c is None for c in cotangents):
             continue

@@ -14,7 +14,6 @@ _PROCESSOR = 'everything runs on the processor, so there is nothing to move or t
 _ONNX = "lucid.onnx.load(path) reads ONNX models, lucid.onnx.export(model, path, *specs) writes them"
 _NUMPY = "there is no op of that name; outside a model {0}"
 _CHECKPOINT = "backward computes nothing again: f(x), in smaller batches, whose gradients backward adds up in .grad"
-_HOOK = "lucid.autograd.grad(loss, t) is the gradient, leaf or not, to look at or to change"
 _MODULE_HOOK = "keep the output by module.register_forward_hook, then lucid.autograd.grad(loss, output)"
 _SAVE = "np.savez(path, **{0}.state_dict()), then {0}.load_state_dict(np.load(path)); a compiled net.save(path)"
 _DRAW = "nn.init.{0} fills a tensor"
@@ -96,8 +95,6 @@ TENSOR: Final[Mapping[str, str]] = {
     "to_numpy": "t.numpy()",
     "is_cuda": 'everything is on "cpu"',
     "grad_fn": "t.is_leaf tells whether an op made t; lucid.compile(f, lucid.spec(2, 3)).traced is the graph of f",
-    **dict.fromkeys(("register_hook", "retain_grad", "retains_grad"), _HOOK),
-    "register_post_accumulate_grad_hook": "t.grad after backward()",
     "strides": "t.numpy().strides",
     "data_ptr": "t.numpy().ctypes.data",
     "ptp": "t.amax() - t.amin()",

@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeAlias
 
 from ..base import changes
 from ..base.structs import struct
+from ..errors import OptionError
 from ..optim.optimizer import Optimizer
 from ..tensor.tensor import Tensor
 from .step_sums import Place
@@ -140,6 +141,11 @@ def _members(optimizer: Optimizer, params: Sequence[Tensor], gathered: frozenset
     fresh = (0.0, *(-1.0 for _ in optimizer.carried))
     found = []
     for p in params:
+        if p.has_hooks:
+            raise OptionError(
+                f"compile_step: a parameter of type {p.type} has hooks of its gradient, which a compiled step does not "
+                f"call; remove them by their handles, or train by a loop of eager calls"
+            )
         state = optimizer.state.get(p)
         counts = tuple(state[name].item() for name in ("step", *optimizer.carried) if name in state) if state else fresh
         cohort = numbers.setdefault(counts, len(numbers)) if p.requires_grad or id(p) in gathered else None

@@ -167,4 +167,4 @@ from .unpooling import MaxUnpool2d as MaxUnpool2d
 from .unpooling import MaxUnpool3d as MaxUnpool3d
 
 if not TYPE_CHECKING:  # to the type checker a name that is not here is an error
-    __getattr__, __dir__ = face(globals(), NN, ("functional", "init", "utils"))
+    __getattr__, __dir__ = face(globals(), NN, ("Handle", "functional", "init", "utils"))

@@ -10,6 +10,8 @@ import numpy as np
 from ..base import changes, checks
 from ..base.absent import MODULE, advice
 from ..base.checks import shown
+from ..base.hooks import Handle as Handle
+from ..base.hooks import register_hook
 from ..base.texts import encoded, is_array_of_texts
 from ..errors import LucidError, OptionError, TraceError
 from ..graph.texts import Text
@@ -17,8 +19,6 @@ from ..graph.trace import active_trace, user_location
 from ..graph.types import as_dtype, is_float, widened
 from ..tensor.tensor import Tensor
 from ..tensor.traced import TracedTensor
-from .hooks import Handle as Handle
-from .hooks import register_hook
 from .parameter import Parameter as Parameter
 from .state import LoadedKeys, load_state
 from .tables import ATTRIBUTES, OWN

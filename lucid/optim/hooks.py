@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import TypeAlias
 
 from ..base import changes, checks
+from ..base.hooks import Handle
 from ..errors import OptionError
-from ..nn.hooks import Handle
 
 Hook: TypeAlias = "Callable[..., object]"
 

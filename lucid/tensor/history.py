@@ -18,11 +18,12 @@ from ..errors import GradientError
 from ..graph.builder import Builder
 from ..graph.ir import Graph, Node, Value
 from ..graph.opdef import Attrs, OpDef, TypeAttrs
-from ..graph.ops.call import CALL
+from ..graph.ops.call import CALL, CallAttrs
 from ..graph.ops.shape import RESHAPE, ShapeAttrs
 from ..graph.ops.source import INPUT, ConstantAttrs
 from ..graph.trace import Symbol, Tracer
 from ..graph.types import TensorType, is_float
+from .hooks import GradientHooks
 
 eager = LazyModule("lucid.runtime.eager")
 
@@ -34,6 +35,7 @@ class _Held(Protocol):
     _record: Record | None
     _output: int
     _requires_grad: bool
+    _hooks: GradientHooks | None
 
     @property
     def type(self) -> TensorType: ...
@@ -61,6 +63,8 @@ class Record:
     made: int
     arrays: tuple[Array, ...]
     types: tuple[TensorType, ...]
+    hooks: dict[int, GradientHooks] | None = None
+    """Those of its outputs' gradients."""
 
     @classmethod
     def of(
@@ -250,12 +254,26 @@ class _Asked(Generic[T]):
             self.seeds.append(symbol.value)
             starts[end] = starts[end] + symbol if end in starts else symbol
         places = gather.leaves if wanted is None else gather.places(wanted)
-        gradients = emit_gradients(tracer, starts, [value for _, value in places])
+        gradients = emit_gradients(tracer, starts, [value for _, value in places], through=_through(gather, tracer))
         found = [(tensor, g.value) for (tensor, _), g in zip(places, gradients, strict=True) if g is not None]
         self.tensors = [tensor for tensor, _ in found]
         self.graph = gather.builder.finish([value for _, value in found])
         if gather.stale:
             gather.check(self.graph)
+
+
+def _through(gather: _Gather[T], tracer: Tracer) -> dict[Value, Callable[[Symbol], Symbol]]:
+    """What the gradients of values with hooks go through."""
+    found: dict[Value, GradientHooks] = {}
+    for value, (record, output) in gather.made.items():
+        if record.hooks is not None and output in record.hooks:
+            found[value] = record.hooks[output]
+    found |= {value: leaf._hooks for leaf, value in gather.leaves if leaf._hooks is not None}
+
+    def called(hooks: GradientHooks) -> Callable[[Symbol], Symbol]:
+        return lambda gradient: tracer.emit(CALL, CallAttrs(hooks), (gradient,))[0]
+
+    return {value: called(hooks) for value, hooks in found.items() if not hooks.idle}
 
 
 @collection_paused()
@@ -304,13 +322,17 @@ def _replayed(
     values = dict(known)
     for name in eager.needed(graph, known):
         node = graph.node(name)
-        if node.op is CALL:
+        callee = node.attrs.callee if isinstance(node.attrs, CallAttrs) else None
+        if callee is not None and not isinstance(callee, GradientHooks):
             raise GradientError(
                 "create_graph: what a compiled model gives has no second gradient; ask for it in the model that is "
                 "compiled, where lucid.autograd.grad and lucid.grad are recorded too, or call the model itself"
             )
-        if isinstance(node.attrs, ConstantAttrs):
-            outputs: tuple[T, ...] = (made(node.attrs.value.array, node.outputs[0], None, 0),)
+        outputs: tuple[T, ...]
+        if callee is not None:
+            outputs = callee.replayed([values[value] for value in graph.inputs_of(name)])
+        elif isinstance(node.attrs, ConstantAttrs):
+            outputs = (made(node.attrs.value.array, node.outputs[0], None, 0),)
         else:
             outputs = run(node.op, node.attrs, tuple([values[value] for value in graph.inputs_of(name)]))
         values |= {Value(name, i): output for i, output in enumerate(outputs)}

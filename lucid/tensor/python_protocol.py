@@ -12,9 +12,19 @@ from ..graph.opdef import AbstractTensor
 from ..graph.operators import Operators
 from ..graph.ops.composite import all_
 from ..graph.ops.shape import normal_axis
+from ..graph.trace import user_location
 from ..graph.types import is_float
 
 R = TypeVar("R", bound=AbstractTensor)
+
+
+def leak(what: str) -> str:
+    """What an error says of code that asks for a value while the model is traced."""
+    return (
+        f"{what} asks for a tensor's value while the model is traced ({user_location()}); the graph would keep "
+        f"that one value for ever. Keep to tensor operations (lucid.where for a choice), or compute it outside "
+        f"the compiled model and pass it in"
+    )
 
 
 class PythonProtocol(Operators[R]):

@@ -31,10 +31,11 @@ from .grad_mode import is_grad_enabled as is_grad_enabled
 from .grad_mode import no_grad as no_grad
 from .history import Record as Record
 from .history import gradients_of, gradients_with_history, lies_in_anothers
+from .hooks import Hooked, accumulated
 from .inplace import InPlace, check_result
 from .numpy_protocol import NumPyProtocol
 from .printing import format_array
-from .python_protocol import PythonProtocol
+from .python_protocol import PythonProtocol, leak
 from .views import Take, Taken, View, become, before_change, catch_up, check_change, is_at
 
 eager = LazyModule("lucid.runtime.eager")
@@ -43,14 +44,14 @@ _new = object.__new__
 _ABSENT = {**TOP, **TENSOR}
 _INTERNAL = frozenset(
     [
-        "apart", "apply", "as_size", "become", "check_change", "clear_grad", "constant", "is_found",
+        "apart", "apply", "as_size", "become", "check_change", "clear_grad", "constant", "has_hooks", "is_found",
         "made", "made_in", "part_of", "piece", "record", "set_dtype_", "sum_to", "wrap",
     ]
 )  # fmt: skip
 """For the package itself."""
 
 
-class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
+class Tensor(Hooked, NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
     """A multi-dimensional array that remembers how it was computed.
 
     Parameters
@@ -77,6 +78,7 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
         self._record: Record | None = None
         self._output = 0
         self._view: View | None = None
+        self._hooks = None
         trace = active_trace.get()
         self._born = 0 if trace is None else trace.serial
         self._grad: Tensor | None = None
@@ -101,7 +103,7 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
         tensor._output = output
         tensor._requires_grad = record is not None
         tensor._born = 0
-        tensor._grad = tensor._view = None
+        tensor._grad = tensor._view = tensor._hooks = None
         return tensor
 
     # ------------------------------------------------------------ what it is
@@ -192,7 +194,7 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
         """A tensor's value must not leak into a graph that would keep it for ever."""
         trace = active_trace.get()
         if trace is not None and not self.made_in(trace.serial):
-            raise TraceError(_leak(what))
+            raise TraceError(leak(what))
 
     def made_in(self, serial: int) -> bool:
         """Whether it came to be while the trace of that number went on, so that nothing outside knows of it."""
@@ -343,9 +345,11 @@ class Tensor(NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
         if flag("backward", "create_graph", create_graph):
             for leaf, found in differentiable_gradients([(self, seed_tensor("backward", self, gradient))], wanted):
                 leaf._grad = found if leaf._grad is None else leaf._grad + found
+                accumulated(leaf)
             return
         for leaf, array, own in gradients_of([(self, seed_of("backward", self, gradient))], wanted):
             _accumulate(leaf, array, own)
+            accumulated(leaf)
 
     def clear_grad(self, keep: bool) -> None:
         """Forget the gradient, or ``keep`` its memory and fill it with zeros."""
@@ -389,14 +393,6 @@ def _rebuild(cls: type[Tensor], array: Array, requires_grad: bool) -> Tensor:
     tensor = object.__new__(cls)
     tensor._set(array, requires_grad)
     return tensor
-
-
-def _leak(what: str) -> str:
-    return (
-        f"{what} asks for a tensor's value while the model is traced ({user_location()}); the graph would keep "
-        f"that one value for ever. Keep to tensor operations (lucid.where for a choice), or compute it outside "
-        f"the compiled model and pass it in"
-    )
 
 
 def run_op(op: OpDef, attrs: Attrs, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -37,7 +37,7 @@ class TracedTensor(Tensor):
         """How it would lie in memory; row by row where there is none."""
         self._type = symbol.type
         self._record = None
-        self._born, self._view = -1, None
+        self._born, self._view, self._hooks = -1, None, None
         self._requires_grad = is_float(symbol.type.dtype)
         self.grad = None
 

@@ -169,7 +169,7 @@ PYTORCHS = {
     "lucid": "cuda backends jit FloatTensor Size set_default_dtype set_printoptions "
     "histogram conj autocast dropout softplus save fft "
     "from_onnx InferenceSession jnp vjp hessian tree_map Module Linear Sequential conv2d Variable layers",
-    "t": "is_cuda grad_fn register_hook trunc_normal_ data_ptr storage "
+    "t": "is_cuda grad_fn trunc_normal_ data_ptr storage "
     "half resize_",
     "lucid.optim": "SparseAdam",
     "lucid.compile(nn.Linear(3, 2))": "to_onnx export_python run predict summary fit",

@@ -70,7 +70,7 @@ ANSWERS = [
     ("lucid.save", r"np\.savez"), ("lucid.vmap", r"lucid\.stack"), ("lucid.half", "float32"),
     ("lucid.checkpoint", "smaller batches"), ("lucid.utils.checkpoint", "smaller batches"),
     ("nn.utils.checkpoint", "smaller batches"), ("t.half()", r"t\.float\(\)"), ("layer.half()", r"module\.float\(\)"),
-    ("t.register_hook(print)", r"autograd\.grad"), ("t.retain_grad()", r"autograd\.grad"), ("t.grad_fn", "is_leaf"),
+    ("t.grad_fn", "is_leaf"),
     ("layer.register_full_backward_hook(print)", "register_forward_hook"),
     ("optim.SparseAdam", r"optim\.Adam"), ("lucid.onnx.dynamo_export", r"lucid\.onnx\.export"),
     ("t.max(t)", r"lucid\.maximum"),

@@ -1,10 +1,10 @@
-"""Hooks: functions that a module calls before and after its ``forward``."""
+"""Hooks: functions that a module or a tensor calls, each until it is taken away."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..base import changes, checks
+from . import changes, checks
 
 
 class Handle:
@@ -19,9 +19,11 @@ class Handle:
         changes.of_models.note()
 
 
-def register_hook(hooks: dict[int, Callable[..., object]], hook: Callable[..., object]) -> Handle:
+def register_hook(
+    hooks: dict[int, Callable[..., object]], hook: Callable[..., object], name: str = "register_forward_hook"
+) -> Handle:
     """Put a hook behind the others, under a number that no other has."""
-    checks.function("register_forward_hook", "hook", hook)
+    checks.function(name, "hook", hook)
     key = changes.of_models.note()
     hooks[key] = hook
     return Handle(hooks, key)
