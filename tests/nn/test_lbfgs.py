@@ -12,6 +12,7 @@ import lucid
 from lucid import nn, optim
 from lucid.errors import FileError, LucidError, OptionError
 from lucid.optim import lr_scheduler as schedules
+from lucid.optim.line_search import Search, Trial
 from lucid.tensor.tensor import Tensor, is_grad_enabled
 
 
@@ -159,3 +160,17 @@ def test_it_is_no_part_of_a_compiled_step() -> None:
     for compiled in (True, False):
         with pytest.raises(OptionError, match=r"fit: LBFGS evaluates the loss several times"):
             lucid.fit(model, [], loss=nn.MSELoss(), optimizer=optimizer, compiled=compiled)
+
+
+def test_a_loss_that_rises_ends_the_search_outwards_from_the_third_trial_on() -> None:
+    """As in PyTorch: the second trial, which is no lower than the first but low enough, is gone beyond."""
+    tried: list[float] = []
+
+    def evaluate(t: float) -> Trial:
+        tried.append(t)
+        return Trial(t, -1.0 + 0.1 * len(tried), np.zeros(1), -1.0)
+
+    start = Trial(0.0, 0.0, np.zeros(1), -1.0)
+    Search(evaluate, start, 1.0, 1e-9, 3).best(1.0)
+    assert tried[0] < tried[1] < tried[2]
+    assert tried[1] <= tried[3] <= tried[2]
