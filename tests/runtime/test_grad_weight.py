@@ -143,7 +143,7 @@ def test_sums_of_few_tiles_are_made_range_by_range(each_machine: Machine) -> Non
 def test_as_many_ranges_for_each_worker(threads: int) -> None:
     node, types = _layer(8, 256, 7)
     t, _ = grad_winograd.numbers_of(4, node, *(type_.concrete for type_ in types))
-    parts = grad_winograd_ranged._parts(t, grad_winograd_ranged.RangesCut(28, 96, 64), threads)
+    parts = grad_winograd_ranged._parts(t, grad_winograd_ranged.RangesCut(28, 96, 96), threads)
     assert len(parts) % threads == 0
     made = np.zeros((256, 256), int)
     for part in parts:
