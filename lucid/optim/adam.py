@@ -88,11 +88,13 @@ class Adam(_Moments):
         As above.
     amsgrad
         Divide by the largest ``v`` so far (Reddi et al., 2018).
+    decoupled_weight_decay
+        ``p *= 1 - lr * weight_decay`` first, and ``g`` alone, as in :class:`AdamW`.
     maximize
         Ascend instead.
     """
 
-    choices = ("amsgrad", "maximize")
+    choices = ("amsgrad", "decoupled_weight_decay", "maximize")
 
     def __init__(
         self,
@@ -103,6 +105,7 @@ class Adam(_Moments):
         weight_decay: float = 0.0,
         amsgrad: bool = False,
         *,
+        decoupled_weight_decay: bool = False,
         maximize: bool = False,
     ) -> None:
         super().__init__(
@@ -113,6 +116,7 @@ class Adam(_Moments):
                 "eps": eps,
                 "weight_decay": weight_decay,
                 "amsgrad": amsgrad,
+                "decoupled_weight_decay": decoupled_weight_decay,
                 "maximize": maximize,
             },
         )
@@ -152,10 +156,10 @@ class AdamW(Adam):
         *,
         maximize: bool = False,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, decoupled_weight_decay=True, maximize=maximize)
 
     def is_decoupled(self, group: Group) -> bool:
-        return True
+        return True  # also with a state of Adam's
 
 
 class NAdam(_Moments):

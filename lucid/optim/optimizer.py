@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 import numpy as np
 
@@ -71,6 +71,10 @@ def chosen(condition: AbstractTensor | bool, a: Coefficient, b: Coefficient) -> 
     if not isinstance(condition, AbstractTensor):
         return a if condition else b
     return where(condition, *(x if isinstance(x, AbstractTensor) else np.asarray(x, float64) for x in (a, b)))
+
+
+IMPLEMENTATIONS: Final = frozenset({"foreach", "fused", "capturable", "differentiable"})
+"""Options by which PyTorch chooses among implementations of a rule; there is one here, so a loaded state loses them."""
 
 
 def _options(group: Mapping[str, object]) -> Group:
@@ -335,7 +339,7 @@ class Optimizer(Hooked, ABC):
         return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict: Mapping[str, object]) -> None:
-        """Restore what :meth:`state_dict` returned; everything is checked before anything is changed."""
+        """Restore what :meth:`state_dict` returned, here or in PyTorch; it is checked before anything is changed."""
         if not isinstance(state_dict, Mapping) or not {"param_groups", "state"} <= state_dict.keys():
             raise OptionError(f"{self._name}: a state is a dict with 'param_groups' and 'state', as state_dict() gives")
         groups = checks.several(self._name, "'param_groups' of a state", state_dict["param_groups"])
@@ -351,7 +355,7 @@ class Optimizer(Hooked, ABC):
             )
         merged = []
         for own, group in zip(self.param_groups, groups, strict=True):
-            merged.append({**own, **_options(group)})
+            merged.append({**own, **{k: v for k, v in _options(group).items() if k not in IMPLEMENTATIONS}})
             self.check(merged[-1])
         params = [p for group in self.param_groups for p in group["params"]]
         indices = [index for group in groups for index in group["params"]]

@@ -126,7 +126,9 @@ def test_states_go_either_way(name: str, options: dict[str, Any], dtype: str) ->
     given([theirs])
     for p, q in zip(mine, first, strict=True):
         p.detach().copy_(q.detach().numpy())
+    options_before = set(ours.param_groups[0])
     ours.load_state_dict(theirs.state_dict())
+    assert set(ours.param_groups[0]) == options_before
     given([theirs, ours])
     again = getattr(torch.optim, name)(other)
     for p, r in zip(mine, other, strict=True):
