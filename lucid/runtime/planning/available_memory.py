@@ -1,7 +1,7 @@
-"""The memory that this process can have: a program's needs are checked against it before anything is allocated.
+"""How much memory this process may use, checked against a program's predicted size before anything is allocated.
 
-Operating systems overcommit: they grant more memory than there is, and kill some process once the pages are touched.
-So a program that cannot fit is refused by its predicted size.
+Operating systems overcommit: they grant more memory than exists, and kill a process once the pages are touched. A
+program that cannot fit is therefore refused up front.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
 SMALL = 1 << 26
-"""Bytes that are asked for without a look."""
+"""Sizes (bytes) up to which the limits are not looked up."""
 
 
 def check_room(nbytes: int, what: str) -> None:
-    """Raise ExecutionError where so many bytes are more than this process can ever have."""
+    """Raise ExecutionError if ``what`` needs more bytes than this process can ever have."""
     if nbytes <= SMALL:
         return
     limit = min(_limits(), default=None)
@@ -32,7 +32,7 @@ def check_room(nbytes: int, what: str) -> None:
 
 
 def _limits() -> Iterator[int]:
-    """Bytes of memory and swap space, of the control group, and of what the process may map."""
+    """Known limits in bytes: memory plus swap space, the control group's, and the process's address space."""
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") + _swap()
     text = _text("/sys/fs/cgroup/memory.max").strip()

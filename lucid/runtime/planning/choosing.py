@@ -1,6 +1,6 @@
-"""Choosing the lowering of each node, how to cut its work, and the number of threads.
+"""Chooses the lowering of each node, how its work is cut, and the number of threads, by predicted time.
 
-Predicted times decide. Nothing is emitted here: a schedule follows from the choices (:mod:`.schedule`).
+Nothing is emitted here; :mod:`.schedule` turns the choices into a schedule.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .work import FORK, Work, seconds
 
 @struct(frozen=True)
 class Choices:
-    """What runs a graph.
+    """The choices made for a graph.
 
     Attributes
     ----------
@@ -31,11 +31,11 @@ class Choices:
     threads
         How many threads the kernels may share their work over.
     exact
-        Whether only lowerings were taken that round as a plain sum of products does.
+        Whether the choice was limited to lowerings that round like a plain sum of products.
     lasting
-        Whether parameters stay as they are for many runs.
+        Whether parameters stay the same for many runs.
     fixed
-        Nodes that are computed once for a change of the parameters.
+        Nodes that depend on parameters only: they run again when a parameter changes, not at each run.
     nodes
         The choice for each node that computes, by name, in topological order.
     predicted
@@ -54,9 +54,9 @@ class Choices:
 def choose_all(
     graph: Graph, *, threads: int = 1, exact: bool = False, lasting: bool = True, given: Iterable[str] = ()
 ) -> Choices:
-    """The quickest choices by prediction; for one thread where several are not worth waking.
+    """The choices with the least predicted time; for one thread if waking the others does not pay.
 
-    ``given`` are inputs of a region that come with the parameters.
+    ``given`` names inputs of a region that depend on parameters only.
     """
     fixed = parameter_only(graph, given)
     kinds = _Kinds(graph, lasting, fixed)
@@ -73,12 +73,12 @@ def choose_all(
 
 
 def is_brief(predicted: float) -> bool:
-    """Whether a run ends before a worker that sleeps is awake."""
+    """Whether a run is shorter than waking a sleeping worker."""
     return predicted < this_machine().wake
 
 
 class _Kinds:
-    """The nodes of a graph that compute, by kind: what runs one runs those that are alike.
+    """The computing nodes of a graph, grouped so that equal nodes (a *kind*) are chosen for only once.
 
     Attributes
     ----------
@@ -91,11 +91,11 @@ class _Kinds:
         numbers: dict[Any, int] = {}
         self.of: dict[str, int] = {}
         self._first: list[tuple[str, Node, tuple[TensorType, ...], bool, bool]] = []
-        self._runs: list[int] = []  # how many of a kind each run computes
+        self._runs: list[int] = []  # by kind, the number of its nodes that each run computes
         for name, node in graph.nodes():
             if node.op.source is None:
                 node, types = as_read(name, node, read), tuple(map(graph.type, graph.inputs_of(name)))
-                again = lasting and name not in fixed  # what runs once for a change of the parameters keeps nothing
+                again = lasting and name not in fixed  # fixed nodes run once per change: packed weights would not pay
                 lying = not again and weight_lies(graph, name)
                 kind = numbers.setdefault((node.op, node.attrs, types, node.outputs, again, lying), len(numbers))
                 if kind == len(self._first):
@@ -105,7 +105,7 @@ class _Kinds:
                 self._runs[kind] += name not in fixed
 
     def quickest(self, threads: int, exact: bool) -> list[Choice]:
-        """For each kind the quickest choice by prediction."""
+        """For each kind, the choice with the least predicted time."""
         found = []
         for name, node, types, lasting, lying in self._first:
             with Blame(name, node):
@@ -113,18 +113,18 @@ class _Kinds:
         return found
 
     def seconds(self, found: Sequence[Choice]) -> float:
-        """What a run is predicted to take with these choices."""
+        """Predicted seconds of a run with these choices (one per kind)."""
         return sum(runs * choice.way.seconds for runs, choice in zip(self._runs, found, strict=True))
 
 
 def weight_lies(graph: Graph, name: str) -> bool:
-    """Whether the second input of a node, its weight if it has one, is not computed: it lies row by row."""
+    """Whether a node's second input, its weight if it has one, is stored rather than computed, and so row-major."""
     inputs = graph.inputs_of(name)
     return len(inputs) > 1 and graph.node(inputs[1].node).op.source is not None
 
 
 def as_read(name: str, node: Node, read: set[Value]) -> Node:
-    """The node without the last outputs that nobody reads: as which its lowering is chosen."""
+    """The node without trailing outputs that nothing reads; its lowering is chosen for this form."""
     outputs = len(node.outputs)
     while outputs > 1 and Value(name, outputs - 1) not in read:
         outputs -= 1
@@ -141,10 +141,10 @@ def node_seconds(
 def result_seconds(
     node: Node, inputs: tuple[TensorType, ...], *, threads: int = 1, exact: bool = False
 ) -> float | None:
-    """Predicted seconds until the caller has the result of a node, row by row.
+    """Predicted seconds until the caller has the result of a node in row-major order.
 
-    A result that lies otherwise is turned as it is copied. None where no lowering's prediction tells the one from the
-    other.
+    A result in another memory order is converted by a copy, which is counted. None if no lowering that runs the node
+    predicts different times for different orders.
     """
     (y,) = node.outputs
     found = choices(node, inputs, threads=threads, exact=exact)
@@ -154,7 +154,10 @@ def result_seconds(
 
 
 class Blame:
-    """An exception within is said to be a node's: a kernel may meet any attribute in a file or a hand-made graph."""
+    """Context in which exceptions become GraphErrors that name the node.
+
+    Files and hand-made graphs may hold attributes that no kernel expects.
+    """
 
     __slots__ = ("name", "node")
 

@@ -7,9 +7,10 @@ from ...graph.ir import Graph
 
 
 def sums_apart(graph: Graph) -> Graph:
-    """The graph with each sum begun as soon as its last input is there, in order of their numbers; the last at the end.
+    """The graph, reordered so that each sum over processes begins as soon as its inputs exist, in order of number.
 
-    All that waits for one comes after all that does not. Without sums it is the same graph.
+    The last one begins after all other work that waits for none; whatever waits for a sum comes after that. A graph
+    without sums is returned as it is.
     """
     late: set[str] = set()
     for name, node in graph.nodes():
@@ -34,11 +35,11 @@ def sums_apart(graph: Graph) -> Graph:
 
 
 def _views(graph: Graph, begin: str) -> list[str]:
-    """What of its inputs are views for it alone, which take no time."""
+    """Those inputs of a sum that are views read by nothing else; they take no time, and are moved along with it."""
     inputs = dict.fromkeys(graph.dag.predecessors(begin))
     return [name for name in inputs if graph.node(name).op.view and set(graph.dag.successors(name)) == {begin}]
 
 
 def _awaited(graph: Graph, names: list[str]) -> set[str]:
-    """What these take from others."""
+    """The nodes outside ``names`` that these read."""
     return {x for name in names for x in graph.dag.predecessors(name)}.difference(names)

@@ -1,10 +1,9 @@
-"""The machine model: cores and cache sizes as detected, rates as assumed.
+"""The machine model: cores and cache sizes are detected, rates are constants.
 
 Rates are not measured when a model is compiled: the same model on the same machine must always get the
 same program.
 
-This is the one place that says what the machine is. Another one can be described, and what is planned from then on is
-planned for that::
+This is the only place that knows the machine. To plan for another one, describe it::
 
     with described(Machine(cores=8, l1=3 << 14, l2=1 << 21, l3=1 << 25)):
         print(lucid.compile(model, lucid.spec(1, 3, 224, 224), threads=8).plan)
@@ -39,34 +38,34 @@ class Machine:
     flops
         Multiply-adds (counted as two) a second, of a large single-precision product on one core.
     near, far
-        Bytes a second that one core moves within its second-level cache, and to and from beyond it.
+        Bytes a second that one core moves within its second-level cache, and to and from memory beyond it.
     smooth
-        Bytes a second that pass through operations along long runs within the second-level cache.
+        Bytes a second of operations on long contiguous runs within the second-level cache.
     tapwise
-        Bytes a second that one core moves tap by tap of small windows.
+        Bytes a second that one core moves when it copies small windows tap by tap.
     packing
-        Rows of a product in whose time BLAS packs its weights.
+        Time in which BLAS packs the weights of a product, in rows of that product.
     number, apart
-        Seconds of a number (of four bytes) in a long run of a maximum or a copy, within the second-level cache, and of
-        a maximum of two numbers that lie apart.
+        Seconds per (four-byte) number of a maximum or a copy in a long contiguous run within the second-level cache,
+        and of a maximum of two numbers that are not contiguous.
     straight, turned, scattered
-        Seconds to copy a number that lies apart to where they lie side by side, or the other way round; and to where
-        each lies in a cache line of its own.
+        Seconds to copy one strided number to contiguous memory; from contiguous memory to a strided place; and to a
+        place whose stride is a cache line or more.
     loop, far_loop, pixel
-        Seconds before the first number of an inner loop: on what lies in the second-level cache, on what lies beyond
-        it, and over the channels of one pixel.
+        Seconds to start an inner loop: on data in the second-level cache, on data beyond it, and over the channels of
+        one pixel.
     run, multiply_add
-        Seconds before the first number of a run of ``np.einsum``, and to multiply and add one (of four bytes) in it.
+        Seconds to start an inner loop of ``np.einsum``, and to multiply and add one (four-byte) number in it.
     call
         Seconds of a NumPy call that does nothing.
     fork, handover
-        Seconds to hand blocks to other workers and wait for them; seconds that a NumPy call then takes longer.
+        Seconds to hand blocks to other workers and wait for them; seconds that each NumPy call then takes longer.
     wake
-        Seconds until a worker that sleeps is awake.
+        Seconds to wake a sleeping worker.
     unpacked
-        Multiply-adds of a single-precision product up to which BLAS reads both matrices where they lie.
+        Multiply-adds of a single-precision product up to which BLAS reads both matrices in place, without packing.
     helpers
-        Whether programs can have processes to help them.
+        Whether worker processes are available.
     """
 
     cores: int
@@ -98,7 +97,7 @@ class Machine:
 
     @property
     def multiply_adds_of_call(self) -> float:
-        """How many (of four bytes) take as long as a call."""
+        """How many multiply-adds (of four bytes) take as long as a call."""
         return self.call / self.multiply_add
 
 
@@ -107,17 +106,17 @@ _forget: list[Callable[[], None]] = []
 
 
 def this_machine() -> Machine:
-    """The machine that is planned for: as last described, otherwise the one this process runs on."""
+    """The machine that is planned for: the one last described, or else the one this process runs on."""
     return _described or _found()
 
 
 def describe(machine: Machine | None) -> None:
-    """Plan for this machine from now on; for the one this process runs on where it is None.
+    """Plan for this machine from now on, in the whole process; None means the machine it runs on.
 
-    It holds for the whole process. What was planned before stays as it is. How many threads share the work is said
-    elsewhere: by :func:`lucid.set_num_threads`, or as the ``threads`` of what is compiled.
+    Existing plans stay as they are. The number of threads is not part of a machine: it is set by
+    :func:`lucid.set_num_threads` or the ``threads`` option of :func:`lucid.compile`.
     """
-    global _described  # the process has one: compiling threads of a pool must agree with who started them
+    global _described  # not a context variable: threads that a caller starts must plan for the same machine
     _described = machine
     for forget in _forget:
         forget()
@@ -125,7 +124,7 @@ def describe(machine: Machine | None) -> None:
 
 @contextmanager
 def described(machine: Machine) -> Iterator[Machine]:
-    """Within it, plan for this machine (see :func:`describe`)."""
+    """A context in which plans are made for this machine (see :func:`describe`)."""
     before = _described
     describe(machine)
     try:
@@ -135,21 +134,21 @@ def described(machine: Machine) -> Iterator[Machine]:
 
 
 def kept_for_machine(maxsize: int) -> Callable[[Callable[..., T]], _lru_cache_wrapper[T]]:
-    """Keep so many of the decorated function's answers, which depend on the machine, until another one is described."""
+    """``lru_cache(maxsize)`` for a function whose results depend on the machine: cleared when one is described."""
 
     def decorate(function: Callable[..., T]) -> _lru_cache_wrapper[T]:
-        keeping = lru_cache(maxsize)(function)
-        _forget.append(keeping.cache_clear)
-        return keeping
+        cached = lru_cache(maxsize)(function)
+        _forget.append(cached.cache_clear)
+        return cached
 
     return decorate
 
 
 @cache
 def _found() -> Machine:
-    """The machine this process runs on; usual cache sizes where it does not tell its own."""
+    """The machine this process runs on; typical cache sizes if the system does not report them."""
     caches = _cache(1, 1 << 15), _cache(2, 1 << 20), _cache(3, 1 << 24)
-    # threads of one interpreter wait for each other, processes do not
+    # threads of one interpreter wait for its lock, processes do not
     fork, handover = (4.0e-6, 0.0) if helpers() else (1.0e-4, 5.0e-6)
     unpacked = blas.unpacked()
     return Machine(available_cores(), *caches, fork=fork, handover=handover, unpacked=unpacked, helpers=helpers())

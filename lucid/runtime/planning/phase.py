@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class Phase(IntEnum):
-    """When an array's address is known, and what reads it can run."""
+    """When an array's address is known, so that lines that read it can run."""
 
     STATE = 0
     ARENA = 1

@@ -22,25 +22,25 @@ from .work import NOTHING, Work, seconds
 
 @dataclass(frozen=True)
 class Way:
-    """A way to cut the work of a node.
+    """A way to cut the work of a node into blocks.
 
     Parameters
     ----------
     work
-        What the busiest worker does. It is not kept: ways are, for many nodes.
+        The work of the busiest worker. Only its time is stored, since the ways of many nodes are cached.
     once
-        What is done besides for each change of the weights.
+        Further work, done only when the weights change.
 
     Attributes
     ----------
     block
-        What the kernel finds as ``way``; it formats as a few words.
+        Describes the cut to the kernel, as ``k.way``; formats as a few words.
     seconds
-        How long the work is predicted to take on the machine that is planned for.
+        Predicted time of ``work`` on the machine that is planned for.
     flops
-        Multiplications and additions of its products.
+        Multiplications and additions of ``work``.
     before
-        Seconds of what is done once.
+        Predicted seconds of ``once``.
     """
 
     work: InitVar[Work]
@@ -57,7 +57,7 @@ class Way:
 
     @property
     def anew(self) -> Way:
-        """The same where all of it is done at each run."""
+        """The same way, for weights that change at each run: ``once`` is then part of each run."""
         way = copy(self)
         object.__setattr__(way, "seconds", self.seconds + self.before)
         object.__setattr__(way, "before", 0.0)
@@ -65,14 +65,14 @@ class Way:
 
     @classmethod
     def taking(cls, time: float) -> Way:
-        """A way of which is known how long it takes, being made of others."""
+        """A way that takes this time (s), for a lowering that combines others."""
         way = cls(NOTHING)
         object.__setattr__(way, "seconds", time)
         return way
 
 
 Kernel: TypeAlias = "Callable[..., None]"
-"""What writes a node's part of a program; what it is given to write with is for those to know who call it."""
+"""Writes a node's part of a program, by means of an emitter (whose type planning does not know)."""
 
 K = TypeVar("K", bound=Kernel)
 Accepts: TypeAlias = "Callable[[Node[A], tuple[TensorType, ...]], bool]"
@@ -138,11 +138,11 @@ class Choice:
 
 
 kernel_packages: list[ModuleType] = []
-"""Packages that register kernels as they are imported: when the first kernel is asked for."""
+"""Packages whose import registers kernels; imported when the first kernel is looked up."""
 kernel_homes: dict[str, ModuleType] = {}
-"""Packages of the kernels of some ops alone, by the module that declares the attributes of these ops.
+"""Packages with the kernels of a few ops, by the module that declares the attributes of these ops.
 
-They are imported when a kernel of such an op is asked for: most programs need few of them.
+Each is imported when a kernel of such an op is looked up: most programs need few of them.
 """
 _KERNELS: dict[OpDef, list[Lowering]] = {}
 
@@ -210,7 +210,7 @@ def kernel(
 
 
 def _imported_again(before: Kernel, function: Kernel) -> bool:
-    """Whether both are of a module whose import was broken off, as by Ctrl-C, and has begun anew."""
+    """Whether both are of one module, whose import was interrupted (by Ctrl-C, say) and repeated."""
     old, new = ((getattr(one, "__module__", None), getattr(one, "__globals__", None)) for one in (before, function))
     return old[0] == new[0] and old[1] is not new[1]
 
@@ -232,9 +232,10 @@ def choices(
     node: Node, inputs: tuple[TensorType, ...], *, threads: int = 1, exact: bool = False, lasting: bool = True,
     lying: bool = False,
 ) -> list[Choice]:  # fmt: skip
-    """All that can run the node, the quickest by prediction first.
+    """All choices for a node, by increasing predicted time.
 
-    ``lasting`` tells that its weights stay, ``lying`` that they are not computed: they lie row by row.
+    ``lasting`` says that its weights stay the same for many runs; ``lying``, that they are stored rather than computed,
+    and so row-major.
     """
     plain = Node(node.op, node.attrs, node.outputs)
     return list(_choices(lowerings(node.op), plain, inputs, threads, exact, lasting, lying))
@@ -262,10 +263,10 @@ def _choices(
 
 
 def _ways(low: Lowering, node: Node, inputs: tuple[TensorType, ...], threads: int) -> Sequence[Way]:
-    """The ways of a lowering; raises where it gives none, or one of which nobody knows how long it takes."""
+    """The ways of a lowering; raises if there are none, or if a predicted time is negative or NaN."""
     try:
         ways = low.ways(node, inputs, threads)
-        if ways and all(way.seconds >= 0 for way in ways):  # NaN is not
+        if ways and all(way.seconds >= 0 for way in ways):  # false for NaN
             return ways
         wrong = f"predicts {', '.join(f'{way.seconds} s' for way in ways)}" if ways else "has no way to do it"
     except LucidError:
@@ -285,5 +286,5 @@ def choose(
     node: Node, inputs: tuple[TensorType, ...], *, threads: int = 1, exact: bool = False, lasting: bool = True,
     lying: bool = False,
 ) -> Choice:  # fmt: skip
-    """What is predicted to run the node in the least time."""
+    """The choice with the least predicted time."""
     return choices(node, inputs, threads=threads, exact=exact, lasting=lasting, lying=lying)[0]

@@ -1,4 +1,4 @@
-"""The schedule: the order of tasks, and when each array is known."""
+"""The schedule: the order in which nodes run, and the phase of each of their outputs."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Task:
     Attributes
     ----------
     name, node
-        Of the graph.
+        The node, and its name in the graph.
     choice
-        What runs it.
+        The lowering that runs it, and how its work is cut.
     phases
-        For each output when it is known: with the parameters, in an arena, or with a call, whose caller gets it as it
-        is. None where nobody reads it, and it need not be computed.
+        The phase of each output: ``STATE`` if it depends on parameters only, ``CALL`` if it is a new array that the
+        caller receives, otherwise ``ARENA``. None if nothing reads the output and it need not be computed.
     """
 
     name: str
@@ -40,11 +40,12 @@ class Schedule:
     Attributes
     ----------
     graph, threads, exact, lasting
-        As of the choices.
+        As in :class:`~.choosing.Choices`.
     tasks
-        In order of execution. Inputs, parameters and constants are none: they are there.
+        In order of execution; inputs, parameters and constants have none.
     last
-        Those that run when all results are there, as they write over parameters; None where no parameter is written.
+        Names of the tasks that run after all results exist, since they overwrite parameters; None if the program does
+        not update parameters itself.
     """
 
     graph: Graph
@@ -59,15 +60,24 @@ def schedule(
     choices: Choices, chosen: Mapping[str, Choice] | None = None, *, inside: bool = False,
     last: frozenset[str] | None = None,
 ) -> Schedule:  # fmt: skip
-    """The schedule of these choices, but of ``chosen`` where this has another for a node.
+    """Schedule a graph.
 
-    Where it is ``inside`` another program its results lie in an arena as all else: no caller gets them as they are. So
-    do new values of parameters where the program writes those itself (``last`` is given).
+    Parameters
+    ----------
+    choices
+        The choice for each node.
+    chosen
+        Choices for some nodes that replace those in ``choices``.
+    inside
+        Whether the graph is a region of another program: its results are then in the arena too, as no caller receives
+        them.
+    last
+        See :class:`Schedule`. If given, new values of parameters are not results, and so in the arena.
     """
     graph = choices.graph
     read, fixed = read_values(graph), choices.fixed
     results = set(graph.results if last is None else graph.outputs)
-    follow = graph.channels_last  # results may lie as the inputs do
+    follow = graph.channels_last  # results may have the memory order of the inputs
 
     def phase(name: str, output: int, node: Node, lowering: Lowering) -> Phase | None:
         value, type_ = Value(name, output), node.outputs[output]
@@ -75,8 +85,8 @@ def schedule(
             return None
         if name in fixed:
             return Phase.STATE
-        laid = type_.order is None or follow
-        return Phase.CALL if value in results and laid and not lowering.staged and not inside else Phase.ARENA
+        returned = value in results and (type_.order is None or follow) and not lowering.staged and not inside
+        return Phase.CALL if returned else Phase.ARENA
 
     tasks = []
     for name, usual in choices.nodes.items():

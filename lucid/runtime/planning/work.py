@@ -1,6 +1,6 @@
-"""The work that a way to run a node does, as data, and the one function that turns it into time.
+"""The work of running a node, as counts, and the one function that turns it into time.
 
-Kernels count products, bytes, loops and calls. How long each of them takes is up to the machine model.
+Kernels count products, bytes, loops and calls; the machine model knows how long each of them takes.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ P = TypeVar("P")
 
 
 class Product(NamedTuple):
-    """Products of a (rows, depth) with a (depth, columns) matrix, the weights.
+    """Equal products of a (rows, depth) matrix with a (depth, columns) matrix, the weights.
 
     Attributes
     ----------
     rows, depth, columns
-        Of each.
+        Sizes of the matrices.
     itemsize
         Bytes of a number.
     packed
         Whether BLAS copies the weights before it multiplies.
     resident
-        Whether the weights lie in the second-level cache; otherwise they come from beyond it.
+        Whether the weights are in the second-level cache; otherwise they are read from beyond it.
     times
-        How many there are.
+        The number of such products.
     """
 
     rows: float
@@ -45,9 +45,9 @@ class Product(NamedTuple):
 
 @struct(frozen=True)
 class Work:
-    """Work that is done sequentially. Works can be added, and multiplied by a number.
+    """Work that one worker does. Works can be added, and multiplied by a number.
 
-    Each unit of a field takes the machine's rate of the same name, in the singular.
+    The cost of one unit of a field is the attribute of :class:`~.machine.Machine` with that name, in the singular.
 
     Attributes
     ----------
@@ -56,22 +56,22 @@ class Work:
     near, far
         Bytes read and written within the second-level cache, and beyond it.
     smooth
-        Bytes read and written in long runs within the second-level cache.
+        Bytes read and written in long contiguous runs within the second-level cache.
     tapwise
         Bytes read and written tap by tap, for small windows.
     numbers
-        Numbers (of four bytes) that a maximum or a copy goes over in a run, within the second-level cache.
+        Numbers (of four bytes) in contiguous runs of a maximum or a copy, within the second-level cache.
     apart
-        Numbers, each of which is a maximum of two that lie apart in memory.
+        Numbers that are each the maximum of two numbers that are not contiguous.
     straight, turned, scattered
-        Numbers that are copied one by one to where they lie side by side, to where they lie apart, and to where each
-        lies in a cache line of its own.
+        Numbers copied one by one: from strided to contiguous memory, from contiguous to strided memory, and to places
+        whose stride is a cache line or more.
     loops, far_loops
-        Inner loops that begin, on what lies in the second-level cache, and on what lies beyond it.
+        Inner loops: on data in the second-level cache, and on data beyond it.
     pixels
-        Inner loops that begin over the channels of one pixel.
+        Inner loops over the channels of one pixel.
     runs, multiply_adds
-        Runs of ``np.einsum`` that begin, and the numbers (of four bytes) that it multiplies and adds.
+        Inner loops of ``np.einsum``, and the numbers (of four bytes) that it multiplies and adds.
     calls, handovers
         NumPy calls, and those among them that run while other threads of this process make calls too.
     forks
@@ -106,34 +106,34 @@ class Work:
 
     @property
     def flops(self) -> float:
-        """Multiplications and additions, counted apart."""
+        """Multiplications and additions; a multiply-add counts as two."""
         products = sum(p.times * p.rows * p.depth * p.columns for p in self.products)
         return 2.0 * (products + self.multiply_adds)
 
     def shared(self, parts: int, workers: int) -> Work:
-        """What the busiest of so many workers does, where this is one of ``parts`` that are alike, and the fork."""
-        mine = self * -(-parts // workers)
-        return mine + FORK if min(parts, workers) > 1 else mine
+        """The work of the busiest worker, fork included, if ``workers`` share ``parts`` parts like this one."""
+        busiest = self * -(-parts // workers)
+        return busiest + FORK if min(parts, workers) > 1 else busiest
 
     @staticmethod
     def of_busiest(
-        work: Sequence[Sequence[P]], one: Callable[[P], Work], size: Callable[[P], int] = lambda part: 1
+        shares: Sequence[Sequence[P]], work_of: Callable[[P], Work], size: Callable[[P], int] = lambda part: 1
     ) -> Work:
-        """What the worker does that has most of these parts, and the fork; equal ones are alike."""
-        if not work:
+        """The work of the busiest worker, fork included; ``shares`` are the parts of each, equal parts equal work."""
+        if not shares:
             return NOTHING
-        alike = Counter(max(work, key=lambda mine: sum(map(size, mine))))
-        done = Work.total(one(part) * times for part, times in alike.items())
-        return done + FORK if len(work) > 1 else done
+        parts = Counter(max(shares, key=lambda share: sum(map(size, share))))
+        busiest = Work.total(work_of(part) * times for part, times in parts.items())
+        return busiest + FORK if len(shares) > 1 else busiest
 
     @staticmethod
     def total(works: Iterable[Work]) -> Work:
-        """All of it, one after another."""
+        """The sum of several works."""
         return sum(works, NOTHING)
 
 
 def _of(values: Iterable[Any]) -> Work:
-    """Work of these fields, which were checked before: it takes a third of the time of ``Work(*values)``."""
+    """``Work(*values)`` without the checks, in a third of the time."""
     work = object.__new__(Work)
     vars(work).update(zip(NAMES, values, strict=True))
     return work
@@ -168,18 +168,18 @@ def seconds(work: Work, machine: Machine) -> float:
 
 
 FORKS = 8
-"""Work is shared that takes as long as so many forks."""
+"""Work is shared if it takes at least as long as this many forks."""
 
 
 def shared_by(work: Work, threads: int, machine: Machine) -> tuple[Work, int]:
-    """What the busiest worker does, and how many there are: one where more do not pay."""
+    """The work of the busiest worker, and the number of workers: one if more do not pay."""
     if threads == 1 or seconds(work, machine) < FORKS * seconds(FORK, machine):
         return work, 1
     return work * (1 / threads) + FORK, threads
 
 
 def _multiplying(p: Product, machine: Machine) -> float:
-    """As long as its multiply-adds take, or to read the weights, if that is longer."""
+    """Seconds of products: of their multiply-adds or of reading the weights, whichever takes longer."""
     numbers = p.depth * p.columns
     multiply = 2.0 * (p.rows + p.packed * machine.packing) * numbers * (p.itemsize / 4) / machine.flops
     read = numbers * p.itemsize / (machine.near if p.resident else machine.far)
