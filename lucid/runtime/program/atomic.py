@@ -1,13 +1,13 @@
 """Atomic updates: the part of a program that overwrites parameters runs completely or not at all.
 
-It begins once all results exist and allocates nothing, so it cannot fail midway by itself. A signal handler could
-interrupt it: it may raise at any moment, in the main thread. So handlers wait until the part is over.
+It begins once all results exist and allocates nothing, so it cannot fail midway by itself. But a signal handler may
+raise at any moment in the main thread; handlers are therefore deferred until the part is over.
 """
 
 from __future__ import annotations
 
 import signal
-from _signal import getsignal  # type: ignore[import-not-found]  # which makes no enumerations of what it finds
+from _signal import getsignal  # type: ignore[import-not-found]  # faster: does not convert results to enumerations
 from _signal import signal as handle
 from _thread import get_ident
 from collections.abc import Callable
@@ -21,12 +21,12 @@ Handler = Callable[[int, FrameType | None], object]
 
 
 class AtomicWrite:
-    """``with atomic: ...`` runs its body to the end: signal handlers wait.
+    """``with atomic: ...`` runs its body to the end: signal handlers are deferred.
 
     Parameters
     ----------
     done
-        Called when it has run, before anything that has waited.
+        Called when the body has run, before the deferred handlers.
 
     Attributes
     ----------
@@ -41,9 +41,9 @@ class AtomicWrite:
         self._handlers: dict[int, Handler] = {}
 
     def hold(self) -> None:
-        """Let handlers wait from here on, until the part is over or, if it is not reached, until :meth:`release`."""
+        """Defer handlers from now on, before the body begins; if it is never reached, call :meth:`release`."""
         if get_ident() != main_thread().ident:
-            return  # no handler runs here
+            return  # handlers run in the main thread only
         try:
             for number in _SIGNALS:
                 handler = getsignal(number)
@@ -55,7 +55,7 @@ class AtomicWrite:
             raise
 
     def release(self) -> None:
-        """Handlers wait no longer."""
+        """Stop deferring handlers."""
         if get_ident() == main_thread().ident:
             self._give_back()
 

@@ -15,7 +15,7 @@ from .plan import OBJECTS, Plan, make_plan
 from .recompute import Course
 
 _ENDS = 3
-"""The number of orders with the least memory that are planned before a budget is refused."""
+"""How many of the orders that need the least memory are planned before a budget is refused."""
 
 _Make: TypeAlias = "Callable[[Graph], Plan]"
 
@@ -27,7 +27,7 @@ def plan_within(
 ) -> Plan:  # fmt: skip
     """The plan of a concrete graph whose peak is within a budget.
 
-    The orders that are tried do not depend on the budget, so the smallest budget that an error names does suffice.
+    The orders that are tried do not depend on the budget, so the least budget that an error message names suffices.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def plan_within(
     usual = make(graph, threads=threads)
     if usual.peak <= budget:
         return usual
-    return _lowered(usual, budget, partial(make, threads=usual.threads))  # on others, what runs again might differ
+    return _lowered(usual, budget, partial(make, threads=usual.threads))  # the same threads, so the same choices
 
 
 def _lowered(usual: Plan, budget: int, make: _Make) -> Plan:
@@ -60,7 +60,7 @@ def _lowered(usual: Plan, budget: int, make: _Make) -> Plan:
             if plan.peak <= budget:
                 return plan
             goal = _about(course) - (plan.peak - budget)
-    least = min(chain([usual], (_planned(one, make) for one in ends)), key=lambda plan: plan.peak)  # two at a time
+    least = min(chain([usual], (_planned(end, make) for end in ends)), key=lambda plan: plan.peak)  # two plans at once
     if least.peak > budget:
         raise OptionError(
             f"a memory_budget of {budget:,} bytes is too small: this takes {usual.peak:,}, and, where values are "
@@ -70,7 +70,7 @@ def _lowered(usual: Plan, budget: int, make: _Make) -> Plan:
 
 
 def _about(course: Course) -> int:
-    """The memory that it takes, without what all orders have in common."""
+    """About how many bytes an order needs, leaving out what all orders have in common."""
     return course.peak + OBJECTS * len(course.steps)
 
 

@@ -27,7 +27,7 @@ class Emission:
     names
         The names of the program that it is a part of; by default a new set.
     given
-        Operands for some of the graph's inputs.
+        Existing operands to use for some of the graph's inputs.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class Emission:
     names
         All names of the program.
     table
-        The operand of each value that is computed or given.
+        The operand of each value.
     parameters
         Parameter name to operand.
     """
@@ -58,21 +58,21 @@ class Emission:
                 elif Value(name) not in self.table:
                     self.table[Value(name)] = self._given(name, node)
         for label, value in self._written.items():
-            if label not in self.parameters:  # it is only written
+            if label not in self.parameters:  # written, but not read
                 self._parameter(label, label, schedule.graph.type(value).with_order(None))
 
     def _given(self, name: str, node: Node) -> Operand:
         """The operand of a value that exists before anything is computed."""
         (type_,) = node.outputs
         if isinstance(node.attrs, ConstantAttrs):
-            held = unmarked(self.names.use(node.attrs.value.array, name))
-            return Operand(held, type_, Phase.STATE, persistent=True)
+            constant = unmarked(self.names.use(node.attrs.value.array, name))
+            return Operand(constant, type_, Phase.STATE, persistent=True)
         if isinstance(node.attrs, ParameterAttrs):
             return self._parameter(node.attrs.name, name, type_)
         return Operand(self.names.unique(name), type_, Phase.CALL, contiguous=False)
 
     def _parameter(self, label: str, name: str, type_: TensorType) -> Operand:
-        # what is in one that the program itself writes is known as late as what is in an arena
+        # the content of a parameter that the program itself writes changes at every run, like that of the arena
         phase = Phase.ARENA if label in self._written else Phase.STATE
         operand = self.parameters[label] = Operand(self.names.unique(name), type_, phase, persistent=True)
         return operand
@@ -102,7 +102,7 @@ def written(
     name: str, node: Node, choice: Choice, names: Names, ins: Sequence[Operand], outs: Sequence[Operand | None], *,
     threads: int = 1, exact: bool = False, lasting: bool = True, stage: bool = False, last: bool = False,
 ) -> Step:  # fmt: skip
-    """The steps that a node's kernel writes for these operands; for ``stage``, on copies of the caller's arrays."""
+    """The step that a node's kernel writes for these operands; with ``stage``, for copies of the caller's arrays."""
     k = Emitter(node, name, names, ins, outs, threads, choice.way.block, exact, lasting, last)
     if stage:
         k.stage()
@@ -111,5 +111,5 @@ def written(
     overwritable = tuple(pair for pair in k.overwritable if pair not in k.kept)
     return Step(
         name, node, choice, tuple(ins), tuple(outs), tuple(k.buffers), overwritable, k.workers, k.code,
-        tuple(k.inner.items()),  # type: ignore[arg-type]  # steps, which an emitter knows nothing of
+        tuple(k.inner.items()),  # type: ignore[arg-type]  # an emitter does not know the type of steps
     )  # fmt: skip

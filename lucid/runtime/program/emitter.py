@@ -2,15 +2,15 @@
 
 A kernel is a function that receives an :class:`Emitter` for one node and writes Python lines through
 it. The same kernel serves eager calls (a function of one node) and compiled plans (a program of many),
-because each line is put where it belongs by what it reads:
+because each line goes to a part of the program that depends on the phase of the arrays it reads:
 
-=========  ==============================================  =====================================
-phase      what is known                                   where lines go
-=========  ==============================================  =====================================
-``STATE``  values that depend on parameters only           run again when a parameter changed
+=========  ==============================================  ====================================
+phase      what is known                                   when lines run
+=========  ==============================================  ====================================
+``STATE``  values that depend on parameters only           again when a parameter changed
 ``ARENA``  addresses; contents change at every run         views are made once, work at each run
 ``CALL``   nothing until the call (the caller's arrays)    everything at each run
-=========  ==============================================  =====================================
+=========  ==============================================  ====================================
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ class Operand:
     persistent
         Keeps its content between runs (packed weights), so it has no place in the arena.
     contiguous
-        Known to be laid out in ``type.order`` without gaps; the caller's arrays are not.
+        Known to be laid out in ``type.order`` without gaps; nothing is known of the caller's arrays.
     kept
-        Keeps its place, and what is in it, from one run to the next.
+        Keeps its place in the arena, and its content, from one run to the next.
     born
-        Its kernel makes the array: none is allocated before.
+        The kernel's line creates the array, so none is allocated before.
     value
-        The number that all of it is, where that is known when the program is written.
+        The number that all its elements equal, if that is known when the program is written.
     """
 
     name: str
@@ -116,23 +116,24 @@ class Emitter(Generic[E]):
     threads
         How many threads a kernel may share its work over.
     way
-        How its lowering is to cut the work (:class:`lucid.runtime.planning.registry.Way`); None where there is one way.
+        The ``block`` of the chosen :class:`~lucid.runtime.planning.registry.Way`: how to cut the work. None if the
+        lowering has a single way.
     exact
-        Whether sums are to be rounded as BLAS rounds those of a whole product.
+        Whether sums must round like those of one whole product by BLAS.
     lasting
-        Whether parameters stay as they are for many runs.
+        Whether parameters stay the same for many runs.
     last
-        Whether it writes over what it reads, so that none of it may be done twice.
+        Whether the node overwrites a parameter that it reads, so that none of its work may be repeated.
     workers
-        Over how many the work is shared.
+        The number of workers that share the work.
     code
-        What was written.
+        The statements written so far.
     buffers
         Working memory the kernel asked for.
     overwritable
-        ``(output, input)`` pairs: the output may take the input's memory if it dies here, and is not ``kept``.
+        ``(output, input)`` pairs: the output may take the input's memory if that is not read later.
     kept
-        Pairs for which it may not.
+        Pairs for which it may not, whatever ``overwritable`` says.
     inner
         The steps of each region that the node runs, by the field that holds it.
     """
@@ -169,7 +170,7 @@ class Emitter(Generic[E]):
         self.kept: set[tuple[int, int]] = set()
         self.inner: dict[str, tuple[object, ...]] = {}
         self.volatile = {x.name for x in (*ins, *outs) if x is not None and x.phase is Phase.CALL}
-        """Names that stand for something else in each call."""
+        """Names that refer to another object in each call."""
         self._once = all(x.phase is Phase.STATE for x in ins) and all(y is None or y.phase is Phase.STATE for y in outs)
 
     # ------------------------------------------------------------ lines
@@ -201,7 +202,10 @@ class Emitter(Generic[E]):
             )
 
     def call(self, function: str, out: Operand) -> None:
-        """Write a line ``function(..., out=out)``; if the array is new in each call, it is the result itself."""
+        """Write a line ``function(..., out=out)``; an array that is new in each call is assigned the result instead.
+
+        ``function`` is an unfinished call, without the closing parenthesis: ``f"np.add({x}, 1"``.
+        """
         if out.phase is Phase.CALL and out.base is None and out in self.outs:
             out.born = True
             self._compute(f"{out} = {function})", out.name)
@@ -214,7 +218,7 @@ class Emitter(Generic[E]):
 
     @staticmethod
     def number(value: float) -> str:
-        """A number as source; infinities and NaN have no literal of their own. Anything else is refused."""
+        """A number as source, also infinities and NaN, which Python has no literals for. Anything else is refused."""
         value = plain(value)
         if type(value) is float and not math.isfinite(value):
             return "np.nan" if math.isnan(value) else "np.inf" if value > 0 else "-np.inf"
@@ -224,9 +228,9 @@ class Emitter(Generic[E]):
 
     @contextmanager
     def once(self, *reads: Operand) -> Iterator[None]:
-        """Lines and scratch inside run once per change of the parameters, where only parameters are read.
+        """A context whose lines and scratch run once per change of the parameters, if ``reads`` depend on these only.
 
-        Elsewhere they run with the others: packing a weight that is itself computed happens at each run.
+        Otherwise they run with all other lines: a weight that is itself computed is packed at each run.
         """
         before = self._once
         self._once = before or all(x.phase is Phase.STATE for x in reads)
@@ -236,10 +240,11 @@ class Emitter(Generic[E]):
             self._once = before
 
     def shared(self, function: str, workers: int, body: Sequence[str], *, resumed: bool = False) -> None:
-        """A function of ``worker`` that each of so many workers calls at the same time.
+        """Define a function of ``worker``, and have all workers call it at the same time.
 
-        Where what it reads has one address for all runs, workers may be processes. One that writes over what it reads
-        is shared only where it is ``resumed``: called once more for a worker, it takes up where that has left it.
+        The workers may be processes if everything the function reads keeps its address from run to run. A node that
+        overwrites what it reads (``last``) is shared only if the function is ``resumed``: called again for a worker, it
+        continues where the first call left off.
         """
         lines = "\n".join([f"def {function}(worker):", *(f"    {line}" for text in body for line in text.splitlines())])
         defined = Statement.of(lines, Phase.ARENA, function, workers=workers)
@@ -274,7 +279,7 @@ class Emitter(Generic[E]):
         self.buffers.extend(replace(buffer, phase=phase, persistent=self._once) for buffer in buffers)
 
     def filled(self, shape: Sequence[int], dtype: DType, value: str, base: str = "filled") -> Operand:
-        """Working memory that holds ``value`` (source) before the first run; no other node writes to it."""
+        """Working memory filled with ``value`` (source text) before the first run; no other node writes to it."""
         operand = self.scratch(shape, dtype, base)
         operand.kept = True
         where, phase = (self.code.prepare, Phase.STATE) if self._once else (self.code.bind, Phase.ARENA)
@@ -289,7 +294,7 @@ class Emitter(Generic[E]):
         self, base: Operand, expression: str, shape: Sequence[int], *, order: tuple[int, ...] | None = None,
         contiguous: bool = False, label: str = "view",
     ) -> Operand:  # fmt: skip
-        """An array that shares ``base``'s memory; made once where the address allows it.
+        """An array that shares ``base``'s memory; made only once if the address is known before the call.
 
         Parameters
         ----------
@@ -310,12 +315,12 @@ class Emitter(Generic[E]):
         return Operand(name, type_, base.phase, base=base, contiguous=contiguous, value=base.value)
 
     def define(self, name: str, expression: str, phase: Phase) -> None:
-        """A name (or several, in parentheses) for an expression, evaluated as soon as what it reads has an address.
+        """Assign an expression to a name (or several, in parentheses), as soon as what it reads has an address.
 
         Raises
         ------
         GraphError
-            Where it is bound once and could be a copy (``x.reshape(...)``): see :meth:`seen`.
+            If it is assigned once for many runs and might be a copy (``x.reshape(...)``): see :meth:`seen`.
         """
         copies = [text for text in COPIES if text in expression] if phase is not Phase.CALL else []
         if copies:
@@ -329,13 +334,13 @@ class Emitter(Generic[E]):
             self.volatile.update(statement.writes)
 
     def alias(self, output: int, expression: str, *, contiguous: bool = False) -> None:
-        """The output is a view of the first input: no memory, no work."""
+        """Declare the output a view of the first input, which takes neither memory nor time."""
         out, x = self.outs[output], self.ins[0]
         out.base, out.phase, out.contiguous = x, x.phase, contiguous
         self.define(str(out), expression, x.phase)
 
     def may_overwrite(self, output: int, *inputs: int) -> None:
-        """The output may be written over one of these inputs: element i is read before it is written."""
+        """Let the output take the memory of one of these inputs, as element i is read before it is written."""
         if not 0 <= output < len(self.outs) or not all(0 <= slot < len(self.ins) for slot in inputs):
             raise GraphError(
                 f"the kernel of {self.node.op.name} lets output {output} overwrite {', '.join(map(str, inputs))}, "
@@ -344,7 +349,7 @@ class Emitter(Generic[E]):
         self.overwritable.extend((output, slot) for slot in inputs)
 
     def must_not_overwrite(self, output: int, slot: int) -> None:
-        """The output may not be written over this input, whatever other lines of the kernel allow."""
+        """Forbid the output this input's memory, whatever :meth:`may_overwrite` allows."""
         self.kept.add((output, slot))
 
     def permuted(self, x: Operand, axes: tuple[int, ...], label: str = "t") -> Operand:
@@ -361,7 +366,7 @@ class Emitter(Generic[E]):
         )
 
     def stage(self) -> None:
-        """From here on the caller's arrays are copies of them, in memory that keeps its address."""
+        """Replace the caller's arrays in ``ins`` by copies in the arena, whose addresses stay the same."""
         staged = []
         for x in self.ins:
             copy = x
@@ -372,7 +377,7 @@ class Emitter(Generic[E]):
         self.ins = tuple(staged)
 
     def laid_out(self, x: Operand, order: tuple[int, ...] | None = None, label: str = "packed") -> Operand:
-        """``x`` without gaps, its axes in ``order`` in memory: itself, or a copy made before the next line.
+        """``x`` laid out in ``order`` without gaps: itself, or a copy made before the next line.
 
         The caller's arrays are copied only if their layout differs.
         """
@@ -388,7 +393,7 @@ class Emitter(Generic[E]):
         return copy
 
     def seen(self, expression: object, shape: Sequence[int]) -> str:
-        """Source of an array in another shape that shares its memory, or raises if it cannot."""
+        """Source that views an array in another shape, and raises when run if that would need a copy."""
         return f"{self.use(as_view)}({expression}, {tuple(int(d) for d in shape)})"
 
     def reshaped(self, x: Operand, shape: Sequence[int], label: str = "flat") -> Operand:
@@ -397,9 +402,9 @@ class Emitter(Generic[E]):
 
     def target(self, y: Operand, shape: Sequence[int], label: str = "out") -> Operand:
         """``y``, which may be written, in another shape; ``y`` itself if it has that shape."""
-        shape, row_by_row = tuple(int(d) for d in shape), y.contiguous and y.type.order is None
-        if row_by_row and shape == y.shape:
+        shape, row_major = tuple(int(d) for d in shape), y.contiguous and y.type.order is None
+        if row_major and shape == y.shape:
             return y
-        # what is made at each call is seen at each call: so as is quickest
-        seen = f"{y}.reshape({shape})" if row_by_row and y.phase is Phase.CALL else self.seen(y, shape)
+        # a view that is made at each call is made in the quickest way
+        seen = f"{y}.reshape({shape})" if row_major and y.phase is Phase.CALL else self.seen(y, shape)
         return self.view(y, seen, shape, contiguous=True, label=label)

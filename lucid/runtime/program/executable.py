@@ -51,10 +51,10 @@ T = TypeVar("T")
 Bind: TypeAlias = "Callable[[Array, Sharing], tuple[Run, Sequence[Region]]]"
 
 PROGRAM_BYTES, TEXT_BYTES = 8, 2
-"""Bytes that a program's functions and views take, and that the text itself does, for each of its characters."""
+"""Bytes per character of source: of the program's functions and views, and of the text itself."""
 
 NODE_BYTES, STEP_BYTES = 1500, 7000
-"""Bytes of a plan, for each node of its graph and for each step."""
+"""Bytes of a plan per node of its graph, and per step."""
 
 
 def quiet(run: Run) -> Run:
@@ -223,8 +223,8 @@ class Executable:
             same = names == self._arrays and not any(kept.retired for kept in self._kept)
             if same and version == self._version:
                 return
-            # until all is done nothing is known: an exception out of a signal's handler may come at any moment, and
-            # threads may then still be packing what they began on
+            # until packing is complete the parameters count as not loaded: a signal handler may raise at any moment,
+            # while threads still pack
             self._arrays = None
             self._wanted = tuple(arrays), version
             if not same:
@@ -238,12 +238,12 @@ class Executable:
         self._store.used(self, arrays)
 
     def _pack(self, version: object) -> None:
-        """Pack what neither this nor another program has packed from these versions."""
+        """Pack what no program has packed yet from these versions of the parameters."""
         with self._store.lock:
             stale, stamps = [], []
             for number, (packing, kept) in enumerate(zip(self._planned().packings.all, self._kept, strict=False)):
-                each = isinstance(version, tuple)
-                stamps.append(tuple(version[i] for i in packing.parameters) if each else (version,))  # type: ignore[index]
+                per_array = isinstance(version, tuple)
+                stamps.append(tuple(version[i] for i in packing.parameters) if per_array else (version,))  # type: ignore[index]
                 if kept.stamp != stamps[-1]:
                     stale.append(number)
                     kept.stamp = None
@@ -261,7 +261,7 @@ class Executable:
                 blas.hold.finish()
             packings = self._planned().packings
             for operand, (number, place) in packings.places.items():
-                if number in stale and packings.all[number].parameters:  # constants are what the user said
+                if number in stale and packings.all[number].parameters:  # constants stay as the user wrote them
                     nbytes = operand.type.nbytes
                     packed = self._kept[number].memory[place : place + nbytes].view(operand.type.dtype)
                     if not self._exact:
@@ -278,18 +278,18 @@ class Executable:
         with self._store.lock:
             self._kept = [self._store.packed(packing, arrays, regions) for packing in plan.packings.all]
             self._kept.append(self._store.workspace(plan.workspace_bytes))
-            kept = [one.memory for one in self._kept]
+            kept = [entry.memory for entry in self._kept]
         writer = () if self.whole is None else (self.whole,)
         self._prepare, bind = self._guard(lambda: program(laid.places, kept, *writer))
         self._bind = bind, plan
-        # a call that goes on meanwhile puts its run, of the old arrays, back into the old
+        # a call in progress appends its run, which reads the old arrays, to the old deque
         self._free = deque()
         if regions and worker_processes() is not None:
             if self._read is None:
                 arena = self._arena(plan)
-                found, early = self._bound(bind, plan, arena)[1].regions, plan.names.early
-                self._spare = deque([arena])  # else there would be two, until the first is given back
-                spans = parcel.spans(found)
+                regions_bound, early = self._bound(bind, plan, arena)[1].regions, plan.names.early
+                self._spare = deque([arena])  # else a second one would be allocated while this still exists
+                spans = parcel.spans(regions_bound)
                 first, every = (parcel.meeting(chain.from_iterable(of), laid.places) for of in (spans[:early], spans))
                 self._read = first | (every - self._updated)
             if laid.reach(self._read, self._store):
@@ -299,7 +299,7 @@ class Executable:
         self._laid = laid
 
     def _written(self) -> None:
-        """Note that the program has updated parameters; if nothing else has changed, it has seen all changes."""
+        """Count the update of the parameters as a change; if it is the only one, ``seen`` stays up to date."""
         laid = self._laid
         assert laid is not None
         laid.write(self._helped)
@@ -314,13 +314,13 @@ class Executable:
         return self._updated if self._shares and worker_processes() is not None else frozenset()
 
     def apart(self, arrays: Sequence[Array]) -> list[Array]:
-        """These parameters, with copies of those that it writes."""
-        made = list(arrays)
+        """These parameters, with copies in place of those that the program writes."""
+        result = list(arrays)
         for i in self._updated:
-            copy = np.array(arrays[i])  # which no worker reaches
-            reached = lasting_copy(copy) if i in self.gathered else None
-            made[i] = copy if reached is None else reached
-        return made
+            copy = np.array(arrays[i])  # in private memory, which workers cannot read
+            shared = lasting_copy(copy) if i in self.gathered else None
+            result[i] = copy if shared is None else shared
+        return result
 
     @property
     def held_bytes(self) -> int:
@@ -334,10 +334,10 @@ class Executable:
         return nbytes
 
     def idle(self, spare: int = 0) -> None:
-        """Release working memory that no run is using, except that for so many runs."""
+        """Release working memory that no run is using, except that of ``spare`` runs."""
         free = self._free
         self._spare.clear()
-        with contextlib.suppress(IndexError):  # runs take and bring at any time
+        with contextlib.suppress(IndexError):  # other threads take and return runs at any time
             while len(free) > spare:
                 free.popleft()
 
@@ -383,7 +383,7 @@ class Executable:
                 results = run(*inputs)
             except Abandoned:  # before anything but the run's own memory was written to
                 if keys is not None:
-                    keys.state = before  # it is the same run: it draws the same numbers
+                    keys.state = before  # the repeated run draws the same random numbers
                 if (exchange := current()) is not None:
                     exchange.again()
                 results = sharing.without(run, inputs)
@@ -408,7 +408,7 @@ class Executable:
         except IndexError:
             block = self._arena(plan)
         if self._watched[1] is not None:
-            block.fill(255)  # else it may hold the right numbers of an earlier run, and hide what reads them too soon
+            block.fill(255)  # else results of an earlier run would hide a step that reads memory before it is written
         return self._bound(bind, plan, block)
 
     def _bound(self, bind: Bind, plan: Plan, block: Array) -> tuple[Run, Sharing]:
@@ -462,10 +462,10 @@ def watched(
     plan: Plan, parameters: Sequence[Array] | None = None, *, marks: Marks | None = None, values: Values | None = None,
     clock: Callable[[], float] = perf_counter,
 ) -> Executable:  # fmt: skip
-    """Another program of a plan, which records the times or the values of its steps and writes no parameter.
+    """A second program for a plan, which records the times or values of its steps and writes no parameter.
 
-    It is loaded with the plan's parameters, if they are given. That of a training step updates copies of them, so that
-    it takes the time of a step; if values are recorded, it returns the new ones instead.
+    It is loaded with the plan's parameters, if they are given. For a training step it updates copies of them, so that
+    it takes as long as the step; if values are recorded, it returns the new parameters instead.
     """
     chosen = {step.name: step.choice for step in plan.steps}
     program = Executable(
@@ -482,7 +482,7 @@ _executables: set[weakref.ref[Executable]] = set()
 
 
 def _forget_arenas() -> None:
-    """A forked child would write into memory that processes share, while its parent does."""
+    """Release all arenas in a forked child: those in shared memory are still its parent's."""
     for ref in tuple(_executables):
         executable = ref()
         if executable is not None:

@@ -1,4 +1,4 @@
-"""Liveness: during which steps each buffer is needed, and which buffers may share memory."""
+"""Liveness: the live range of each buffer, in steps, and which buffers share memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Interval:
     Attributes
     ----------
     operands
-        The operands that live in it: one, or a chain of which each is written over the one before.
+        The operands that live in it: one, or a chain in which each overwrites the one before.
     start, stop
         First and last step that touch it, both included.
     nbytes
@@ -32,12 +32,12 @@ class Interval:
 
 
 def in_arena(operand: Operand) -> bool:
-    """Whether memory of its own means a place in the arena for this operand."""
+    """Whether this operand has a place in the arena, provided that it has memory of its own."""
     return operand.phase is Phase.ARENA and not operand.persistent
 
 
 def passing(steps: Sequence[Step], results: Iterable[Operand]) -> set[Operand]:
-    """Values computed from parameters only to compute other such values: no line that runs at each call reads them."""
+    """Values computed from parameters that only serve to compute other such values: no run reads them."""
     read = {y.name for y in results}
     for step in reversed(steps):
         read.update(names_in((*step.code.run, *step.code.bind)))
@@ -50,17 +50,17 @@ def passing(steps: Sequence[Step], results: Iterable[Operand]) -> set[Operand]:
 def intervals(
     steps: Sequence[Step], results: Iterable[Operand], where: Callable[[Operand], bool] = in_arena
 ) -> list[Interval]:
-    """Live intervals of all arena memory, in order of their first step; what keeps its content lives at all steps.
+    """Live ranges of all arena memory, in order of their first step; memory that keeps its content is always live.
 
-    Views count as uses of what they view. An output takes the memory of an input that dies at the
-    same step, where the kernel reads each element before it writes it.
+    Reading a view counts as reading its base. An output takes the memory of an input whose last use is the
+    same step, if the kernel reads each element before it writes it.
 
     Parameters
     ----------
     steps, results
-        What is run, and what is read after that.
+        The steps of a run, and the operands that are read after it.
     where
-        Which operands with memory of their own count.
+        Which operands with memory of their own to include.
     """
     last: dict[Operand, int] = {}
     for index, step in enumerate(steps):
@@ -90,9 +90,10 @@ def intervals(
 
 
 def _summed(steps: Sequence[Step]) -> Iterator[tuple[Operand, int]]:
-    """Values that are summed over processes, and the step after the last of which a worker may leave its part.
+    """Values that are summed over processes, each with the step until which it must live.
 
-    The run is then repeated, but not the exchange between the processes: until then the sums are kept.
+    That is the step after the last one that workers share: if a worker leaves its part, the run is repeated without the
+    exchange between the processes, and reads the sums again.
     """
     until = max((index + 1 for index, step in enumerate(steps) if step.workers > 1), default=0)
     sums = (step for step in steps if step.node.op.exchange == "begins")
@@ -100,14 +101,15 @@ def _summed(steps: Sequence[Step]) -> Iterator[tuple[Operand, int]]:
 
 
 def written_over(steps: Sequence[Step], parameter: Operand, value: Operand) -> bool:
-    """Write a parameter's new value over the old one, if its kernel allows that and nobody reads the old one later.
+    """Try to write a parameter's new value over the old one; return whether that is possible.
 
-    The value is then another name for the parameter. If the kernel does not allow it, it is copied at the end.
+    It is if the kernel allows it and nothing reads the old value later. The new value is then an alias of the
+    parameter; otherwise it is copied at the end.
     """
-    made = next((index for index, step in enumerate(steps) if value in step.outs), None)
-    if made is None or value.base is not None or value.type != parameter.type:
+    writer = next((index for index, step in enumerate(steps) if value in step.outs), None)
+    if writer is None or value.base is not None or value.type != parameter.type:
         return False
-    step, later = steps[made], (x for step in steps[made + 1 :] for x in step.ins)
+    step, later = steps[writer], (x for step in steps[writer + 1 :] for x in step.ins)
     slots = [slot for output, slot in step.overwritable if step.outs[output] is value and step.ins[slot] is parameter]
     views = any(x.root is parameter and x is not parameter for x in step.ins)
     if not slots or views or any(x.root is parameter for x in later):
@@ -120,6 +122,7 @@ def written_over(steps: Sequence[Step], parameter: Operand, value: Operand) -> b
 def _donor(
     step: Step, y: Operand, index: int, last: dict[Operand, int], blocks: dict[Operand, Interval]
 ) -> Interval | None:
+    """The block of an input whose memory output ``y`` may take at step ``index``, if there is one."""
     for output, slot in step.overwritable:
         x = step.ins[slot]
         if (

@@ -20,11 +20,12 @@ class Marks:
     steps
         The names of the steps whose ends are recorded, in order; known once the program is printed.
     runs
-        For each run the times at which they ended.
+        For each run, the times at which these steps ended.
     only
-        The steps whose ends are recorded; None for all.
+        The steps whose ends to record; None for all.
     parts
-        For each region that workers share: its step, and which worker did which part; None unless asked for.
+        For each function that workers share: its step, and an array with the times of each worker. None if these are
+        not wanted.
     """
 
     steps: list[str] = field(default_factory=list)
@@ -33,7 +34,7 @@ class Marks:
     parts: list[tuple[str, Array]] | None = None
 
     def begin(self) -> None:
-        """Called when a program is printed, perhaps again."""
+        """Forget what an earlier printing of the program has recorded."""
         self.steps.clear()
         if self.parts is not None:
             self.parts.clear()
@@ -43,14 +44,13 @@ class Marks:
         return self.only is None or step in self.only
 
     def seconds(self, start: float) -> dict[str, float]:
-        """Seconds of each step in the latest run, which began then, including unrecorded steps before it."""
+        """Seconds of each step in the latest run, which began at ``start``; unrecorded steps count for the next one."""
         ends = pairwise((start, *self.runs[-1]))
         return {name: b - a for name, (a, b) in zip(self.steps, ends, strict=True)}
 
     def helpers(self, start: float) -> dict[str, list[float]]:
-        """For each step that is shared, the seconds of each worker except the caller since then."""
-        found: dict[str, list[float]] = {}
+        """For each shared step, the seconds that each worker except the caller has worked since ``start``."""
+        busy: dict[str, list[float]] = {}
         for step, parts in self.parts or ():
-            one = helped(parts, start)
-            found[step] = [a + b for a, b in zip_longest(found.get(step, ()), one, fillvalue=0.0)]
-        return found
+            busy[step] = [a + b for a, b in zip_longest(busy.get(step, ()), helped(parts, start), fillvalue=0.0)]
+        return busy

@@ -1,9 +1,9 @@
 """Offset assignment: a place in one arena for every live interval, without overlap in both time and space.
 
-Greedily, by time with best fit; where that is not the least possible, also by size (Pisarchyk and Lee,
-"Efficient memory management for deep neural net inference", 2020), a few times, each time with the interval
-that stuck out highest placed first. The smallest arena wins: on real networks it is the largest live set, or
-within a few percent of it.
+The first attempt is greedy, in order of time with best fit. If the arena is then larger than the largest live set,
+intervals are also placed in order of size (Pisarchyk and Lee, "Efficient memory management for deep neural net
+inference", 2020), a few times, each time with the interval that ended highest placed first. The smallest arena wins:
+on real networks it is the largest live set, or within a few percent of it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..workers.settings import ALIGNMENT
 from .liveness import Interval
 
 _BY_SIZE_LIMIT = 2000
-"""With more intervals than this, only the heuristic that takes n log n time is tried."""
+"""With more intervals than this, they are placed in order of time only, which takes n log n time."""
 _NEAR = 1.02
 """An arena at most this much larger (relative) than the largest live set is good enough."""
 _TRIES = 32
@@ -29,7 +29,7 @@ _PAIRS = 2_000_000
 
 @struct(frozen=True)
 class Layout:
-    """Offsets (bytes) in order of the intervals, the arena's size, and the largest live set: no arena is smaller."""
+    """Offsets (bytes) in the order of the intervals, the arena's size, and its lower bound, the largest live set."""
 
     offsets: tuple[int, ...]
     size: int
@@ -71,7 +71,7 @@ def live_bytes(intervals: Sequence[Interval], steps: int) -> list[int]:
 
 
 def _by_size(intervals: Sequence[Interval], bound: int = 0) -> list[int]:
-    """Largest first; then, until the arena is no larger than ``bound``, what reached its end before all others."""
+    """Largest first; until the arena is about as small as ``bound``, again with the topmost interval placed first."""
     order = sorted(range(len(intervals)), key=lambda i: (-intervals[i].nbytes, intervals[i].start))
     best: list[int] = []
     least: int | None = None
@@ -82,9 +82,9 @@ def _by_size(intervals: Sequence[Interval], bound: int = 0) -> list[int]:
             best, least = offsets, size
         if size <= bound * _NEAR:
             break
-        last = next(i for i in order if offsets[i] + aligned(intervals[i].nbytes) == size)
-        order.remove(last)
-        order.insert(0, last)
+        topmost = next(i for i in order if offsets[i] + aligned(intervals[i].nbytes) == size)
+        order.remove(topmost)
+        order.insert(0, topmost)
     return best
 
 
@@ -107,10 +107,10 @@ def _in_order(intervals: Sequence[Interval], order: Sequence[int]) -> list[int]:
 
 
 def _by_time(intervals: Sequence[Interval]) -> list[int]:
-    """In order of birth, each in the tightest hole free at that moment."""
+    """In order of their first step, each in the smallest hole that is large enough at that step."""
     offsets = [0] * len(intervals)
     holes: list[tuple[int, int]] = []  # (offset, bytes), sorted, no two adjacent
-    dying: list[tuple[int, int]] = []
+    dying: list[tuple[int, int]] = []  # heap of (last step, index) of live intervals
     top = 0
     for index in sorted(range(len(intervals)), key=lambda i: (intervals[i].start, -intervals[i].nbytes)):
         this = intervals[index]
@@ -135,6 +135,7 @@ def _by_time(intervals: Sequence[Interval]) -> list[int]:
 
 
 def _release(holes: list[tuple[int, int]], offset: int, size: int) -> None:
+    """Add a hole, merging it with adjacent ones."""
     if size == 0:
         return
     insort(holes, (offset, size))

@@ -17,7 +17,7 @@ RESERVED = (
     "whole", "results", "complete",
     "added", "call", "edge", "entry", "group", "matrix", "mine", "own", "part", "target", "value",
 )  # fmt: skip
-"""Names that have a meaning in the program's frame, or in expressions that kernels write."""
+"""Names that the program's own functions use, or that expressions of kernels use as loop variables."""
 
 LONGEST_NAME = 60
 
@@ -54,7 +54,7 @@ class Names:
         self.namespace: dict[str, Any] = {"np": np}
         self.regions: list[tuple[str, int]] = []
         self.early = 0
-        """How many of these, the first, write over no parameter."""
+        """The number of regions, first in the list, that overwrite no parameter."""
         self._taken = dict.fromkeys(RESERVED, 0)
         self._by_id: dict[int, str] = {}
 

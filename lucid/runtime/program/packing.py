@@ -1,7 +1,7 @@
-"""Packed parameters of programs, and what two programs may share of them.
+"""Packed parameters of programs, and how two programs share them.
 
-A *packing* is the memory that some lines of a step compute from parameters, for runs to read. Two programs of a model
-(for different sizes, say) share it if their lines are the same, with the same parameters, functions and numbers.
+A *packing* is memory that some lines of a step fill from parameters, for runs to read. Two programs of a model (for
+different sizes, say) share it if these lines are the same, with the same parameters, functions and numbers.
 """
 
 from __future__ import annotations
@@ -60,13 +60,16 @@ class Packings:
 
 
 def only_passed(steps: Sequence[Step], passing: set[Operand]) -> set[Operand]:
-    """Values that only packing reads, of steps that keep nothing: these steps run again for each reader."""
+    """Those of the ``passing`` values (:func:`~.liveness.passing`) whose steps compute nothing that runs read.
+
+    Such steps run again for each packing that reads them, and their values need no lasting memory.
+    """
     kept = {step for step in steps for y in step.memory if y.phase is Phase.STATE and y not in passing}
     return passing - {y for step in kept for y in step.outs if y is not None}
 
 
 def packings(steps: Sequence[Step], parameters: Mapping[str, Operand], names: Names, passing: set[Operand]) -> Packings:
-    """The packings that a plan keeps; ``passing`` are values kept only while others are computed from them."""
+    """The packings of a plan; ``passing`` are values needed only until others have been computed from them."""
     reader, parts = _Reader(parameters, names), []
     for step in steps:
         parts += reader.parts(step)
@@ -75,7 +78,7 @@ def packings(steps: Sequence[Step], parameters: Mapping[str, Operand], names: Na
     places: dict[Operand, tuple[int, int]] = {}
     for part in parts:
         kept = [y for y in part.memory if y not in passing]
-        if kept or not part.memory:  # what keeps nothing at all is a check of the parameters
+        if kept or not part.memory:  # lines without memory check the parameters
             part.needed.add(len(made))
             nbytes = 0
             for y in kept:
@@ -94,7 +97,11 @@ def packings(steps: Sequence[Step], parameters: Mapping[str, Operand], names: Na
 
 @struct(eq=False)
 class _Part:
-    """Lines of a step that compute from parameters and work on the same memory, and the names that they give it."""
+    """Lines of a step that compute from parameters and touch the same memory.
+
+    ``views`` are the names that the lines assign; ``reads``, the parts whose memory they read; ``needed``, the numbers
+    of the packings that need them.
+    """
 
     step: str
     lines: list[int]
@@ -116,7 +123,7 @@ class _Known:
 
 
 class _Reader:
-    """Reads the statements of steps: which belong together, and descriptions of them that do not depend on names."""
+    """Groups the statements of steps into parts, and describes each part independently of the names in it."""
 
     def __init__(self, parameters: Mapping[str, Operand], names: Names) -> None:
         self.names = names
@@ -130,14 +137,14 @@ class _Reader:
         local = {name for statement in step.code.prepare for name in statement.writes}
         parts: list[_Part] = []
         for index, statement in enumerate(step.code.prepare):
-            names = dict.fromkeys(names_in(_behind(statement, step.code.state)))
-            found = [memory[name] for name in names if name in memory]
+            names = dict.fromkeys(names_in(_with_views(statement, step.code.state)))
+            touched = [memory[name] for name in names if name in memory]
             views = local & set(names)
-            joined = [one for one in parts if not (one.views.isdisjoint(views) and set(one.memory).isdisjoint(found))]
-            parts = [one for one in parts if one not in joined]
-            lines = [line for one in joined for line in one.lines]
-            found = list(dict.fromkeys([*(y for one in joined for y in one.memory), *found]))
-            parts.append(_Part(step.name, [*lines, index], found, views.union(*(one.views for one in joined))))
+            joined = [p for p in parts if not (p.views.isdisjoint(views) and set(p.memory).isdisjoint(touched))]
+            parts = [part for part in parts if part not in joined]
+            lines = [line for part in joined for line in part.lines]
+            touched = list(dict.fromkeys([*(y for part in joined for y in part.memory), *touched]))
+            parts.append(_Part(step.name, [*lines, index], touched, views.union(*(part.views for part in joined))))
         written = {y for part in parts for y in part.memory}
         parts += [_Part(step.name, [], [y]) for y in memory.values() if y not in written]
         for part in parts:
@@ -151,7 +158,7 @@ class _Reader:
     def _describe(self, part: _Part, step: Step) -> None:
         """Set the part's key and the parameters it reads, and define its memory for the steps that follow."""
         code = step.code
-        statements = [said for index in part.lines for said in _behind(code.prepare[index], code.state)]
+        statements = [s for index in part.lines for s in _with_views(code.prepare[index], code.state)]
         own = {y.name: number for number, y in enumerate(part.memory)}
         about = self._about(statements, own)
         types = tuple((y.type.concrete, y.type.dtype, y.type.order) for y in part.memory)
@@ -161,8 +168,8 @@ class _Reader:
             self.known[y.name] = _Known((part.key, number), about.parameters, frozenset([part]))
 
     def _about(self, statements: Iterable[Statement], own: dict[str, int]) -> _Known:
-        """A description of statements. Their own names are numbered, others replaced by what they stand for."""
-        said: list[Hashable] = []
+        """A description of statements: their own names become numbers, others are replaced by what they stand for."""
+        referents: list[Hashable] = []
         parameters: set[str] = set()
         parts: set[_Part] = set()
 
@@ -171,29 +178,29 @@ class _Reader:
                 known = self.known[name]
                 parameters.update(known.parameters)
                 parts.update(known.parts)
-                said.append(known.key)
-                return f"<{len(said)}>"
+                referents.append(known.key)
+                return f"<{len(referents)}>"
             if name not in own and name in self.names.namespace:
-                said.append(_constant(self.names.namespace[name]))
-                return f"<{len(said)}>"
+                referents.append(_constant(self.names.namespace[name]))
+                return f"<{len(referents)}>"
             return f"<own {own.setdefault(name, len(own))}>"
 
         text = "\n".join([statement.renamed(word) for statement in statements])
-        return _Known(Key((text, tuple(said))), frozenset(parameters), frozenset(parts))
+        return _Known(Key((text, tuple(referents))), frozenset(parameters), frozenset(parts))
 
 
-def _behind(statement: Statement, views: Sequence[Statement]) -> list[Statement]:
+def _with_views(statement: Statement, views: Sequence[Statement]) -> list[Statement]:
     """The statement, preceded by those that make the views it names."""
-    found, wanted = [statement], set(statement.reads)
+    statements, wanted = [statement], set(statement.reads)
     for view in reversed(views):
         if not wanted.isdisjoint(view.writes):
-            found.insert(0, view)
+            statements.insert(0, view)
             wanted.update(view.reads)
-    return found
+    return statements
 
 
 def _constant(thing: object) -> Hashable:
-    """A key that is equal for equal constants of programs; if it cannot be compared, one that equals no other."""
+    """A key that is equal for equal constants; for an object that cannot be compared, one that equals no other."""
     if isinstance(thing, np.ndarray):
         return Content(thing)
     if isinstance(thing, list | tuple):

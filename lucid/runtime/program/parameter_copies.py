@@ -14,10 +14,10 @@ from .subnormal import flush, has_subnormals
 from .views import as_view
 
 THREADS_COPY = 1 << 22
-"""Threads share in copying back parameters of at least this many bytes."""
+"""Copying back at least this many bytes of parameters is shared among threads."""
 
 LARGEST_COPY = 1 << 25
-"""Parameters of up to this many bytes are copied to where workers reach them; larger ones are used by threads."""
+"""Parameters of up to this many bytes are copied to memory that workers can read; larger ones are left to threads."""
 
 
 class ParameterCopies:
@@ -30,7 +30,7 @@ class ParameterCopies:
     updated
         The numbers of those that it writes.
     exact
-        Whether it reads subnormals as they are.
+        Whether the program reads subnormal numbers unchanged.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class ParameterCopies:
         return array.flags.c_contiguous and (self._exact or not has_subnormals(array))
 
     def reach(self, numbers: Collection[int], store: Store) -> bool:
-        """Let workers reach these, in copies if necessary. Returns whether the address of any has changed."""
+        """Make these parameters readable by workers, copying if necessary; return whether any address has changed."""
         before = list(self.places)
         for i in numbers:
             array = self.arrays[i]

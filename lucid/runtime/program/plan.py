@@ -45,9 +45,10 @@ class Plan:
     steps
         In order of execution; those that depend on parameters only run when a parameter changed.
     inputs, outputs
-        Operands of the graph's inputs and results (outputs, then updates that it does not write itself).
+        Operands of the graph's inputs and results (outputs, then updates that the program does not write itself).
     updates
-        Operands of the parameters that it writes itself, each with that of the new value; None where it writes none.
+        Pairs of operands, a parameter and its new value, for the program to copy at the end; None if it writes no
+        parameter.
     last
         The number of steps that run when all results exist, as they write over parameters.
     parameters
@@ -113,14 +114,14 @@ class Plan:
     def peak(self) -> int:
         """About how many bytes a process needs for it, with parameters, inputs and the program itself."""
         constants = sum(x.nbytes for x in self.names.namespace.values() if isinstance(x, np.ndarray))
-        given = sum(x.type.nbytes for x in (*self.parameters.values(), *self.inputs))
-        return self.nbytes + constants + given + OBJECTS * len(self.steps)
+        arguments = sum(x.type.nbytes for x in (*self.parameters.values(), *self.inputs))
+        return self.nbytes + constants + arguments + OBJECTS * len(self.steps)
 
     @property
     def largest(self) -> int:
-        """Numbers in the largest array that a run reads or writes."""
-        made = (y for step in self.steps for y in (*step.ins, *step.outs, *step.buffers) if y is not None)
-        return max((math.prod(y.shape) for y in (*self.inputs, *made)), default=0)
+        """The number of elements of the largest array that a run reads or writes."""
+        arrays = (y for step in self.steps for y in (*step.ins, *step.outs, *step.buffers) if y is not None)
+        return max((math.prod(y.shape) for y in (*self.inputs, *arrays)), default=0)
 
     @property
     def predicted(self) -> float:
@@ -136,7 +137,7 @@ class Plan:
         return rows
 
     def _facts(self) -> list[str]:
-        again = sum(one.seconds for one in self.recomputed)
+        again = sum(node.seconds for node in self.recomputed)
         return [
             f"steps {len(self.steps)}, threads {self.threads}",
             f"arena {self.arena_bytes:,} bytes (largest live set {self.layout.lower_bound:,})",
@@ -157,7 +158,7 @@ class Plan:
 
 
 def _rows(step: Step, measured: float | None = None, depth: int = 0, field: str = "") -> Iterator[tuple[str, ...]]:
-    """A step as a row of the table, and those of its regions, which are said to run where it does."""
+    """The table's row for a step, then, indented, those for the steps of its regions."""
     kinds = ", ".join(str(y.type) for y in step.outs if y is not None)
     view = bool(step.outs) and step.outs[0] is not None and step.outs[0].base is not None and not step.code.run
     times = (step.choice.way.seconds, measured)
@@ -184,14 +185,14 @@ def make_plan(
     threads
         How many threads the kernels may share their work over.
     exact
-        Take only lowerings that round as a plain sum of products does.
+        Use only lowerings that round like a plain sum of products.
     lasting
-        Whether parameters stay as they are for many runs, as they do but in training.
+        Whether parameters stay the same for many runs, as they do except in training.
     chosen
-        What runs some of the nodes; for the others the quickest by prediction is taken. All else, such as the number of
-        threads, is decided as without it.
+        Choices for some of the nodes, instead of those with the least predicted time. They affect nothing else, such as
+        the number of threads.
     in_place
-        Whether the program writes the parameters that the graph updates, rather than return their new values.
+        Whether the program writes the parameters that the graph updates, rather than returning their new values.
     """
     if graph.symbols:
         raise GraphError(f"a plan needs concrete sizes; {', '.join(graph.symbols)} is symbolic: bind it first")
@@ -201,18 +202,19 @@ def make_plan(
 
 
 def emitted(scheduled: Schedule) -> Plan:
-    """The plan of a schedule: its kernels write their lines, and their memory gets its place."""
-    made, graph = Emission(scheduled), scheduled.graph
+    """The plan of a schedule: lets the kernels write their lines, and places their memory."""
+    emission, graph = Emission(scheduled), scheduled.graph
     results = graph.results if scheduled.last is None else graph.outputs
-    _keep_sums_going(made)
+    _keep_sums_going(emission)
+    table = emission.table
     plan = Plan(
-        graph, scheduled.threads, scheduled.exact, scheduled.lasting, made.steps, parameters=made.parameters,
-        inputs=[made.table[Value(name)] for name in graph.inputs], outputs=[made.table[v] for v in results],
-        names=made.names,
+        graph, scheduled.threads, scheduled.exact, scheduled.lasting, emission.steps, parameters=emission.parameters,
+        inputs=[table[Value(name)] for name in graph.inputs], outputs=[table[value] for value in results],
+        names=emission.names,
     )  # fmt: skip
     if scheduled.last is not None:
         plan.last = len(scheduled.last)
-        written = [(made.parameters[label], made.table[value]) for label, value in graph.updates]
+        written = [(emission.parameters[label], table[value]) for label, value in graph.updates]
         plan.updates = [pair for pair in written if not written_over(plan.steps, *pair)]
     plan.brief = is_brief(plan.predicted)
     _place_arena(plan)
@@ -220,14 +222,14 @@ def emitted(scheduled: Schedule) -> Plan:
     return plan
 
 
-def _keep_sums_going(made: Emission) -> None:
-    """Let each step between the beginning of a sum over processes and its end do the work due for it."""
+def _keep_sums_going(emission: Emission) -> None:
+    """Let sums over processes advance after each step that runs between their beginning and the first end."""
     begun = False
-    for step in made.steps:
+    for step in emission.steps:
         if step.node.op.exchange == "ends":
             return
         if begun and step.node.op.exchange is None and step.code.run:
-            step.code.run.append(Statement.of(f"{made.names.use(go_on)}()", Phase.CALL))
+            step.code.run.append(Statement.of(f"{emission.names.use(go_on)}()", Phase.CALL))
         begun = begun or step.node.op.exchange == "begins"
 
 
@@ -239,11 +241,11 @@ def _place_arena(plan: Plan) -> None:
 
 
 def _place_state(plan: Plan) -> None:
-    """The packings of parameters, and their places. Values that only packing reads share memory, as in a run."""
-    only = only_passed(plan.steps, passing(plan.steps, plan.outputs))
-    live = intervals(plan.steps, (), only.__contains__)
+    """Place packed parameters, and values that only packing reads; the latter share memory like those of a run."""
+    temporary = only_passed(plan.steps, passing(plan.steps, plan.outputs))
+    live = intervals(plan.steps, (), temporary.__contains__)
     layout = assign_offsets(live)
     plan.workspace_bytes = layout.size
     for interval, offset in zip(live, layout.offsets, strict=True):
         plan.passing.update((operand, offset) for operand in interval.operands)
-    plan.packings = packings(plan.steps, plan.parameters, plan.names, only)
+    plan.packings = packings(plan.steps, plan.parameters, plan.names, temporary)

@@ -1,17 +1,17 @@
 """Prints a plan as a straight-line NumPy program, and compiles the source into functions.
 
-The source reads from outside to inside as things change less and less rarely::
+The functions are nested: the further inside, the more often one is called::
 
     def program(parameters, kept, whole):  # once, and when a parameter is replaced
-        def prepare(stale): ...   # when a parameter's content changed: what is kept of it
+        def prepare(stale): ...   # when a parameter's content changed: packs it again
         def bind(arena, sharing):    # once for each run that goes on at the same time
             def blocks(worker): ...   # the share of one worker in a node
             def run(x): ...       # every time; share(i) has all workers call the i-th function;
-                                  # what it does "with whole" writes over parameters; complete(i) is share(i) there
+                                  # "with whole" holds what overwrites parameters: complete(i) is share(i) there
             return run, ((blocks, 2),)
         return prepare, bind
 
-Very long programs keep what they bind in globals of their own (:func:`apart`) instead of closures.
+Very long programs bind their names as globals of their own (:func:`apart`) instead of in closures.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ Values: TypeAlias = "dict[str, tuple[Any, ...]]"
 _numbers = count(1)
 
 LONG_TEXT = 1 << 15
-"""Characters of a program for which Python takes some ten megabytes, for a moment."""
+"""Characters of a program above which compiling it takes Python some ten megabytes, to be given back afterwards."""
 
 CLOSURE_LIMIT = 1000
 """Steps above which a program binds globals: Python compiles a function in time quadratic in its closure's size."""
@@ -83,22 +83,22 @@ class Source:
 
     @cached_property
     def lines(self) -> Mapping[str, tuple[int, ...]]:
-        """The numbers of the lines of each node: those that every call runs, those that prepare, then all others.
+        """The line numbers of each node: first those of ``run``, then those of ``prepare``, then all others.
 
-        Lines of a node in a region are its own, by its path, and also those of the nodes around it.
+        Lines of a node in a region count for that node (by its path), and for the nodes that enclose it.
         """
         starts, names = [0, *self.functions.values()], ["", *self.functions]
         found: dict[str, list[tuple[bool, bool, int]]] = {}
         for line, path in self.nodes.items():
             function = names[bisect(starts, line) - 1]
-            place = function != "run", function != "prepare", line
+            sort_key = function != "run", function != "prepare", line
             for end in range(1, len(path) + 1, 2):
-                found.setdefault(spelled(path[:end]), []).append(place)
-        return {name: tuple(line for *_, line in sorted(places)) for name, places in found.items()}
+                found.setdefault(spelled(path[:end]), []).append(sort_key)
+        return {name: tuple(line for *_, line in sorted(keys)) for name, keys in found.items()}
 
     @collection_paused()
     def load(self, name: str) -> Callable[..., Any]:
-        """Execute the definitions and return the function of this name; while it lives, its text can be shown."""
+        """Execute the definitions and return the function of this name; tracebacks show its text while it lives."""
         scope = dict(self.namespace)
         try:
             code = compile(self.text, self.filename, "exec")
@@ -111,12 +111,12 @@ class Source:
             give_back_freed()
         function: Callable[..., Any] = scope.pop(name)  # a function among its own globals would be a cycle
         self.show()
-        # no code of ours runs as it goes: it may go in the midst of anything, where an interrupt would be lost
+        # the callback is written in C: the function may be freed anywhere, and an interrupt in Python code be lost
         _shown[self.filename] = weakref.ref(function, partial(linecache.cache.pop, self.filename))
         return function
 
     def show(self) -> None:
-        """Give tracebacks the text. Of very many programs, those that were made or failed last have theirs shown."""
+        """Make the text available to tracebacks. Only the ``MOST_SHOWN`` programs made or failed last have theirs."""
         linecache.cache[self.filename] = (len(self.text), None, self.text.splitlines(True), self.filename)
         _shown[self.filename] = _shown.pop(self.filename, None)
         while len(_shown) > MOST_SHOWN:
@@ -145,12 +145,15 @@ class Printer:
         self.assigned: list[str] = []
         self.functions: dict[str, int] = {}
         self.watch: Callable[[Step, Statement], str] | None = None
-        """Writes functions that workers call, if it is to be recorded who calls them."""
+        """Returns the text of functions that workers call, if it is to be recorded which worker calls them."""
 
     def write(self, text: str, *node: str) -> None:
-        """Lines, which belong to a node, given by its path.
+        """Write lines that belong to a node, given by its path.
 
-        Other characters than printable ASCII have no business in a program.
+        Raises
+        ------
+        GraphError
+            If a character is not printable ASCII: the line might not be executed as it looks.
         """
         for line in unmarked(text).split("\n"):
             if not (line.isascii() and line.isprintable()):
@@ -177,7 +180,7 @@ class Printer:
                     self.assigned.extend(statement.writes)
 
     def define(self, header: str, body: Callable[[], None], apart: str | None = None) -> None:
-        """Write a function; ``apart`` names the decorator by which its assignments go to globals of its own."""
+        """Write a function; ``apart`` names the decorator that makes its assignments go to globals of its own."""
         if apart is not None:
             self.write(f"@{apart}")
         self.write(header)
@@ -197,7 +200,7 @@ class Printer:
         self.indent -= 1
 
     def function(self, header: str, body: Callable[[], None], apart: str | None = None) -> None:
-        """One of the functions of the program."""
+        """Write one of the program's own functions (not a worker's), and note where it begins."""
         name = header.removeprefix("def ").partition("(")[0]
         self.functions[name] = len(self.lines) + 1
         self.define(header, body, apart)
@@ -210,9 +213,9 @@ class Printer:
 def _allocate(operand: Operand, names: Any) -> str:
     order = operand.type.order
     shape = operand.shape if order is None else tuple(operand.shape[axis] for axis in order)
-    made = f"np.empty({shape}, {names.use(operand.dtype.type)})"
+    array = f"np.empty({shape}, {names.use(operand.dtype.type)})"
     back = "" if order is None else f".transpose({tuple(int(i) for i in np.argsort(order))})"
-    return f"{operand} = {made}{back}"
+    return f"{operand} = {array}{back}"
 
 
 @collection_paused()
@@ -237,7 +240,7 @@ def generate(
     writer = _Writer(plan, out, marks, values, clock)
     header = "def program(parameters, kept=None):" if plan.updates is None else "def program(parameters, kept, whole):"
     out.define(header, writer.program, writer.own)
-    out.watch = None  # the writer's, which refers to this: together they would be a cycle
+    out.watch = None  # a method of the writer, which refers to ``out``: they would form a cycle
     return out.finish("program", plan.names.namespace)
 
 
@@ -256,7 +259,7 @@ class _Writer:
                 out.watch = self.noted
         self.own = plan.names.use(apart) if len(plan.steps) > CLOSURE_LIMIT else None
         self._early: dict[Operand, str] = {}
-        """Copies of values that are written over before they are read."""
+        """Names of copies of new parameter values that are overwritten before they are stored."""
 
     def program(self) -> None:
         plan, out = self.plan, self.out
@@ -282,8 +285,8 @@ class _Writer:
             if needed:
                 self.out.write(f"# {remark(str(step))}", step.name)
             for which, statements in groupby(zip(needed, step.code.prepare, strict=True), key=itemgetter(0)):
-                asked = f"{which[0]} in stale" if len(which) == 1 else f"not stale.isdisjoint({which})"
-                self.out.write(f"if {asked}:", step.name)
+                condition = f"{which[0]} in stale" if len(which) == 1 else f"not stale.isdisjoint({which})"
+                self.out.write(f"if {condition}:", step.name)
                 self.out.indent += 1
                 for _, statement in statements:
                     self.out.write(statement.text, step.name, *statement.path)
@@ -297,7 +300,7 @@ class _Writer:
             for operand in (y for y in step.memory if y in plan.offsets):
                 self._place(operand, "arena", plan.offsets[operand], step)
             out.section([step], "bind")
-        functions = {function for function, _ in plan.names.regions}  # these are handed over, and need not be kept
+        functions = {function for function, _ in plan.names.regions}  # returned by bind, so they need no global
         out.assigned = [name for name in out.assigned if name not in functions]
         if plan.names.early:
             out.assign("share", "sharing.share")
@@ -317,7 +320,7 @@ class _Writer:
             self.out.write("return results")
 
     def within(self) -> None:
-        """All that workers have a part in."""
+        """The part of a run that workers may share in."""
         self.compute()
         if self.plan.updates is not None:
             self.out.define("with whole:", self.write_over)
@@ -335,7 +338,7 @@ class _Writer:
         self._early = {}
         late = {y for step in plan.final for y in step.outs}
         for parameter, value in plan.updates:
-            if value not in late and value.root in plan.parameters.values():  # it may be written over meanwhile
+            if value not in late and value.root in plan.parameters.values():  # a parameter may be overwritten first
                 self._early[parameter] = plan.names.fresh(f"{value.name}_early")
                 self.out.write(f"{self._early[parameter]} = np.array({value})")
         self.out.write(f"results = {results}")
@@ -368,7 +371,7 @@ class _Writer:
                 out.write(f"{self.ends[-1]} = {plan.names.use(self.clock, 'clock')}()")
 
     def noted(self, step: Step, statement: Statement) -> str:
-        """The text of a function that workers call, which records who does which part of it."""
+        """The text of a function that workers call, extended by lines that record when each worker calls it."""
         assert self.marks is not None and self.marks.parts is not None
         parts = shared_bytes(24 * statement.workers).view(np.float64).reshape(statement.workers, 3)
         self.marks.parts.append((step.name, parts))
@@ -380,13 +383,16 @@ class _Writer:
         return "\n".join([header, f"{indent}    {begin}", *inside, f"{indent}    {end}", *lines[len(inside) :]])
 
     def _kept_early(self, step: Step) -> bool:
-        """Whether a step's outputs may be written over before a run. Where nothing is packed, nothing is prepared."""
+        """Whether a step's outputs must be copied in ``prepare``, as their memory may be reused before a run.
+
+        Without packings ``prepare`` is not called.
+        """
         return step.fixed and bool(self.plan.packings.all)
 
     def _keep(self, step: Step) -> None:
-        """Copies of a step's outputs, for comparisons."""
+        """Write a line that copies a step's outputs to ``values``."""
         if self.values is not None:
-            idle = not any(self.plan.packings.needed[step.name])  # then nobody wants what packing alone would read
+            idle = not any(self.plan.packings.needed[step.name])  # then no packing computes these values
             unmade = {None, *(self.plan.passing if idle else ())}
             copies = "".join("None, " if y in unmade else f"np.array({y}), " for y in step.outs)
             self.out.write(f"{self.plan.names.use(self.values, 'values')}[{quoted(step.name)}] = ({copies})")
@@ -404,12 +410,12 @@ class _Writer:
 
 
 def _results(out: Printer, plan: Plan) -> list[str]:
-    """Names to return; what is not memory of this call alone is copied first."""
-    names, given, follow = [], set(), plan.graph.channels_last
+    """Names to return; arrays that other calls or other results refer to are copied first."""
+    names, returned, follow = [], set(), plan.graph.channels_last
     for operand in plan.outputs:
         own = operand.phase is Phase.CALL and operand.base is None and operand not in plan.inputs
-        if own and operand not in given:
-            given.add(operand)
+        if own and operand not in returned:
+            returned.add(operand)
             names.append(str(operand))
         else:
             fresh = plan.names.fresh(f"{operand.name}_result")

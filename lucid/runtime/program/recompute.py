@@ -1,12 +1,12 @@
-"""Recomputation: values needed early and late are computed again rather than kept in between.
+"""Recomputation (rematerialization): a value that is idle for long is dropped, and computed again when it is read.
 
-At the step with the most live bytes, the value is dropped that frees the most bytes per second of predicted time, and
-so on with the step that then has the most. That is the choice of Kirisame et al., "Dynamic tensor rematerialization"
-(2021), made when a plan is made. Chains of layers come out as in Chen et al., "Training deep nets with sublinear memory
-cost" (2016): some values are kept, and those between two of them are recomputed when the backward pass gets there.
+At the step with the most live bytes, the idle value is dropped that frees the most bytes per second of recomputation;
+this is repeated for the step that then has the most. The criterion is that of Kirisame et al., "Dynamic tensor
+rematerialization" (2021), applied when a plan is made. Chains of layers come out as in Chen et al., "Training deep nets
+with sublinear memory cost" (2016): some values are kept, and those in between are recomputed in the backward pass.
 
-A value that is not read early is merely computed later, as the gradient of a weight from two smaller arrays. A node
-that draws random numbers is never run twice; values computed from them may be.
+A value with no early reader is simply computed later, such as the gradient of a weight from two smaller arrays. A node
+that draws random numbers never runs twice; nodes that compute with these numbers may.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from .memory import aligned, live_bytes
 from .step import Step
 
 _LEAST = 1 / 500
-"""Values smaller than this part of the largest live set are not freed."""
+"""Values smaller than this fraction of the largest live set are not freed."""
 _TRIES = 32
 """The number of offers that are tried before giving up."""
 
 
 @struct(frozen=True)
 class Recomputed:
-    """A node that computes again what another has computed.
+    """A node that repeats another.
 
     Attributes
     ----------
     name, of
-        The two nodes.
+        Names of the repeated and of the original node.
     seconds
-        What it is predicted to take.
+        Its predicted time.
     """
 
     name: str
@@ -71,7 +71,7 @@ class _Offer:
     given
         The existing operands that they read.
     moved
-        Steps that already ran again later, where they are no longer needed.
+        Steps that ran again later, and now run earlier instead.
     price
         Seconds per byte.
     """
@@ -188,7 +188,7 @@ class Course:
         """The graph that computes this, in this order; and what runs again."""
         graph, builder = self.graph, Builder()
         values: dict[Operand, Value] = {}
-        first: dict[Value, Value] = {}  # by another name where that of a node is by now one that runs again
+        first: dict[Value, Value] = {}  # value of the old graph -> the value of its first occurrence in the new one
         again = []
         for name, node in graph.nodes():
             if node.op.source is not None:
@@ -258,7 +258,7 @@ class _Tables:
 
 
 class _Search:
-    """How a value can be there again before a step, if it is not kept over another."""
+    """Finds how the value of ``root``, dropped at step ``at``, can be recomputed in time for step ``before``."""
 
     def __init__(self, course: Course, root: Operand, at: int, before: int, terms: _Terms) -> None:
         self.course, self.root, self.at, self.before, self.terms = course, root, at, before, terms
@@ -298,7 +298,7 @@ class _Search:
         return next(index for index, version in tables.versions[tables.values[y]] if version is y)
 
     def _find(self, y: Operand) -> Iterable[Operand] | None:
-        """Find where to take a value from, and what must be recomputed for it. None if it cannot be had."""
+        """Find where to take a value from; return the operands needed for that, or None if there is no way."""
         value = self.course._tables.values.get(y)
         if value is None or not in_arena(y.root) or value in self.given or value.node in self.made:
             return ()
@@ -330,7 +330,7 @@ class _Search:
 
 
 def _repeatable(step: Step) -> bool:
-    """Whether a step gives the same result again."""
+    """Whether a step may run twice, with the same result."""
     return step.node.op.pure and not step.node.op.random and not step.node.op.regions
 
 

@@ -1,8 +1,8 @@
 """The program of a region, written into the step of the node that runs it.
 
-A region is planned like any graph: its lowerings are chosen, and its values get places in one block of memory, which
-they share if they are not needed at the same time. The block is working memory of the node. Packed parameters of the
-region, and memory that keeps its content, belong to the node too.
+A region is planned like any graph: lowerings are chosen, and values with disjoint live ranges share places in one block
+of memory, which is working memory of the node. Packed parameters of the region, and memory that keeps its content,
+belong to the node too.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ class RegionProgram:
 
     def run(self) -> list[Statement]:
         """The statements of a run, indented by one level."""
-        found = []
+        indented = []
         for step in self.steps:
             if step.code.run:
-                said = [Statement.of(f"# {remark(str(step))}", Phase.CALL), *step.code.run]
-                found += [statement.within(self.label, step.name, deeper=True) for statement in said]
-        return found
+                statements = [Statement.of(f"# {remark(str(step))}", Phase.CALL), *step.code.run]
+                indented += [statement.within(self.label, step.name, deeper=True) for statement in statements]
+        return indented
 
 
 def write_region(k: Emitter, label: str, region: Region, given: Sequence[Operand]) -> RegionProgram:
@@ -66,14 +66,14 @@ def write_region(k: Emitter, label: str, region: Region, given: Sequence[Operand
     operands = dict(zip(graph.inputs, laid, strict=True))
     weights = [name for name, x in operands.items() if x.phase is Phase.STATE]
     choices = choose_all(graph, threads=k.threads, exact=k.exact, lasting=k.lasting, given=weights)
-    made = Emission(schedule(choices, inside=True), k.names, operands)
-    results = [made.table[value] for value in graph.outputs]
-    live = intervals(made.steps, results, _passing)
+    emission = Emission(schedule(choices, inside=True), k.names, operands)
+    results = [emission.table[value] for value in graph.outputs]
+    live = intervals(emission.steps, results, _in_block)
     layout = assign_offsets(live)
-    offsets = {y: at for one, at in zip(live, layout.offsets, strict=True) for y in one.operands}
-    k.inner[label] = tuple(made.steps)
-    k.workers = max([k.workers, *(step.workers for step in made.steps)])
-    return RegionProgram(label, made.steps, results, offsets, layout.size)
+    offsets = {y: offset for interval, offset in zip(live, layout.offsets, strict=True) for y in interval.operands}
+    k.inner[label] = tuple(emission.steps)
+    k.workers = max([k.workers, *(step.workers for step in emission.steps)])
+    return RegionProgram(label, emission.steps, results, offsets, layout.size)
 
 
 def settle(k: Emitter, *regions: RegionProgram) -> None:
@@ -88,10 +88,10 @@ def settle(k: Emitter, *regions: RegionProgram) -> None:
                 else:
                     k.buffers.append(y)
             for part in ("state", "prepare", "bind"):
-                getattr(k.code, part).extend(one.within(*path) for one in getattr(step.code, part))
+                getattr(k.code, part).extend(statement.within(*path) for statement in getattr(step.code, part))
 
 
-def _passing(y: Operand) -> bool:
+def _in_block(y: Operand) -> bool:
     return in_arena(y) and not y.kept
 
 

@@ -1,8 +1,8 @@
-"""Statements, of which programs consist. Each knows the names in it.
+"""Statements: the lines of a program, each of which knows the names in it.
 
-A kernel writes lines as text, with its operands formatted into them. An operand, and each name that the emitter gives,
-formats as ``§name§``: the sign is not ASCII, so nothing else in a program can hold it. Cutting a line at these signs
-tells exactly which names stand in it, and where.
+A kernel writes lines as text, with its operands formatted into them. An operand, or any other name that the emitter
+hands out, formats as ``§name§``. The sign is not ASCII, so nothing else in a program contains it, and splitting a line
+at these signs yields exactly the names in it, and where they are.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def pieces_of(text: str) -> tuple[str, ...]:
     Raises
     ------
     GraphError
-        Where something else than an identifier is marked as a name.
+        If anything but an identifier is marked as a name.
     """
     pieces = tuple(text.split(MARK))
     if len(pieces) % 2 == 0 or not all(map(str.isidentifier, pieces[1::2])):
@@ -51,13 +51,13 @@ class Statement:
     pieces
         Its text, cut at the names: these are the second, fourth, … piece.
     writes
-        The names to which it gives a meaning: of the variables that it assigns, or the function that it defines.
+        The names that it binds: variables that it assigns, or the function that it defines.
     phase
         When it can run: with the parameters, with the arena, or with a call.
     path
-        Of what a step does for a region: the region and its node, and so on, within the step's.
+        For a statement of a node in a region: the region, the node, and so on inwards from the step's own node.
     workers
-        Of a function that workers call: how many parts it has.
+        For a function that workers call: the number of workers; otherwise 0.
     """
 
     pieces: tuple[str, ...]
@@ -68,24 +68,24 @@ class Statement:
 
     @classmethod
     def of(cls, text: str, phase: Phase, *writes: str, workers: int = 0) -> Statement:
-        """The statement of a line as kernels write it; ``writes`` are names with or without their marks."""
+        """The statement for a line as kernels write it; ``writes`` are names with or without marks."""
         return cls(pieces_of(text), tuple(map(unmarked, writes)), phase, workers=workers)
 
     @classmethod
     def assignment(cls, target: str, expression: str, phase: Phase) -> Statement:
-        """The statement that gives the names in ``target`` (one, or several in parentheses) their meaning."""
+        """The statement that assigns to the names in ``target`` (one, or several in parentheses)."""
         return cls.of(f"{target} = {expression}", phase, *pieces_of(target)[1::2])
 
     @property
     def text(self) -> str:
-        """As the program shows it."""
+        """The text as it appears in the program."""
         return "".join(self.pieces)
 
     @property
     def reads(self) -> tuple[str, ...]:
         """The names it needs, in order of their first occurrence.
 
-        They include an array that it fills, since that must exist; and the variables of its own loops, which occur in
+        They include arrays that it fills, since these must exist before, and variables of its own loops, which occur in
         no other statement.
         """
         return tuple(name for name in dict.fromkeys(self.names) if name not in self.writes)
@@ -97,7 +97,7 @@ class Statement:
 
     @property
     def line(self) -> str:
-        """Its text with the names marked, for use in another statement."""
+        """The text with marked names, for use in another statement."""
         return MARK.join(self.pieces)
 
     def within(self, *path: str, deeper: bool = False) -> Statement:
@@ -110,8 +110,8 @@ class Statement:
         return Statement(pieces, self.writes, self.phase, (*path, *self.path), self.workers)
 
     def renamed(self, called: Callable[[str], str]) -> str:
-        """Its text with names replaced."""
-        return "".join(called(piece) if at % 2 else piece for at, piece in enumerate(self.pieces))
+        """The text with each name replaced by ``called(name)``."""
+        return "".join(called(piece) if i % 2 else piece for i, piece in enumerate(self.pieces))
 
 
 def names_in(statements: Iterable[Statement]) -> list[str]:

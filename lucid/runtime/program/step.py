@@ -13,24 +13,24 @@ from .statement import Code
 
 @struct(eq=False)
 class Step:
-    """One task and what its kernel wrote, for so many workers.
+    """One task, with the code that its kernel emitted.
 
     Attributes
     ----------
     name, node, choice
-        Of the task.
+        Those of the task.
     ins, outs
-        Its operands; None for an output that nobody reads.
+        Its operands; None for an output that nothing reads.
     buffers
         Working memory that the kernel asked for.
     overwritable
-        ``(output, input)`` pairs: the output may take the input's memory if it dies here.
+        ``(output, input)`` pairs: the output may take the input's memory if that is not read later.
     workers
-        Over how many the work is shared.
+        The number of workers that share the work.
     code
         The statements.
     inner
-        The steps of each region that it runs, by the field of the node that holds it.
+        For each region that the node runs: the attribute that holds it, and the region's steps.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Step:
 
     @property
     def fixed(self) -> bool:
-        """Whether it depends on parameters only."""
+        """Whether all its outputs depend on parameters only."""
         return all(y is None or y.phase is Phase.STATE for y in self.outs)
 
     @property

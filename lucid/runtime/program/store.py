@@ -1,4 +1,4 @@
-"""Storage shared by the programs of a model: equal packed parameters once, within a limit."""
+"""Storage shared by the programs of a model: equal packed parameters are kept once, within a memory limit."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Program(Holder, Protocol):
     called: bool
 
     def idle(self, spare: int = 0) -> None:
-        """Release working memory that no run is using, except that for so many runs."""
+        """Release working memory that no run is using, except that of ``spare`` runs."""
 
     def release(self) -> None:
         """Release all but the plan."""
@@ -81,11 +81,11 @@ class Kept:
     arrays
         The parameters it is computed from.
     shared
-        Whether workers reach it.
+        Whether it is in shared memory, which worker processes can read.
     stamp
-        Versions of the parameters that it was packed from; None before that, and while it is packed.
+        Versions of the parameters that it was packed from; None before that, and while it is being packed.
     retired
-        Whether an exception ended its packing: threads may still write what they had begun.
+        Whether an exception ended its packing: threads may still be writing to it.
     """
 
     __slots__ = ("__weakref__", "arrays", "memory", "retired", "shared", "stamp")
@@ -98,10 +98,10 @@ class Kept:
 
 
 class Store:
-    """What the programs of one model keep of their parameters; a program alone has one of its own.
+    """The packed parameters of one model's programs; a program without a model has a store of its own.
 
-    Memory is freed with the last program that reads it. A program holds the lock while it packs, so that nothing is
-    packed twice; others may run meanwhile.
+    Memory is freed with the last program that reads it. A program holds ``lock`` while it packs, so that nothing is
+    packed twice; other programs may run meanwhile.
 
     Attributes
     ----------
@@ -132,18 +132,18 @@ class Store:
         return self._find("copy", array.nbytes, (array,), shared)
 
     def _find(self, key: Hashable, nbytes: int, arrays: tuple[Array, ...], shared: bool) -> Kept:
-        whole = key, tuple(map(id, arrays))
-        ref = self._kept.get(whole)
-        found = None if ref is None else ref()
-        if found is None or found.retired or (shared and not found.shared):
-            found = Kept(nbytes, arrays, shared)
-            # written in C: as memory goes in the midst of anything, an exception out of a handler would be lost there
-            self._kept[whole] = weakref.KeyedRef(found, self._gone.append, whole)
+        entry = key, tuple(map(id, arrays))
+        ref = self._kept.get(entry)
+        kept = None if ref is None else ref()
+        if kept is None or kept.retired or (shared and not kept.shared):
+            kept = Kept(nbytes, arrays, shared)
+            # the callback is written in C: memory may be freed anywhere, and an interrupt in Python code be lost
+            self._kept[entry] = weakref.KeyedRef(kept, self._gone.append, entry)
             self._tidy()
-        return found
+        return kept
 
     def _tidy(self) -> None:
-        """Drop the entries of freed memory; not when it is freed, since looking up a key runs Python code of ours."""
+        """Drop the entries of freed memory. The callback itself cannot: comparing keys would run Python code."""
         for _ in range(len(self._gone)):
             ref = self._gone.popleft()
             if self._kept.get(ref.key) is ref:
@@ -151,11 +151,11 @@ class Store:
 
     def workspace(self, nbytes: int) -> Kept:
         """Memory that is written and read only while parameters are packed."""
-        found = None if self._workspace is None else self._workspace()
-        if found is None or found.retired or found.memory.nbytes < nbytes:
-            found = Kept(nbytes, (), shared=False)
-            self._workspace = weakref.ref(found)
-        return found
+        kept = None if self._workspace is None else self._workspace()
+        if kept is None or kept.retired or kept.memory.nbytes < nbytes:
+            kept = Kept(nbytes, (), shared=False)
+            self._workspace = weakref.ref(kept)
+        return kept
 
     @staticmethod
     def retire(several: Iterable[Kept]) -> None:
@@ -183,11 +183,11 @@ class Store:
         return [kept for ref in refs if (kept := ref()) is not None]
 
     def count(self, holder: Holder) -> None:
-        """Count an object that releases nothing, as long as it lives."""
+        """Count the memory of an object towards the limit while it lives; it is never asked to release any."""
         self._others[id(holder)] = weakref.ref(holder)
 
     def used(self, program: Program, arrays: Sequence[Array] = ()) -> None:
-        """Called when a program was loaded, of these parameters, or got more working memory: others may be released."""
+        """Note that a program was loaded (with ``arrays``) or took more working memory; others may be released."""
         with self.lock:
             self._weights = max(self._weights, sum(array.nbytes for array in arrays))
             self._programs.pop(id(program), None)
@@ -217,8 +217,8 @@ class Store:
 
 def _alive(refs: dict[int, weakref.ref[T]]) -> list[T]:
     """The objects that still exist; dead references are removed."""
-    found = [(key, ref()) for key, ref in list(refs.items())]
-    for key, one in found:
-        if one is None:
+    items = [(key, ref()) for key, ref in list(refs.items())]
+    for key, target in items:
+        if target is None:
             refs.pop(key, None)
-    return [one for _, one in found if one is not None]
+    return [target for _, target in items if target is not None]

@@ -1,6 +1,6 @@
 """Functions that programs call to make arrays in memory and views of arrays.
 
-A view must share memory: a name that a program binds once must always refer to the memory it was made from.
+A program binds a view once for many runs, so it must share memory with its base: a copy would go stale.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ...base.arrays import Array
 from ...errors import ExecutionError
 
 COPIES = (".reshape(", ".ravel(", ".flatten(", ".astype(", ".copy(", "ascontiguousarray(", "np.array(")
-"""NumPy functions that silently copy if they cannot make a view; their results may not be bound."""
+"""NumPy functions that copy, or do so silently if they cannot make a view; their results must not be bound."""
 
 
 def as_view(array: Array, *shape: Any) -> Array:
@@ -26,7 +26,7 @@ def as_view(array: Array, *shape: Any) -> Array:
     Raises
     ------
     ExecutionError
-        Where NumPy would copy: a line that is bound once would then show what the memory held at that moment.
+        If NumPy would copy: a name bound once would then keep the memory's content of that moment.
     """
     view = array.reshape(*shape)
     if view.size and not np.may_share_memory(view, array):
@@ -39,7 +39,7 @@ def as_view(array: Array, *shape: Any) -> Array:
 def place(
     arena: Array, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any], order: tuple[int, ...] | None
 ) -> Array:
-    """The array of the given logical shape at a byte offset of the arena, its axes in ``order`` in memory."""
+    """The array of this logical shape at a byte offset of the arena; in memory its axes are in ``order``."""
     memory = shape if order is None else tuple(shape[axis] for axis in order)
     nbytes = math.prod(memory) * np.dtype(dtype).itemsize
     array = as_view(arena[offset : offset + nbytes].view(dtype), memory)
@@ -47,7 +47,7 @@ def place(
 
 
 def apart(function: Any) -> Callable[..., object]:
-    """The function, with a fresh copy of its globals at each call: what it declares global belongs to that call."""
+    """The function with a fresh copy of its globals at each call, so that its global variables belong to that call."""
 
     def call(*args: Any) -> object:
         code, defaults, closure = function.__code__, function.__defaults__, function.__closure__
@@ -57,7 +57,7 @@ def apart(function: Any) -> Callable[..., object]:
 
 
 def strided(array: Array, shape: Sequence[int], strides: Sequence[int]) -> Array:
-    """The array's memory in another shape, with these strides: as ``as_strided``, but quick where it has no gaps."""
+    """``as_strided(array, shape, strides)``, but faster for C-contiguous arrays."""
     if array.flags.c_contiguous:
         return np.ndarray(shape, array.dtype, array, 0, strides)
     return as_strided(array, shape, strides)
