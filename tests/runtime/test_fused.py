@@ -52,9 +52,9 @@ def short_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {
         "BLOCK_BYTES": 1 << 10,
         "THREAD_BYTES": 1 << 11,
-        "RUN": 24,
+        "LONG_RUN": 24,
         "LEAST_RUNS": 1,
-        "MOST": 64,
+        "LONGEST_ROW": 64,
     }.items():
         monkeypatch.setattr(grid, name, value)
 

@@ -77,7 +77,7 @@ class Tiled:
     def each_chunk(self, bound: Bound, names: Iterable[object], *lines: str) -> None:
         """Lines for every chunk of a tile, of which these are the names."""
         if self.single:
-            self.loop.known(bound, *map(str, names))
+            self.loop.named(bound, *map(str, names))
             self.loop.line(*lines)
         else:
             self.loop.for_each([*map(str, names)], self.loop.over(bound, "chunks")[0], *lines)

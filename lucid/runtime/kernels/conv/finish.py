@@ -131,7 +131,7 @@ class Finish:
         made = self.held if activated.in_place else loop.scratch(shape, dtype, "activated")
         activated.settle(loop)
         for name, own in ((source, self.held), (target, made)):
-            loop.known(loop.bind("whole", bind_memory, loop.blocks, own), name)
+            loop.named(loop.bind("whole", bind_memory, loop.blocks, own), name)
         loop.take(activated.statements)
         return made
 

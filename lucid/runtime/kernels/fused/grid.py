@@ -1,6 +1,6 @@
-"""Blocks of fused element-wise ops: axes that are adjacent in all operands become one, and ranges of one are blocks.
+"""Blocks of fused element-wise ops: axes that are adjacent in all operands are joined, and one of them is cut.
 
-Sums over axes are computed block by block: each block writes its partial sums to a place of its own, and these are
+Sums over axes are computed block by block. Each block writes its partial sums to a place of its own, and these are
 added at the end, so that a sum does not depend on which worker ran which block.
 """
 
@@ -21,26 +21,26 @@ from ...planning.phase import Phase
 from ...program.emitter import Emitter, Operand
 from ...program.statement import Statement
 from ..elementwise import filled, scalar
-from ..shared.row_sums import MOST
+from ..shared.row_sums import LONGEST_ROW
 from .program import Program
 
 LEAST_BYTES, BLOCK_BYTES = 1 << 17, 1 << 18
-"""Bytes of one operand's block, at least and at most: those of all operands take half of a core's own cache."""
+"""The least and the most bytes of one operand's block; those of all operands should take half of a core's own cache."""
 
 THREAD_BYTES = 1 << 19
-"""The same if threads share the blocks, as they compete for the interpreter's lock between any two calls."""
+"""Bytes of one operand's block if threads share the blocks: they compete for the interpreter's lock between calls."""
 
-RUN = 1 << 13
-"""Numbers of a run from which on NumPy reads an operand that is the same for all runs where it lies: of shorter ones
-it copies so many together first, each time, which takes as long as to compute."""
+LONG_RUN = 1 << 13
+"""Length from which NumPy reads an operand that is broadcast over runs in place. It copies a shorter one repeatedly
+into a buffer of this length, each time, which takes as long as the computation."""
 
 LEAST_RUNS = 4
-"""The least number of runs for which it is worth repeating such an operand once."""
+"""The least number of runs for which it pays to repeat such an operand once in advance."""
 
 
-def block_bytes(k: Emitter, like: Operand, made: int) -> int:
-    """Bytes of one operand's block, if this many values are results, and one is an intermediate."""
-    arrays = made + 1 + sum(x.shape == like.shape for x in k.ins)
+def block_bytes(k: Emitter, like: Operand, results: int) -> int:
+    """Bytes of one operand's block, for a node with this many results and one temporary."""
+    arrays = results + 1 + sum(x.shape == like.shape for x in k.ins)
     return min(BLOCK_BYTES, max(LEAST_BYTES, this_machine().l2 // (2 * arrays)))
 
 
@@ -50,15 +50,27 @@ def memory_of(x: Operand) -> tuple[int, ...]:
 
 
 def alike(x: Operand, y: Operand) -> bool:
-    """Whether ``x``, or the array it is broadcast from, has the memory order of ``y``, without gaps."""
+    """Whether ``x``, perhaps broadcast, has the memory order of ``y`` and no gaps."""
     lead = y.type.rank - x.type.rank
     wanted = [axis - lead for axis in memory_of(y) if axis >= lead and x.shape[axis - lead] != 1]
-    gapless = x.contiguous or x.phase is Phase.CALL  # what comes with the call is copied where it is not
+    gapless = x.contiguous or x.phase is Phase.CALL  # the caller's arrays are copied if they have gaps
     return gapless and wanted == [axis for axis in memory_of(x) if x.shape[axis] != 1]
 
 
 class Total(NamedTuple):
-    """What is added up: which value, over which axes, into what, and by how many it is divided then."""
+    """A sum or mean that a loop computes.
+
+    Attributes
+    ----------
+    value
+        The number of the value that is added up.
+    axes
+        The axes that are added up.
+    out
+        The result.
+    terms
+        The number that the sum is divided by; 1 for a sum.
+    """
 
     value: int
     axes: tuple[int, ...]
@@ -67,63 +79,63 @@ class Total(NamedTuple):
 
     @classmethod
     def of(cls, result: Result, out: Operand, shape: tuple[int, ...]) -> Total:
-        """For a result of a loop of this shape."""
+        """The total for a result of a loop over this shape."""
         attrs: ReduceAttrs = result.attrs  # type: ignore[assignment]
         count = math.prod(shape[axis] for axis in attrs.axes) if result.op == MEAN.name else 1
         return cls(result.value, attrs.axes, out, count)
 
-    def divided(self, k: Emitter, made: Operand) -> list[str]:
-        """The line that makes a sum a mean, where it is to be one."""
-        return [] if self.terms == 1 else [f"np.divide({made}, {scalar(k, float(self.terms), made.dtype)}, out={made})"]
+    def divided(self, k: Emitter, y: Operand) -> list[str]:
+        """The line that turns the sum ``y`` into a mean; none if a sum is wanted."""
+        return [] if self.terms == 1 else [f"np.divide({y}, {scalar(k, float(self.terms), y.dtype)}, out={y})"]
 
     def follows(self, like: Operand) -> bool:
-        """Whether what is left lies in memory in the order of what is added up."""
+        """Whether the remaining axes have the same order in the result as in the memory of ``like``."""
         left = [axis for axis in memory_of(like) if axis not in self.axes and like.shape[axis] != 1]
         return left == sorted(left) and self.out.contiguous and self.out.type.order is None
 
 
 class Partial(NamedTuple):
-    """Sums of blocks.
+    """The partial sums of the blocks for one total.
 
     Attributes
     ----------
     total
-        Of what.
+        The total.
     over
-        For each joined axis whether it is added up.
+        For each joined axis, whether it is added up.
     sums
-        An array with the joined axes: of those that are added up, those within a block have gone, and of the axis that
-        is cut a block is left.
-    made
-        What becomes of it in the end; None where it is that already.
+        The partial sums, with the joined axes. Of those that are added up, axes within a block have size 1, and the
+        axis that is cut has one element per block.
+    out
+        The result, with the joined axes; None if ``sums`` is the result itself.
     """
 
     total: Total
     over: tuple[bool, ...]
     sums: Operand
-    made: Operand | None
+    out: Operand | None
 
 
 @struct
 class Grid:
-    """The axes in memory order, adjacent ones made one, and how blocks are cut from them.
+    """The axes in memory order, adjacent ones joined, and how blocks are cut from them.
 
     Attributes
     ----------
     shape
         Sizes of the joined axes, outermost first.
     axis
-        Blocks are ranges of this axis, whole in the axes after it, single in those before.
+        The axis that is cut: a block is a range of it, with one index of each axis before and all of those after.
     step
-        How long a range.
+        The length of a range.
     dtype
-        Of what lies so.
-    ins, made
-        The operands seen in the joined axes.
+        The type of the values.
+    ins, outs
+        The inputs, and the results by value number, viewed with the joined axes.
     partials
-        What is added up.
+        The sums.
     rows
-        So many rows of the innermost axis lie one after another in what is a row here.
+        The number of rows of the innermost axis that are joined into one row of ``shape``.
     """
 
     shape: tuple[int, ...]
@@ -131,13 +143,16 @@ class Grid:
     step: int
     dtype: DType
     ins: list[Operand]
-    made: dict[int, Operand]
+    outs: dict[int, Operand]
     partials: list[Partial]
     rows: int = 1
 
     @classmethod
     def of(cls, k: Emitter, like: Operand, made: Mapping[int, Operand], totals: Sequence[Total], threads: int) -> Grid:
-        """For operands that lie like this one, or may be broadcast to it."""
+        """The grid for operands with the memory order of ``like``, or that are broadcast to it.
+
+        ``made`` are the results by value number.
+        """
         memory = memory_of(like)
         sizes = [like.shape[axis] for axis in memory]
         padded = [(1,) * (like.type.rank - x.type.rank) + x.shape for x in k.ins]
@@ -156,10 +171,10 @@ class Grid:
         numbers = max(1, block_bytes(k, like, len(made)) // like.dtype.itemsize)
         rows = _rows(shape, seen, over, numbers)
         whole = _side_by_side(shape, rows)
-        each = threads if k.last or not totals else 1
-        if each > 1 and not this_machine().helpers:
+        workers = threads if k.last or not totals else 1
+        if workers > 1 and not this_machine().helpers:
             numbers = max(1, THREAD_BYTES // like.dtype.itemsize)
-        axis, step = _cut(whole, numbers, over, each, MOST // rows)
+        axis, step = _cut(whole, numbers, over, workers, LONGEST_ROW // rows)
         ins = [
             _scalar(k, x) if x.type.size == 1 else _input(k, x, like, s, rows) for x, s in zip(k.ins, seen, strict=True)
         ]
@@ -175,7 +190,7 @@ class Grid:
 
     @property
     def resumable(self) -> bool:
-        """Whether blocks are all there is, and leave nothing but results, so that they may be counted."""
+        """Whether the loop is one over blocks that only write results, so that it can continue from a block count."""
         return self.axis == 0 and not self.partials
 
     @property
@@ -183,7 +198,7 @@ class Grid:
         return self.shape[self.axis] if self.shape else 1
 
     def parts(self, count: int) -> list[tuple[int, int]]:
-        """A range of the outermost axis for each thread, in whole blocks if blocks are ranges of that axis."""
+        """Ranges of the outermost axis for ``count`` workers, of whole blocks if that is the axis that is cut."""
         size = self.shape[0]
         unit = self.step if self.axis == 0 else 1
         blocks = -(-size // unit)
@@ -191,19 +206,20 @@ class Grid:
         return list(pairwise(cuts))
 
     def at_once(self, k: Emitter, like: Operand) -> list[Statement]:
-        """The statements if there is only one block."""
+        """The statements for a grid of a single block."""
 
         def add_up(number: int, value: Operand) -> list[str]:
             return [self._sum(k, value, p.over, str(p.sums)) for p in self.partials if p.total.value == number]
 
         flat = replace(like, type=TensorType(self.shape, like.dtype))
-        return Program(k, self.ins, self.made, flat, add_up).statements
+        return Program(k, self.ins, self.outs, flat, add_up).statements
 
     def loop(self, k: Emitter, start: int, stop: int, done: str | None = None) -> list[str]:
-        """Lines that compute the given range of the outermost axis, block by block.
+        """Lines that compute a range of the outermost axis, block by block.
 
-        Where results lie over what is read, ``done`` is twice the number of blocks that are there: the lines go on from
-        it. It is one more while a block is being written, from a place aside where it is complete.
+        If results overwrite operands, ``done`` is a counter from which the lines continue when they are repeated: twice
+        the number of finished blocks, plus 1 once the next block is complete in scratch memory and is being copied to
+        the results.
         """
         lines: list[str] = []
         indent = ""
@@ -246,49 +262,49 @@ class Grid:
             return block
 
         def add_up(value: int, block: Operand) -> list[str]:
-            found = []
+            sums = []
             for part in self.partials:
                 if part.total.value == value:
                     last = f"{number}:{number} + 1" if part.over[self.axis] else window
-                    at = ", ".join([*index, last])
-                    found.append(self._sum(k, block, part.over[self.axis :], f"{part.sums}[{at}]"))
-            return found
+                    key = ", ".join([*index, last])
+                    sums.append(self._sum(k, block, part.over[self.axis :], f"{part.sums}[{key}]"))
+            return sums
 
         ins = [cut(x) for x in self.ins]
-        made = {i: cut(y) for i, y in self.made.items()}
+        outs = {i: cut(y) for i, y in self.outs.items()}
         like = Operand("", TensorType(shape, self.dtype), Phase.CALL)
         if done is None:
-            lines += [statement.line for statement in Program(k, ins, made, like, add_up).statements]
+            lines += [statement.line for statement in Program(k, ins, outs, like, add_up).statements]
         else:
-            aside = {i: k.scratch(shape, y.dtype, "aside") for i, y in made.items()}
+            aside = {i: k.scratch(shape, y.dtype, "aside") for i, y in outs.items()}
             lines.append(f"if not {done} % 2:")
             for statement in Program(k, ins, aside, like, add_up).statements:
                 lines += [f"    {line}" for line in statement.line.splitlines()]
-            lines += [f"    {done} += 1", *(f"{y}[...] = {aside[i]}" for i, y in made.items()), f"{done} += 1"]
+            lines += [f"    {done} += 1", *(f"{y}[...] = {aside[i]}" for i, y in outs.items()), f"{done} += 1"]
         return [f"{indent}{line}" for text in lines for line in text.splitlines()]
 
     def _sum(self, k: Emitter, x: Operand, over: tuple[bool, ...], out: str) -> str:
-        """A line that adds up axes, which stay with size 1: BLAS adds up rows and columns five times as quickly."""
+        """A line that adds up axes, keeping them with size 1; rows or columns by BLAS, which is five times as fast."""
         shape, source = x.shape, str(x)
         if self.rows > 1:
             shape = (*shape[:-2], shape[-2] * self.rows, shape[-1] // self.rows)
             source = f"{x}.reshape({shape})"
         length = shape[over.index(True)] if over in ((True, False), (False, True)) else 0
-        if is_float(x.dtype) and 0 < length <= MOST:
+        if is_float(x.dtype) and 0 < length <= LONGEST_ROW:
             ones = k.use(filled(1.0, x.dtype, (1, length) if over[0] else (length, 1)), "ones")
             return f"np.dot({ones}, {source}, out={out})" if over[0] else f"np.dot({source}, {ones}, out={out})"
         axes = tuple(i for i, gone in enumerate(over) if gone)
         return f"np.add.reduce({source}, axis={axes}, keepdims=True, out={out})"
 
     def finish(self, k: Emitter) -> None:
-        """Add up the partial sums of the blocks."""
+        """Add up the partial sums of all blocks."""
         for part in self.partials:
-            made = part.sums
-            if part.made is not None:
-                made = part.made
-                axes = tuple(i for i, size in enumerate(made.shape) if size != part.sums.shape[i])
-                k.line(f"np.add.reduce({part.sums}, axis={axes}, keepdims=True, out={made})")
-            for line in part.total.divided(k, made):
+            out = part.sums
+            if part.out is not None:
+                out = part.out
+                axes = tuple(i for i, size in enumerate(out.shape) if size != part.sums.shape[i])
+                k.line(f"np.add.reduce({part.sums}, axis={axes}, keepdims=True, out={out})")
+            for line in part.total.divided(k, out):
                 k.line(line)
 
 
@@ -299,14 +315,14 @@ def _partial(
     sizes = list(shape[:axis]) + [1 if gone else size for gone, size in zip(over[axis:], shape[axis:], strict=True)]
     if over and over[axis]:
         sizes[axis] = blocks
-    made = k.target(total.out, kept, "total")
+    out = k.target(total.out, kept, "total")
     if tuple(sizes) == kept:
-        return Partial(total, over, made, None)
-    return Partial(total, over, k.scratch(sizes, total.out.dtype, "sums"), made)
+        return Partial(total, over, out, None)
+    return Partial(total, over, k.scratch(sizes, total.out.dtype, "sums"), out)
 
 
 def _input(k: Emitter, x: Operand, like: Operand, shape: tuple[int, ...], rows: int) -> Operand:
-    """An input seen in the joined axes, of which ``rows`` rows are adjacent: repeated, if it is one row for all."""
+    """An input viewed with the joined axes, ``rows`` rows in one; copied ``rows`` times if it is one row for all."""
     if rows == 1 or shape[-2] > 1 or shape[-1] == 1:
         return _seen(k, x, like, _side_by_side(shape, rows))
     row = _seen(k, x, like, shape)
@@ -318,9 +334,9 @@ def _input(k: Emitter, x: Operand, like: Operand, shape: tuple[int, ...], rows: 
 
 def _seen(k: Emitter, x: Operand, like: Operand, shape: tuple[int, ...], *, written: bool = False) -> Operand:
     lead = like.type.rank - x.type.rank
-    turned = k.permuted(x, tuple(axis - lead for axis in memory_of(like) if axis >= lead))
-    # it lies so already, but for axes of one number
-    return k.target(turned, shape, "flat") if written or x.phase is not Phase.CALL else k.reshaped(turned, shape)
+    permuted = k.permuted(x, tuple(axis - lead for axis in memory_of(like) if axis >= lead))
+    # this is its memory order, apart from axes of size 1, so a view suffices
+    return k.target(permuted, shape, "flat") if written or x.phase is not Phase.CALL else k.reshaped(permuted, shape)
 
 
 def _scalar(k: Emitter, x: Operand) -> Operand:
@@ -328,22 +344,22 @@ def _scalar(k: Emitter, x: Operand) -> Operand:
 
 
 def _rows(shape: tuple[int, ...], seen: Sequence[tuple[int, ...]], over: Sequence[tuple[bool, ...]], most: int) -> int:
-    """How many rows of the innermost axis are best taken for one, of at most so many numbers.
+    """How many rows of the innermost axis to join into one, of at most ``most`` numbers.
 
-    So many that runs are long enough, if there is an operand that is one row for all of them; 1 where one is a number
-    for each row, or not all rows are added up, or there are too few.
+    If an operand is a single row, broadcast over all rows, enough rows are joined to make a long run. The answer is 1
+    if another operand has one number per row, if a sum keeps the rows apart, or if there are too few rows.
     """
     if len(shape) < 2 or all(s[-2:] != (1, shape[-1]) for s in seen) or not all(gone[-2] for gone in over):
         return 1
     count, length = shape[-2:]
-    if length >= RUN or any(s[-2] > 1 and s[-1] == 1 for s in seen):
+    if length >= LONG_RUN or any(s[-2] > 1 and s[-1] == 1 for s in seen):
         return 1
-    enough = range(-(-RUN // length), min(most // length, count // LEAST_RUNS) + 1)
+    enough = range(-(-LONG_RUN // length), min(most // length, count // LEAST_RUNS) + 1)
     return next((rows for rows in enough if count % rows == 0), 1)
 
 
 def _side_by_side(shape: tuple[int, ...], rows: int) -> tuple[int, ...]:
-    """The shape where so many rows of the innermost axis are one; what is one number for them all stays that."""
+    """The shape with ``rows`` rows of the innermost axis joined into one; an innermost axis of size 1 stays that."""
     if rows == 1:
         return shape
     *lead, count, length = shape
@@ -353,9 +369,9 @@ def _side_by_side(shape: tuple[int, ...], rows: int) -> tuple[int, ...]:
 def _cut(
     shape: tuple[int, ...], wanted: int, over: Sequence[tuple[bool, ...]], threads: int, longest: int
 ) -> tuple[int, int]:
-    """The axis that blocks of about so many numbers are ranges of, and their length; as many for each of the threads.
+    """The axis to cut into blocks of about ``wanted`` numbers, and the length of a range.
 
-    None is longer than BLAS may add up, where that adds up ranges.
+    All threads get equally many blocks. Ranges that BLAS adds up (as columns) are not longer than ``longest``.
     """
     inner = 1
     for axis in range(len(shape) - 1, -1, -1):

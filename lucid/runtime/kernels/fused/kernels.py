@@ -1,7 +1,7 @@
 """Kernels of ``FusedElementwise`` and ``FusedLoop``: the kernels of their ops, one after another on a block at a time.
 
-Blocks are cut where all operands lie alike; otherwise the ops run on whole arrays with as few temporaries as their
-lifetimes allow.
+Blocks are cut if all operands have the same memory order; otherwise the ops run on whole arrays, with as few
+temporaries as their live ranges allow.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from .grid import Grid, Total, alike
 from .program import Program
 
 LAST_WORK = 1 << 22
-"""Least element operations on parameters that threads share: waking them, and waiting for the lock, takes long."""
+"""Least element operations of an update of parameters that threads share: waking them, and the lock, take time."""
 
-APART = 8
-"""Numbers between what two workers note, as far as a line of the cache."""
+COUNTER_STRIDE = 8
+"""Numbers (int64) between the counters of two workers: a cache line, so that they do not share one."""
 
 
 @kernel(FUSED_ELEMENTWISE)
@@ -54,7 +54,7 @@ def fused_loop(k: Emitter[LoopAttrs]) -> None:
 
 
 def _like(k: Emitter[LoopAttrs], made: Sequence[Operand]) -> Operand:
-    """The operand whose layout all values have: a result, or else an input of their shape."""
+    """An operand with the layout that all values have: that of a result, or else of an input of their shape."""
     type_ = loop_type(k.attrs, [x.type for x in k.ins])
     order = next((x.type.order for x in (*made, *k.ins) if x.shape == type_.concrete), None)
     phase = next(y.phase for y in k.outs if y is not None)
@@ -95,11 +95,11 @@ def _share(k: Emitter, grid: Grid, threads: int) -> None:
     if len(parts) == 1 or (k.last and not grid.resumable):
         k.line("\n".join(line for part in parts for line in grid.loop(k, *part)))
         return
-    noted = k.scratch((len(parts), APART), np.dtype(np.int64), "noted") if k.last else None
+    counters = k.scratch((len(parts), COUNTER_STRIDE), np.dtype(np.int64), "noted") if k.last else None
     body = []
     for worker, part in enumerate(parts):
-        done = None if noted is None else f"{noted}[{worker}, 0]"
+        done = None if counters is None else f"{counters}[{worker}, 0]"
         body += [f"if worker == {worker}:", *(f"    {line}" for line in grid.loop(k, *part, done))]
-    if noted is not None:
-        k.line(f"{noted}.fill(0)")
-    k.shared(k.names.fresh(f"{k.name}_parts"), len(parts), body, resumed=noted is not None)
+    if counters is not None:
+        k.line(f"{counters}.fill(0)")
+    k.shared(k.names.fresh(f"{k.name}_parts"), len(parts), body, resumed=counters is not None)

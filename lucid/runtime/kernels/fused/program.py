@@ -26,19 +26,19 @@ class Program:
     Parameters
     ----------
     k
-        Of the fused node.
+        The emitter of the fused node.
     ins
         Its inputs, or blocks of them.
-    made
-        Where values are to be written that are results, by number.
+    outs
+        The operands to write results to, by value number.
     like
-        An operand that lies in memory as temporaries are to.
+        An operand with the memory order and phase that temporaries should have.
     add_up
-        ``add_up(number, value)`` are lines that follow as soon as a value is there, for inputs at the beginning.
+        ``add_up(number, value)`` returns lines to write as soon as a value exists; for inputs, at the beginning.
     """
 
     def __init__(
-        self, k: Emitter, ins: Sequence[Operand], made: Mapping[int, Operand], like: Operand,
+        self, k: Emitter, ins: Sequence[Operand], outs: Mapping[int, Operand], like: Operand,
         add_up: AddUp = lambda number, value: (),
     ) -> None:  # fmt: skip
         self.k = k
@@ -57,21 +57,21 @@ class Program:
             type_ = types[index]
             node, read = Node(find_op(step.op), step.attrs, (type_,)), [values[i] for i in step.operands]
             lowering = choose(node, tuple(x.type for x in read)).lowering
-            done = {i for i in step.operands if last[i] == number and i >= attrs.inputs and i not in made}
-            out = made.get(index)
+            dead = {i for i in step.operands if last[i] == number and i >= attrs.inputs and i not in outs}
+            out = outs.get(index)
             if out is None and lowering.in_place:
-                out = next((values[i] for i in done if types[i].same_value(type_)), None)
+                out = next((values[i] for i in dead if types[i].same_value(type_)), None)
             if out is None:
                 pool = free.get((type_.concrete, type_.dtype))
                 out = pool.pop() if pool else self._temporary(type_)
             inner = self._emit(node, lowering, read, out)
             values.append(out)
             self._lines(add_up(index, out))
-            if index in made:
+            if index in outs:
                 self._may_overwrite(index, inner, last)
-            if index not in last and index not in made:
-                done.add(index)
-            for i in done:
+            if index not in last and index not in outs:
+                dead.add(index)
+            for i in dead:
                 if i == index or values[i] is not out:
                     free.setdefault((types[i].concrete, types[i].dtype), []).append(values[i])
 
@@ -101,9 +101,10 @@ class Program:
         return inner
 
     def _may_overwrite(self, index: int, inner: Emitter, last: Mapping[int, int]) -> None:
-        """A result may take the memory of an input that no later op reads, if the op that writes it allows that.
+        """Let a result take the memory of an input that no later op reads, if the op that writes it allows that.
 
-        A kernel may write a short block otherwise than a long one, so each program of the node has to allow it.
+        A kernel may write different lines for a short block than for a long one, so all programs of the node must allow
+        it.
         """
         attrs, allowed = self.k.attrs, {slot for _, slot in inner.overwritable}
         number = index - attrs.inputs

@@ -1,4 +1,4 @@
-"""Arrays whose rows are read across: their cache lines should not compete for the same sets."""
+"""Padding of rows that are read column by column, so that their cache lines do not compete for the same cache sets."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ LINE = 64
 
 
 def apart(source: Array) -> Array:
-    """The array, or a copy of it, whose last axis can be read number by number.
+    """The array, or a padded copy if its last axis has the largest stride.
 
-    Rows a power of two of bytes apart have their lines in the same few places of a cache, and drive one another out of
-    it while they are read across. They are copied one behind the other, an odd number of lines apart.
+    Reading along that axis touches one cache line per number. If the stride is a power of two, all these lines map to
+    the same few cache sets and evict one another before they are used up. In the copy, the stride is an odd number of
+    lines.
     """
     strides = [abs(stride) for stride in source.strides]
     order = sorted(range(source.ndim), key=lambda axis: -strides[axis])

@@ -1,4 +1,4 @@
-"""How the work of a node is cut into blocks, and distributed to workers."""
+"""Cutting the work of a node into blocks, and dealing these to workers."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ B = TypeVar("B")
 T = TypeVar("T")
 
 Deal: TypeAlias = "Sequence[Sequence[B]]"
-"""The blocks of each worker, in order, or one value for each part of a single block."""
+"""For each worker a sequence: of its blocks in order, or of one thing for each of them."""
 
 Steps: TypeAlias = "Sequence[tuple[Array, ...]]"
-"""The arguments of an operation, for one call after another."""
+"""The arguments of an operation, for each of its calls in order."""
 
 
 class Block(NamedTuple):
-    """A part of an output: images, rows and channels."""
+    """A part of an output: images ``n0`` to ``n1``, rows ``r0`` to ``r1`` and channels ``c0`` to ``c1`` (exclusive)."""
 
     n0: int
     n1: int
@@ -43,17 +43,17 @@ class Block(NamedTuple):
 
     @property
     def image_rows(self) -> int:
-        """Rows of all its images."""
+        """The number of rows of all its images together."""
         return (self.n1 - self.n0) * (self.r1 - self.r0)
 
 
 Runs: TypeAlias = "tuple[int, int]"
-"""So many things, in so many runs of nearly equal length."""
+"""A total, and the number of runs of nearly equal length that it is cut into (see :func:`evenly`)."""
 
 
 @struct(frozen=True)
 class Grid:
-    """Blocks as the product of runs of images, of rows and of channels, so that they are counted without being made."""
+    """Blocks that are the product of runs of images, of rows and of channels; counted without building them."""
 
     images: Runs
     rows: Runs
@@ -63,14 +63,14 @@ class Grid:
         return self.images[1] * self.rows[1] * self.channels[1]
 
     def __iter__(self) -> Iterator[Block]:
-        """Range by range of the channels, image by image."""
+        """The blocks: channels in the outermost loop, then images, then rows."""
         cuts = (evenly(*runs) for runs in (self.channels, self.images, self.rows))
         for (c0, c1), (n0, n1), (r0, r1) in product(*cuts):
             yield Block(n0, n1, r0, r1, c0, c1)
 
     @property
     def most(self) -> Block:
-        """A block as large as the largest; an empty one if there is none."""
+        """A block of the largest size that occurs; an empty one if there are none."""
         runs = self.images, self.rows, self.channels
         images, rows, channels = (-(-total // max(1, count)) for total, count in runs)
         return Block(0, images, 0, rows, 0, channels)
@@ -80,13 +80,13 @@ NONE = Grid((0, 0), (0, 0), (0, 0))
 
 
 def largest(blocks: Iterable[Block]) -> tuple[int, int, int]:
-    """The numbers of images, channels and rows that are enough for any of the blocks."""
+    """The largest number of images, of channels and of rows of any block."""
     images, channels, rows = zip(*((b.n1 - b.n0, b.c1 - b.c0, b.r1 - b.r0) for b in blocks), strict=True)
     return max(images), max(channels), max(rows)
 
 
 def pieces(total: int, most: int) -> list[tuple[int, int]]:
-    """``total`` items in runs of nearly equal length, none longer than ``most``."""
+    """``range(total)`` cut into (start, stop) runs of nearly equal length, none longer than ``most``."""
     return evenly(total, _needed(total, most))
 
 
@@ -95,26 +95,26 @@ def _needed(total: int, most: int) -> int:
 
 
 def evenly(total: int, count: int) -> list[tuple[int, int]]:
-    """``total`` items in a number of runs of nearly equal length."""
+    """``range(total)`` cut into ``count`` (start, stop) runs of nearly equal length."""
     return [(i * total // count, (i + 1) * total // count) for i in range(count)]
 
 
 def even_pieces(total: int, most: int, least: int, workers: int) -> list[tuple[int, int]]:
-    """The same in equally many runs for each worker, unless they then have fewer than ``least`` items each."""
+    """Like :func:`pieces`, with equally many runs for each worker, unless they would be shorter than ``least``."""
     return evenly(*even_runs(total, most, least, workers))
 
 
 def even_runs(total: int, most: int, least: int, workers: int) -> Runs:
-    """The number of items, and of these runs of them, without making the runs."""
+    """The runs of :func:`even_pieces` as a total and a count."""
     count = _needed(total, most)
     even = -(-count // workers) * workers
     return total, even if even * least <= total else count
 
 
 def bands(count: int, tile: int, first: int, last: int) -> Iterator[tuple[int, int, int]]:
-    """Of tiles over ``count`` things those from ``first`` to ``last``, in runs, and how many things each of a run has.
+    """Of the tiles of ``range(count)``, those from ``first`` to ``last``, as runs of (start, stop, length of a tile).
 
-    The whole ones, and the one that the border cuts; none that lies behind it.
+    There are at most two: the whole tiles, and the last one if ``count`` cuts it short.
     """
     whole, rest = divmod(count, tile)
     if min(last, whole) > first:
@@ -124,14 +124,15 @@ def bands(count: int, tile: int, first: int, last: int) -> Iterator[tuple[int, i
 
 
 def deal(blocks: Sequence[B], workers: int) -> list[list[B]]:
-    """The blocks as ``workers`` runs."""
+    """The blocks in at most ``workers`` runs of nearly equal length."""
     return [list(blocks[a:b]) for a, b in pieces(len(blocks), -(-len(blocks) // workers))] if blocks else []
 
 
 def image_blocks(images: int, channels: int, rows: int, per_row: int, target: int, channels_last: bool) -> list[Block]:
     """Blocks of about ``target`` bytes, if one row of one channel takes ``per_row``.
 
-    Whole images while they fit; then rows of all channels if these are innermost in memory, else planes.
+    They consist of whole images if one fits; otherwise of rows of all channels for channels-last images, or of whole
+    planes of some channels.
     """
     if images * channels * rows == 0:
         return []
@@ -142,7 +143,7 @@ def image_blocks(images: int, channels: int, rows: int, per_row: int, target: in
 
 
 def row_grid(images: int, channels: int, rows: int, per_row: int, target: int) -> Grid:
-    """The same for channels that are innermost in memory."""
+    """The blocks of :func:`image_blocks` for channels-last images."""
     if images * channels * rows == 0:
         return NONE
     line = channels * per_row
@@ -152,15 +153,15 @@ def row_grid(images: int, channels: int, rows: int, per_row: int, target: int) -
 
 
 def per_block(function: Callable[..., T], work: Sequence[Sequence[Any]], *memory: Sequence[Any]) -> list[list[T]]:
-    """``function`` of each block of each worker, and of the worker's own part of each ``memory``."""
+    """``function(block, *own)`` for each block of each worker; ``own`` is the worker's item of each ``memory``."""
     return [[function(block, *own) for block in mine] for mine, *own in zip(work, *memory, strict=True)]
 
 
 def bind_memory(work: Sequence[Sequence[Any]], memory: Sequence[T]) -> list[list[T]]:
-    """For each block the memory of its worker."""
+    """For each block of each worker, the memory of that worker."""
     return per_block(lambda block, own: own, work, memory)
 
 
 def of_each(function: Callable[..., T], *lists: Sequence[Sequence[Any]]) -> list[list[T]]:
-    """Call ``function`` with the items that the lists hold for a block, for all blocks of all workers."""
+    """``function`` mapped over several :data:`Deal` lists at once: its arguments are their items for one block."""
     return [[function(*parts) for parts in zip(*mine, strict=True)] for mine in zip(*lists, strict=True)]

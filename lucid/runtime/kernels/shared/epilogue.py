@@ -1,6 +1,6 @@
-"""The operations after a layer's product, on blocks of its result: bias or floor, residual, activation, pooling.
+"""The epilogue of a layer's product, run on blocks of its result: bias or floor, residual, activation, pooling.
 
-A kernel asks the :class:`Epilogue` of its node whether it can run these operations, and has it write the lines.
+A kernel asks the :class:`Epilogue` of its node whether the kernel can run it, and lets it write the lines.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from .loop import BlockLoop
 B = TypeVar("B")
 
 AT_ONCE = 2048
-"""Elements of bias added at a time: with few outputs, several pixels are taken at once."""
+"""About how many elements one bias addition covers: several pixels together if a pixel has few outputs."""
 
 
 @struct(frozen=True)
 class Epilogue:
-    """What follows the product of a node, in this order; nothing where its op has nothing fused into it.
+    """What follows the product of a node, in the order of the attributes; empty for ops without anything fused.
 
     Attributes
     ----------
     shift
-        Whether a third input is brought in.
+        Whether there is a third input, a bias or a floor.
     floor
-        Whether that is the least a result may be, instead of a bias.
+        Whether the third input is a lower bound of the results, instead of a bias.
     residual
         Whether an array of the result's shape is added.
     activation, activation_attrs
@@ -46,7 +46,7 @@ class Epilogue:
     pool
         A max pooling, or None.
     filled
-        Whether the padding of the input holds numbers.
+        Whether the padding of the input has values other than zero.
     """
 
     shift: bool = False
@@ -71,7 +71,7 @@ class Epilogue:
 
     @property
     def passes(self) -> int:
-        """How often it goes over the result."""
+        """The number of passes over the result."""
         return self.shift + self.residual + self.filled + (self.activation is not None) + (self.pool is not None)
 
     @property
@@ -81,27 +81,27 @@ class Epilogue:
 
     @property
     def anywhere(self) -> bool:
-        """Whether the activation, if any, may run in place on any part of the result, and after the pooling."""
+        """Whether the activation, if any, may run in place on any part of the result, also after the pooling."""
         if self.activation is None:
             return True
         return self.in_place and (self.pool is None or self.activation.rises(self.activation_attrs))
 
     @property
     def in_place(self) -> bool:
-        """Whether the activation, if any, may run on any part of an array, over what it reads."""
+        """Whether the activation, if any, may overwrite its input, on any part of an array."""
         return self.activation is None or any(lowering.in_place for lowering in lowerings(self.activation))
 
     # ------------------------------------------------------------ lines
 
     def terms(self, out: object, shift: object = None, residual: object = None) -> list[str]:
-        """What brings the third input and the residual into ``out``, as far as they are given."""
+        """Lines that combine the third input and the residual, if given, with ``out``."""
         lines = [] if shift is None else [f"{self.combine}({out}, {shift}, out={out})"]
         return lines if residual is None else [*lines, f"np.add({out}, {residual}, out={out})"]
 
     def activation_lines(
         self, loop: BlockLoop[B], out: object, shape: tuple[int, ...], place: object = None
     ) -> list[str]:
-        """What activates ``out`` (of such a shape), a part of each block, where it lies or into ``place``."""
+        """Lines that apply the activation to ``out``, a loop variable of this shape, in place or into ``place``."""
         activated = self.activate(loop.k, loop.k.outs[0].dtype, shape, out, out if place is None else place)
         if activated is None:
             return []
@@ -110,27 +110,27 @@ class Epilogue:
 
     @property
     def combine(self) -> str:
-        """The function that combines the result with the third input."""
+        """The NumPy function that combines the third input with the result."""
         return "np.maximum" if self.floor else "np.add"
 
     def activate(
         self, k: Emitter, dtype: DType, shape: tuple[int, ...], source: object, target: object, whole: bool = False
     ) -> Activating | None:
-        """Run the activation's kernel on the loop variables ``source`` and ``target``; None where there is none.
+        """Let the activation's kernel write lines for the variables ``source`` and ``target``; None without activation.
 
-        One that can run in place, if there is any: what memory it needs is the same for blocks of different shapes.
-        ``whole`` where the two are no blocks, but arrays without gaps.
+        A kernel that can run in place is preferred: the memory that it needs does not depend on the block's shape.
+        ``whole`` says that the variables are contiguous arrays instead of blocks.
         """
         if self.activation is None:
             return None
         type_ = TensorType(shape, dtype)
         node = Node(self.activation, self.activation_attrs, (type_,))
-        # to the kernel they are arrays whose address is not known before the call
+        # for the kernel they are arrays whose address is not known before the call
         x = Operand(unmarked(str(source)), type_, Phase.CALL, contiguous=whole)
         y = Operand(unmarked(str(target)), type_, Phase.CALL, base=k.outs[0], contiguous=whole)
         inner = Emitter(node, k.name, k.names, [x], [y], 1)
-        found = [choice.lowering for choice in choices(node, (type_,))]
-        next((lowering for lowering in found if lowering.in_place), found[0]).emit(inner)
+        by_time = [choice.lowering for choice in choices(node, (type_,))]
+        next((lowering for lowering in by_time if lowering.in_place), by_time[0]).emit(inner)
         statements = *inner.code.bind, *inner.code.run
         return Activating(statements, (0, 0) in inner.overwritable, tuple(inner.buffers))
 
@@ -139,8 +139,14 @@ class Epilogue:
 class Activating:
     """What the activation's kernel wrote for one block.
 
-    ``in_place`` tells whether it may write over what it reads, ``buffers`` what it needs as working memory: with those
-    of one that can run in place its lines fit a block of any shape.
+    Attributes
+    ----------
+    statements
+        Its lines.
+    in_place
+        Whether source and target may be the same.
+    buffers
+        The working memory it needs. If the kernel can run in place, the same buffers serve blocks of any shape.
     """
 
     statements: tuple[Statement, ...]
@@ -148,19 +154,19 @@ class Activating:
     buffers: tuple[Operand, ...]
 
     def settle(self, loop: BlockLoop[B]) -> None:
-        """Give each worker of a loop that working memory."""
+        """Give each worker of a loop working memory of its own."""
         for buffer in self.buffers:
             own = loop.scratch(buffer.shape, buffer.dtype, "activation")
-            loop.known(loop.bind("room", bind_memory, loop.blocks, own), str(buffer))
+            loop.named(loop.bind("room", bind_memory, loop.blocks, own), str(buffer))
 
     def write(self, k: Emitter) -> None:
-        """Write it among the lines of a kernel without a loop."""
+        """Add the lines to those of a kernel without a loop."""
         k.adopt(self.buffers)
         k.take(self.statements)
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """For the body of a loop."""
+        """The lines for the body of a loop."""
         return tuple(statement.line for statement in self.statements)
 
 
@@ -168,13 +174,13 @@ class Activating:
 
 
 def pixels_of_run(outputs: int, blocks: Iterable[int]) -> int:
-    """How many pixels, of so many outputs each, a run takes: a divisor of what every block has."""
+    """The number of pixels, of ``outputs`` each, to add a bias to at once; divides the pixels of every block."""
     common = math.gcd(*blocks)
     return max(d for d in range(1, max(1, AT_ONCE // max(1, outputs)) + 1) if common % d == 0)
 
 
 def tiled(k: Emitter, bias: Operand, tile: int) -> Operand:
-    """The bias as often as a run has pixels."""
+    """The bias, repeated ``tile`` times."""
     if tile == 1:
         return bias
     with k.once(bias):

@@ -1,4 +1,4 @@
-"""The maximum of equal parts, by halves."""
+"""The maximum of several arrays, pairwise by halves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ....base.arrays import Array
 def halving(parts: Array, final: Array | None = None) -> Iterator[tuple[Array, Array, Array]]:
     """Steps ``maximum(a, b, out)`` that leave the maximum of all ``parts`` in the first of them, or in ``final``.
 
-    What is within a half must lie together: where two halves interleave, NumPy copies one before it writes in place.
+    The parts of one half must be adjacent in memory: if the halves interleave, NumPy copies one before it writes.
     """
     count = len(parts)
     while count > 1:

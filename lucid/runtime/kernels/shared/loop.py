@@ -1,6 +1,6 @@
-"""The block loop: every worker takes its blocks of a node's work through all steps, while they are in its cache.
+"""The block loop: each worker takes one block after another through all steps, while it is in the cache.
 
-What a block reads and writes is bound once, as views; the program runs plain loops over them::
+Views of what each block reads and writes are made once; the program runs plain loops over them::
 
     loop = BlockLoop(k, deal(blocks, k.threads))
     memory = loop.scratch((size,), x.dtype, "windows")
@@ -8,8 +8,8 @@ What a block reads and writes is bound once, as views; the program runs plain lo
     loop.line(f"{matrix}[...] = {seen}")
     loop.emit()
 
-How work is cut into blocks stands in :mod:`.cut`. Functions that bind are called by the program; they stand in files of
-their own (``…_views.py``), which know arrays and geometry, and nothing of the compiler.
+Work is cut into blocks by :mod:`.cut`. The functions that make the views (``bind_windows`` above) are called by the
+program; they are in files of their own (``…_views.py``), which know arrays and geometry, but not the compiler.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ N = TypeVar("N", bound=NamedTuple)
 
 @struct(frozen=True)
 class Bound:
-    """An object that a program binds once; formats as its name.
+    """An object that a program makes once and gives a name; formats as the name.
 
     Attributes
     ----------
     name
-        Its name in lines.
+        As written in lines.
     phase
-        When it is known.
+        When it is made.
     """
 
     name: str
@@ -53,8 +53,8 @@ class Bound:
 def bind(k: Emitter, label: str, function: Callable[..., Any], *arguments: Any) -> Bound:
     """``function(*arguments)``, called as soon as all arrays among the arguments have an address.
 
-    Operands, what is bound, and tuples of these are passed as they stand in the program, a string is source; numbers
-    and None are written out; anything else is kept for the program.
+    In the program's source, operands and bound objects appear by name, strings as they are, numbers and None as
+    literals, and tuples or lists item by item; any other object is put into the program's namespace.
     """
     phase = max((x.phase for x in _arrays(arguments)), default=Phase.STATE)
     text = ", ".join(_source(k, argument) for argument in arguments)
@@ -62,7 +62,7 @@ def bind(k: Emitter, label: str, function: Callable[..., Any], *arguments: Any) 
 
 
 def bind_source(k: Emitter, label: str, expression: str, phase: Phase) -> Bound:
-    """The same for source."""
+    """Bind the value of a source expression."""
     name = k.names.fresh(f"{k.name}_{label}")
     k.define(name, expression, phase)
     return Bound(name, phase)
@@ -85,7 +85,7 @@ def _source(k: Emitter, argument: Any) -> str:
 
 
 def tuple_of(parts: Iterable[object]) -> str:
-    """The source of a tuple of them."""
+    """The source of a tuple of these parts."""
     return f"({''.join(f'{part}, ' for part in parts)})"
 
 
@@ -93,7 +93,7 @@ def tuple_of(parts: Iterable[object]) -> str:
 
 
 class BlockLoop(Generic[B]):
-    """The loop over the blocks of a node, while its kernel writes it.
+    """The loop over the blocks of a node, as its kernel writes it.
 
     Attributes
     ----------
@@ -137,45 +137,45 @@ class BlockLoop(Generic[B]):
         return tuple(self.k.zeroed(shape, dtype, label) for _ in self.work)
 
     def bind(self, label: str, function: Callable[..., Any], *arguments: Any) -> Bound:
-        """What ``function`` returns: for each worker a list of one thing for each of its blocks. See :func:`bind`."""
+        """Bind what ``function`` returns: for each worker a list with an item for each block. See :func:`bind`."""
         return bind(self.k, label, function, *arguments)
 
     def over(self, bound: Bound, *names: str) -> tuple[str, ...]:
-        """Loop variables that run over what is bound, its parts where these are several."""
+        """Loop over the bound lists; returns the loop variable or, if the items are tuples, one for each part."""
         fresh = self.fresh(*names)
-        self.known(bound, *fresh)
+        self.named(bound, *fresh)
         return fresh
 
-    def known(self, bound: Bound, *names: str) -> None:
-        """The same under names that lines know already."""
+    def named(self, bound: Bound, *names: str) -> None:
+        """:meth:`over` with variables of these very names, as lines contain them already."""
         self._over.append((names[0] if len(names) == 1 else f"({', '.join(names)})", bound))
 
     def parts(self, bound: Bound, kind: type[N]) -> N:
-        """The same for bound named tuples: the names of the variables, each in its field."""
+        """:meth:`over` for items that are named tuples: returns such a tuple, of variables."""
         return kind._make(self.over(bound, *kind._fields))
 
     def each(self, name: str, function: Callable[..., Any], *arguments: Any) -> str:
-        """One loop variable that runs over what ``function`` binds."""
+        """Loop over what ``function`` returns (see :meth:`bind`); returns the loop variable."""
         return self.over(self.bind(f"{name}s", function, *arguments), name)[0]
 
     def fresh(self, *names: str) -> tuple[str, ...]:
-        """Names of variables for the lines of the body."""
+        """New names for variables of the body."""
         return tuple(map(self.k.names.fresh, names))
 
     def line(self, *lines: str) -> None:
-        """Add lines (or indented blocks) that run for each block."""
+        """Add lines (or indented blocks) to the body."""
         self.take(Statement.of(line, Phase.CALL) for line in lines)
 
     def take(self, statements: Iterable[Statement]) -> None:
-        """Add lines that an emitter for a part of the node has written."""
+        """Add statements, written by an emitter for a part of the node, to the body."""
         self.body += statements
 
     def for_each(self, names: Sequence[object], source: object, *lines: str) -> None:
-        """An inner loop: ``lines`` for all in ``source``."""
+        """Add an inner loop: ``lines`` for each item of ``source``."""
         self.line(f"for {', '.join(map(str, names))} in {source}:\n{_indented(lines)}")
 
     def emit(self) -> None:
-        """Write the loop, on as many workers as there are; plain lines where there is one block."""
+        """Write the loop, shared by the workers; a single block needs no loop, only its lines."""
         workers = len(self.work)
         if self.single:
             for names, bound in self._over:
@@ -204,10 +204,10 @@ def channels_last(x: Operand) -> bool:
 
 
 def laid_out(k: Emitter, x: Operand, last: bool, label: str) -> Operand:
-    """``x`` without gaps, channels innermost if ``last``: itself, or a copy made before the next line."""
+    """``x`` without gaps, channels last in memory if ``last``: itself, or a copy made before the next line."""
     return k.laid_out(x, CHANNELS_LAST if last else None, label)
 
 
 def recheck(k: Emitter) -> None:
-    """Apply the type rule to the concrete types: a symbolic size may have turned out too small."""
+    """Check the concrete types by the op's type rule: a symbolic size may turn out too small."""
     k.node.op.infer_types(k.attrs, [x.type.with_order(None) for x in k.ins])

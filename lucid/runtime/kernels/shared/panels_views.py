@@ -1,4 +1,4 @@
-"""Functions that programs call for products in blocks: the weights as panels, and the batches of products."""
+"""Functions that programs call for products in blocks: packing weights as panels, and batches of small products."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from ...program.views import as_view
 
 
 def panels_of(matrix: Array, width: int) -> Array:
-    """The columns of (depth, columns) weights as panels: (panels, depth, width), as a view."""
+    """A view of (depth, columns) weights as panels (panels, depth, width)."""
     return as_view(matrix, matrix.shape[0], -1, width).transpose(1, 0, 2)
 
 
 def turn_panels(weights: Array, out: Array) -> None:
-    """(outputs, depth) weights as :func:`panels_of` their transpose, by way of rows that do not meet in the cache.
+    """Pack (outputs, depth) weights as the panels of their transpose, via a padded copy of each panel's rows.
 
-    Rows that are a power of two apart share a few lines of it, and each is read as often as a line has numbers.
+    Without padding, rows whose distance is a power of two would compete for the same cache sets, and each cache line
+    would be loaded once per number in it.
     """
     _, depth, width = out.shape
     rows = np.empty((width, depth + 16), out.dtype)[:, :depth]
@@ -28,7 +29,7 @@ def turn_panels(weights: Array, out: Array) -> None:
 
 
 def small_products(a: Array, panels: Array, out: Array, rows: int) -> Iterator[tuple[Array, Array, Array]]:
-    """``out = a @ weights`` as one or two batches of products for ``np.matmul``.
+    """``out = a @ weights`` as one or two batches of (left, panels, result) for ``np.matmul``.
 
     Parameters
     ----------
@@ -48,25 +49,25 @@ def small_products(a: Array, panels: Array, out: Array, rows: int) -> Iterator[t
     whole = a.shape[-2] // rows * rows
     for first, last, size in ((0, whole, rows), (whole, a.shape[-2], a.shape[-2] - whole)):
         if last > first:
-            left, made = a[..., first:last, :], out[..., first:last, :]
-            blocks = (last - first) // size  # counted, as a size of 0 leaves -1 open
+            left, result = a[..., first:last, :], out[..., first:last, :]
+            blocks = (last - first) // size  # not -1, which is ambiguous for empty arrays
             left = as_view(left, *left.shape[:-2], 1, blocks, size, left.shape[-1])
-            made = as_view(made, *made.shape[:-2], blocks, size, panels.shape[-3], width)
-            axes = range(made.ndim - 4)
-            yield left, weights, made.transpose(*axes, *(len(axes) + i for i in (2, 0, 1, 3)))
+            result = as_view(result, *result.shape[:-2], blocks, size, panels.shape[-3], width)
+            axes = range(result.ndim - 4)
+            yield left, weights, result.transpose(*axes, *(len(axes) + i for i in (2, 0, 1, 3)))
 
 
 def in_ranges(rows: int, a: Array, out: Array, unpacked: int) -> tuple[Array, Array]:
-    """What a small matrix of so many rows is multiplied by, and the results, by ranges of equally many columns.
+    """Views of ``a`` and ``out`` that split the product ``out = matrix @ a`` into equal ranges of columns.
 
     Parameters
     ----------
     rows
-        Of the matrix, whose depth is that of ``a``.
+        Rows of the (small) matrix.
     a, out
         (..., depth, columns) and (..., rows, columns).
     unpacked
-        Multiply-adds up to which BLAS does not copy ``a``, which takes longer than the product; 0 where it always does.
+        Multiply-adds up to which BLAS does not pack ``a``, which takes longer than the product; 0 if it always does.
     """
     depth, columns = a.shape[-2:]
     least = -(-rows * depth * columns // unpacked) if unpacked else 1

@@ -1,4 +1,4 @@
-"""Poolings as steps ``out = f(a, b)`` over rows and then over columns, and the views of these."""
+"""Poolings as steps ``out = f(a, b)``, over rows and then over columns, and the views that the steps work on."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from ....base.arrays import Array
 from ....graph.windows import Axis, Tap, taps_of
 from .cut import Block
 
-#: A part of an array.
+#: A key into an array.
 At: TypeAlias = "tuple[slice | EllipsisType, ...]"
-#: Which array (by number), and which part of it.
+#: The number of an array (below), and a key into it.
 Part: TypeAlias = "tuple[int, At]"
-#: Where a result goes, and what it is made of.
+#: The result of a step, and its two operands.
 Step: TypeAlias = "tuple[Part, Part, Part]"
 
-#: What a program calls with nothing.
+#: A call without arguments.
 Call: TypeAlias = "Callable[[], object]"
 
 X, ROWS, Y, LEAST, PAD = range(5)
-"""Numbers of the arrays in the steps of a pooling."""
+"""Numbers of the arrays in steps: input, maxima over rows, output, neutral element, and value of the padding."""
 
 
 def window_steps(rows: Axis, cols: Axis, block: Block, shift: tuple[int, int, int] = (0, 0, 0)) -> Iterator[Step]:
@@ -33,7 +33,7 @@ def window_steps(rows: Axis, cols: Axis, block: Block, shift: tuple[int, int, in
     xn, xc = (slice(s.start - by, s.stop - by) for s, by in zip((n, c), shift, strict=False))
     inner = slice(0, n.stop - n.start), slice(0, c.stop - c.start)
     row_taps, col_taps = list(rows.taps(r0, r1).values()), list(cols.taps().values())
-    if not row_taps or not col_taps:  # they see padding only
+    if not row_taps or not col_taps:  # windows in the padding only
         yield (Y, (n, c, slice(r0, r1))), (LEAST, (...,)), (LEAST, (...,))
         return
     if cols.kernel == 1:
@@ -64,7 +64,10 @@ def window_steps(rows: Axis, cols: Axis, block: Block, shift: tuple[int, int, in
 def _reduction(
     taps: Sequence[Tap], low: int, high: int, target: Callable[[int, int], Part], source: Callable[[Tap], Part]
 ) -> Iterator[Step]:
-    """Steps that reduce over the taps of one axis, which write and read these parts."""
+    """Steps that reduce over the taps of one axis.
+
+    ``target(first, last)`` is the part of the result for these windows, ``source(tap)`` the part that a tap reads.
+    """
     full = [tap for tap in taps if (tap.first, tap.last) == (low, high)]
     operands = [source(tap) for tap in full[:2]]
     operands += [(LEAST, (...,))] * (2 - len(operands))
@@ -79,7 +82,7 @@ def _reduction(
 
 
 def padding_steps(rows: Axis, cols: Axis, block: Block) -> Iterator[Step]:
-    """Steps that take the maximum with the padding."""
+    """Steps that combine windows at the border with the value of the padding."""
     whole = block.images, block.channels
     for run in rows.padded(block.r0, block.r1):
         yield (Y, (*whole, run)), (Y, (*whole, run)), (PAD, (...,))
@@ -102,5 +105,5 @@ def bind_steps(
 
 
 def tap_parts(rows: Axis, cols: Axis) -> list[tuple[int, At, At]]:
-    """For each tap that any window sees in the image its number, what it is of the image, and these windows."""
+    """For each tap that lies in the image for any window: its number, what it reads of the image, and the windows."""
     return [(number, (..., *elements), (..., *windows)) for number, elements, windows in taps_of((rows, cols))]

@@ -1,4 +1,4 @@
-"""Sums over the last axes of an array, as products with a column of ones: BLAS adds up rows five times as quickly."""
+"""Sums over the last axes of an array as products with a column of ones, which are five times as fast."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from ....graph.types import TensorType, is_float
 from ...program.emitter import Emitter, Operand
 from ..elementwise import filled, scalar
 
-MOST = 1 << 12
+LONGEST_ROW = 1 << 12
 """The longest row whose sum by BLAS is as accurate as pairwise summation."""
 
 
 def in_rows(x: TensorType, axes: tuple[int, ...]) -> bool:
-    """Whether what is added up are rows of some numbers, not too many, one after another."""
+    """Whether the axes are the last ones of a row-major array of floats, with rows that are not too long."""
     lead = x.rank - len(axes)
     last = x.order is None and axes == tuple(range(lead, x.rank)) and is_float(x.dtype)
-    return last and 0 < math.prod(x.concrete[lead:]) <= MOST
+    return last and 0 < math.prod(x.concrete[lead:]) <= LONGEST_ROW
 
 
 def sum_rows(k: Emitter, x: Operand, axes: tuple[int, ...], total: Operand, count: int = 1) -> None:
-    """The sum over the last axes, of which ``total`` has none or keeps them with size 1, divided by ``count``."""
+    """Write the sum over the last axes, divided by ``count``; ``total`` lacks these axes, or has them with size 1."""
     rows = math.prod(x.shape[: x.type.rank - len(axes)])
     width = math.prod(x.shape[x.type.rank - len(axes) :])
     column = k.use(filled(1.0 / count, x.dtype, (width, 1)), "column")
@@ -28,7 +28,7 @@ def sum_rows(k: Emitter, x: Operand, axes: tuple[int, ...], total: Operand, coun
 
 
 def sum_over(k: Emitter, x: Operand, axes: tuple[int, ...], total: Operand, count: int = 1) -> None:
-    """The same over any axes, which ``total`` keeps with size 1."""
+    """Write the sum over any axes, divided by ``count``; ``total`` has these axes with size 1."""
     plain = x.contiguous and total.contiguous and total.type.order is None
     if plain and not k.exact and in_rows(x.type, axes):
         sum_rows(k, x, axes, total, count)

@@ -1,8 +1,8 @@
 """Products of many rows with weights: of pixels in a 1x1 convolution, of vectors in a linear layer.
 
-Threads share the rows; where these are few, the outputs, so that every weight is packed once. What follows the product
-runs on each piece while it is in the cache. In groups, where each part of a row has weights of its own,
-the products are one batch.
+Threads share the rows or, if these are few, the outputs, so that every weight is packed only once. The epilogue runs on
+each piece while it is in the cache. In a grouped layer, each part of a row has weights of its own; the products of all
+groups are one batch.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from .panels_views import turn_panels
 from .rows_views import Piece, PieceViews, bind_pieces
 
 LEAST_ROWS = 128
-"""Rows of a product, where there are so many: with fewer it spends its time streaming the weights."""
+"""The least number of rows of a piece: with fewer, a product spends its time streaming the weights."""
 
 
 @struct(frozen=True)
 class Rows:
-    """The numbers of such a product.
+    """The sizes of such a product.
 
     Attributes
     ----------
     rows, depth, outputs
-        Of each row so many outputs are made, each of ``depth`` numbers.
+        The number of rows, of numbers of a row that each output is a sum over, and of outputs of a row.
     passes
-        How often what follows goes over the result.
+        How many passes the epilogue makes over the result.
     groups
-        The numbers of a row, and its outputs, fall into so many groups, which have nothing to do with each other.
+        The number of independent groups into which the numbers of a row, and its outputs, are divided.
     """
 
     rows: int
@@ -48,18 +48,18 @@ class Rows:
 
     @property
     def numbers(self) -> int:
-        """Of a row."""
+        """How many numbers a row has."""
         return self.depth * self.groups
 
     def parted(self, outputs: int) -> tuple[int, int]:
-        """Of how many groups so many outputs are, and how many of each."""
+        """The number of groups that this many outputs belong to, and the outputs of each."""
         each = max(1, self.outputs // self.groups)
         return (outputs // each, each) if self.groups > 1 else (1, outputs)
 
 
 @struct(frozen=True)
 class PieceCut:
-    """How the work is cut: the pieces of each worker."""
+    """How the work is cut: the pieces of each worker. Formats as the size of the first one."""
 
     pieces: tuple[tuple[Piece, ...], ...]
 
@@ -75,27 +75,27 @@ class PieceCut:
 
 
 def most_rows(p: Rows, itemsize: int) -> int:
-    """The most rows of a piece that leave room in the second-level cache."""
+    """The most rows of a piece whose rows and results take three quarters of the second-level cache."""
     return max(1, 3 * this_machine().l2 // 4 // (itemsize * (p.numbers + p.outputs)))
 
 
 def row_runs(p: Rows, itemsize: int, threads: int) -> list[tuple[int, int]]:
-    """The rows in runs, equally many for each worker."""
+    """The rows cut into runs, equally many for each worker."""
     share, most = -(-p.rows // threads), max(most_rows(p, itemsize), LEAST_ROWS)
     return [(a + c, a + d) for a, b in pieces(p.rows, share) for c, d in pieces(b - a, most)]
 
 
 def cuts(p: Rows, runs: Iterable[tuple[int, int]], itemsize: int, threads: int) -> dict[PieceCut, Work]:
-    """Ways to share the work, by these runs of rows or by outputs, with what the busiest worker does."""
-    found = [_cut(deal([Piece(a, b, 0, p.outputs) for a, b in runs], threads))]
+    """Ways to share the work, by these runs of rows or by outputs, each with the work of the busiest worker."""
+    ways = [_cut(deal([Piece(a, b, 0, p.outputs) for a, b in runs], threads))]
     if p.outputs >= 16 * threads and (threads > 1 or (p.groups == 1 and not in_panels(p.outputs))):
         most = max(64, this_machine().l2 // 4 // max(1, p.rows * itemsize))
-        found.append(_cut([Piece(0, p.rows, c, d) for c, d in mine] for mine in _shares(p, most, threads)))
-    return {cut: _work(p, cut, itemsize) for cut in found}
+        ways.append(_cut([Piece(0, p.rows, c, d) for c, d in share] for share in _shares(p, most, threads)))
+    return {cut: _work(p, cut, itemsize) for cut in ways}
 
 
 def _shares(p: Rows, most: int, threads: int) -> Iterator[list[tuple[int, int]]]:
-    """The outputs of each worker, in ranges of at most so many; of whole groups, where there are several."""
+    """The outputs of each worker in ranges of at most ``most``; of whole groups, if there are several."""
     if p.groups == 1:
         for a, b in pieces(p.outputs, -(-p.outputs // threads)):
             yield [(a + c, a + d) for c, d in _ranges(b - a, most)]
@@ -106,11 +106,11 @@ def _shares(p: Rows, most: int, threads: int) -> Iterator[list[tuple[int, int]]]
 
 
 def _ranges(outputs: int, most: int) -> list[tuple[int, int]]:
-    """Outputs in ranges of at most so many, each of whole panels; those that fill no panel in one of their own."""
+    """Outputs in ranges of at most ``most``, each of whole panels; a remainder is a range of its own."""
     width = next((width for width in WIDTHS if outputs % width == 0), WIDEST)
     panels = outputs // width
-    found = [(a * width, b * width) for a, b in pieces(panels, max(1, most // width))]
-    return [*found, *([(panels * width, outputs)] if panels * width < outputs else [])]
+    ranges = [(a * width, b * width) for a, b in pieces(panels, max(1, most // width))]
+    return [*ranges, *([(panels * width, outputs)] if panels * width < outputs else [])]
 
 
 def _cut(work: Iterable[Iterable[Piece]]) -> PieceCut:
@@ -132,7 +132,7 @@ def _piece_work(p: Rows, rows: int, outputs: int, itemsize: int) -> Work:
         (product,),
         near=moved if inside else 0.0,
         far=0.0 if inside else moved,
-        loops=rows * groups if p.groups > 1 else 0,  # a row's numbers of one group are a run of their own
+        loops=rows * groups if p.groups > 1 else 0,  # an inner loop for each row of each group
         calls=1 + p.passes,
     )
 
@@ -143,7 +143,7 @@ def _piece_work(p: Rows, rows: int, outputs: int, itemsize: int) -> Work:
 def multiply_rows(
     loop: BlockLoop[Piece], p: Rows, rows: Operand, y: Operand, bias: Operand | None, residual: Operand | None = None
 ) -> None:
-    """The loop over pieces of ``y = activation(rows @ weights + bias + residual)``, all of them matrices."""
+    """Write the loop over pieces of ``y = activation(rows @ weights + bias + residual)``."""
     k = loop.k
     epilogue = Epilogue.of(k.node, k.ins)
     shared = k.way.by_outputs(p)
@@ -161,10 +161,10 @@ def multiply_rows(
 
 
 def _weights(k: Emitter, p: Rows, every: Sequence[Piece]) -> list[tuple[tuple[int, int], int, Operand]]:
-    """For each range of outputs that, the rows of a block of its products, and its panels.
+    """The weights of each range of outputs: (range, rows of a block, panels).
 
-    These are (panels, depth, width), in groups (groups, panels, depth, width). Weights that change from run to run are
-    one panel, as they lie: BLAS packs them sooner.
+    Panels have shape (panels, depth, width), or (groups, panels, depth, width). Weights that change from run to run are
+    left to BLAS, as one panel that views them in place: it packs them faster.
     """
     most: dict[tuple[int, int], int] = {}
     for piece in every:
@@ -173,11 +173,11 @@ def _weights(k: Emitter, p: Rows, every: Sequence[Piece]) -> list[tuple[tuple[in
 
 
 def _panels(k: Emitter, p: Rows, a: int, b: int, rows: int) -> tuple[int, Operand]:
-    """The rows of a block, and the panels of these outputs."""
+    """The rows of a block, and the panels of outputs ``a`` to ``b``."""
     w = k.ins[1]
     groups, outputs = p.parted(b - a)
     if w.phase is not Phase.STATE:
-        w = w if w.shape[1] == p.depth else k.laid_out(w)  # of one tap they are seen as rows however they lie
+        w = w if w.shape[1] == p.depth else k.laid_out(w)  # with a single tap, any memory order can be viewed as rows
         parted = k.seen(f"{w}[{a}:{b}]", (groups, 1, outputs, p.depth))
         whole = k.view(w, f"{parted}.transpose(0, 1, 3, 2)", (groups, 1, p.depth, outputs), label="panels")
         return rows, whole if p.groups > 1 else k.view(w, f"{whole}[0]", whole.shape[1:], label="panel")

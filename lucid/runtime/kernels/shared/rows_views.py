@@ -1,4 +1,4 @@
-"""The arrays that the pieces of a product of rows with weights read and write."""
+"""Views of what each piece of a product of rows with weights reads and writes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .panels_views import small_products
 
 
 class Piece(NamedTuple):
-    """Some rows of a product, and some outputs of them."""
+    """A part of a product: rows ``r0`` to ``r1`` and outputs ``c0`` to ``c1`` (exclusive)."""
 
     r0: int
     r1: int
@@ -29,17 +29,17 @@ class Piece(NamedTuple):
 
     @property
     def outputs(self) -> tuple[int, int]:
-        """The first of its outputs, and the one after the last."""
+        """Its range of outputs: the first, and the one after the last."""
         return self.c0, self.c1
 
     @property
     def size(self) -> tuple[int, int]:
-        """The number of rows, and of outputs of each."""
+        """The number of rows, and of outputs."""
         return self.r1 - self.r0, self.c1 - self.c0
 
 
 class PieceViews(NamedTuple):
-    """Of one piece: its products, what they make by runs, and what is added to these or compared with them."""
+    """The views of one piece: its batches of products, and its results, bias (or floor) and residual, run by run."""
 
     products: Steps
     runs: Array
@@ -48,7 +48,7 @@ class PieceViews(NamedTuple):
 
 
 def bind_pieces(
-    work: Deal[Piece], tile: int, rows: Array, weights: Sequence[tuple[tuple[int, int], int, Array]], made: Array,
+    work: Deal[Piece], tile: int, rows: Array, weights: Sequence[tuple[tuple[int, int], int, Array]], results: Array,
     bias: Array | None, residual: Array | None,
 ) -> list[list[PieceViews]]:  # fmt: skip
     """The views of each piece.
@@ -58,25 +58,25 @@ def bind_pieces(
     work
         The pieces of each worker.
     tile
-        Rows of a run, which ``bias`` is as long as; 1 where pieces share the outputs.
-    rows, made, residual
+        Rows of a run, to which the bias is added at once; 1 if pieces have only some of the outputs.
+    rows, results, residual
         Matrices of all rows.
     weights
-        For each range of outputs that, the rows of a block of products, and the panels of its weights; where these are
-        those of groups, each goes with its own part of a row.
+        For each range of outputs: the range, the rows of a block of products, and the panels of the weights
+        (by groups, if they have four axes).
     bias
-        Of a run, or of a row and at least as long.
+        Repeated ``tile`` times; for a ``tile`` of 1, of all outputs.
     """
     matrices = {outputs: (block, panels) for outputs, block, panels in weights}
-    return per_block(lambda p: _views(p, tile, rows, matrices, made, bias, residual), work)
+    return per_block(lambda p: _views(p, tile, rows, matrices, results, bias, residual), work)
 
 
 def _views(
-    p: Piece, tile: int, rows: Array, weights: Mapping[tuple[int, int], tuple[int, Array]], made: Array,
+    p: Piece, tile: int, rows: Array, weights: Mapping[tuple[int, int], tuple[int, Array]], results: Array,
     bias: Array | None, residual: Array | None,
 ) -> PieceViews:  # fmt: skip
-    own = made[p.rows, p.columns]
-    runs = own if tile == 1 else as_view(made[p.rows], -1, tile * made.shape[1])
+    own = results[p.rows, p.columns]
+    runs = own if tile == 1 else as_view(results[p.rows], -1, tile * results.shape[1])
     block, panels = weights[p.outputs]
     return PieceViews(
         list(small_products(*_in_groups(p, rows, panels, own), block)), runs,
@@ -86,11 +86,11 @@ def _views(
 
 
 def _in_groups(p: Piece, rows: Array, panels: Array, own: Array) -> tuple[Array, Array, Array]:
-    """A piece's rows, weights and results, as (groups, rows, numbers of a group) if the weights are in groups."""
+    """A piece's rows, panels and results; as batches with a leading axis of groups, if the panels have one."""
     if panels.ndim == 3:
         return rows[p.rows], panels, own
     (count, outputs), groups, depth = p.size, len(panels), panels.shape[-2]
     first = p.c0 * groups // outputs * depth
     read = as_view(rows[p.rows, first : first + groups * depth], count, groups, depth)
-    made = as_view(own, count, groups, outputs // groups)
-    return read.transpose(1, 0, 2), panels, made.transpose(1, 0, 2)
+    results = as_view(own, count, groups, outputs // groups)
+    return read.transpose(1, 0, 2), panels, results.transpose(1, 0, 2)
