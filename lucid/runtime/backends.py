@@ -48,13 +48,13 @@ class Backend(Protocol):
         parameters
             The arrays of ``graph.parameters``, by name. They may be read as long as the result is used.
         machine
-            The machine: cores and caches as detected, rates as assumed.
+            The machine model: cores and cache sizes are detected, rates are constants.
 
         Returns
         -------
         ``run(*inputs)``, which takes an array for each of ``graph.inputs`` and returns one for each of
         ``graph.results``, of these shapes and element types. The returned arrays are copied. Several threads may call
-        it at once, if several threads call the compiled model.
+        it at the same time, if several threads call the compiled model.
         """
 
 
@@ -64,24 +64,25 @@ def find_backend(given: object) -> Backend:
         return _checked(given, f"compile: a back end has a name, accepts and compile, got {shown(given)}", OptionError)
     plugin = plugins.find("backend", given)
     if plugin is None:
-        there = ", ".join(one.name for one in plugins.announced("backend")) or "none"
+        there = ", ".join(other.name for other in plugins.announced("backend")) or "none"
         raise OptionError(f"compile: nothing that is installed announces a back end named {given!r}: there is {there}")
-    found = plugin.load()
+    loaded = plugin.load()
     try:
-        made = found() if isinstance(found, type) else found
+        backend = loaded() if isinstance(loaded, type) else loaded
     except Exception as error:
         if from_handler(error):
             raise
         raise PluginError(f"{plugin} cannot be made: {error!r}") from error
-    return _checked(made, f"{plugin} is no back end: it has no name, accepts or compile", PluginError)
+    return _checked(backend, f"{plugin} is no back end: it has no name, accepts or compile", PluginError)
 
 
-def _checked(given: object, otherwise: str, kind: type[LucidError]) -> Backend:
+def _checked(given: object, message: str, kind: type[LucidError]) -> Backend:
+    """The object, if it has the members of a back end; otherwise an error of this kind is raised."""
     if isinstance(given, type) or not isinstance(getattr(given, "name", None), str):
-        raise kind(otherwise)
+        raise kind(message)
     if not all(callable(getattr(given, method, None)) for method in ("accepts", "compile")):
-        raise kind(otherwise)
-    backend: Backend = given  # type: ignore[assignment]  # it has all that one has
+        raise kind(message)
+    backend: Backend = given  # type: ignore[assignment]  # it has all members of the protocol
     return backend
 
 
@@ -121,11 +122,11 @@ class BackendProgram:
                 raise GraphError(f"the back end {self.backend.name!r} does not run {describe(name, node)}")
 
     def load(self, arrays: Sequence[Array], version: object) -> None:
-        """Set its parameters; it is compiled again if they are not those of the last call."""
+        """Set the parameters; the graph is compiled again if they are not those of the last call."""
         same = self._version == version and all(map(is_, self._arrays, arrays))
         if self._run is None or not same:
-            held = {name: read_only(x) for name, x in zip(self.parameters, arrays, strict=True)}
-            run = self._asked("compile", lambda: self.backend.compile(self.graph, held, this_machine()))
+            parameters = {name: read_only(x) for name, x in zip(self.parameters, arrays, strict=True)}
+            run = self._asked("compile", lambda: self.backend.compile(self.graph, parameters, this_machine()))
             if not callable(run):
                 self._fail("compile", f"it returned {shown(run)}, which cannot be called")
             self._run, self._arrays, self._version = run, tuple(arrays), version
@@ -133,8 +134,8 @@ class BackendProgram:
     def __call__(self, *inputs: Array) -> tuple[Array, ...]:
         """Run on arrays of the graph's types. Returns the outputs, then the updates."""
         assert self._run is not None
-        run, given = self._run, [read_only(x) for x in inputs]
-        results = self._asked("run", lambda: [np.array(y) for y in run(*given)])
+        run, arrays = self._run, [read_only(x) for x in inputs]
+        results = self._asked("run", lambda: [np.array(y) for y in run(*arrays)])
         types = [self.graph.type(value) for value in self.graph.results]
         if len(results) != len(types):
             self._fail("run", f"it gave {len(results)} results, the graph has {len(types)}")
@@ -144,6 +145,7 @@ class BackendProgram:
         return tuple(results)
 
     def _asked(self, what: str, ask: Callable[[], T]) -> T:
+        """The result of ``ask()``; an exception is reported as the back end's failure to do ``what``."""
         try:
             return ask()
         except LucidError:

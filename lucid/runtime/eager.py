@@ -24,12 +24,12 @@ from .program.emitter import Operand
 from .program.names import Names
 from .program.printer import generate_call
 
-kernel_packages.append(LazyModule("lucid.runtime.kernels"))  # the registry itself knows none
+kernel_packages.append(LazyModule("lucid.runtime.kernels"))  # the registry itself does not know the kernels
 
 Call: TypeAlias = "Callable[..., tuple[Array, ...]]"
 
 LARGEST_RESULT = 1 << 40
-"""The most bytes that an op may ask for; below that the system decides."""
+"""The most bytes that an op's results may have; below that, allocation is left to the system."""
 
 CACHE_SIZE = 4096
 """The number of different (op, attributes, types) whose compiled functions are kept."""
@@ -37,7 +37,7 @@ CACHE_SIZE = 4096
 
 @kept_for_machine(CACHE_SIZE)
 def op_call(op: OpDef, attrs: Attrs, types: tuple[TensorType, ...]) -> tuple[Call, tuple[TensorType, ...]]:
-    """A function from input arrays to output arrays for one op on inputs of the given types, and its output types."""
+    """A function that maps input arrays of the given types to the outputs of one op; also the types of these."""
     outputs = op.infer_types(attrs, types)
     if sum(t.nbytes for t in outputs) > LARGEST_RESULT:
         raise ShapeError(
@@ -65,7 +65,7 @@ def run_node(node: Node, arrays: Sequence[Array]) -> tuple[Array, ...]:
     Parameters
     ----------
     node
-        Only its op and attributes count.
+        Only its op and attributes are used.
     arrays
         One for each of its inputs.
     """
@@ -89,7 +89,7 @@ def evaluate(graph: Graph, inputs: Sequence[Array], parameters: Mapping[str, Arr
 
 
 def evaluate_from(graph: Graph, known: Mapping[Value, Array]) -> list[Array]:
-    """Run what the graph's results need beyond the known values; each value is freed after its last use."""
+    """Run the nodes that the results need, given some known values; each value is freed after its last use."""
     values = dict(known)
     names = needed(graph, values)
     uses: dict[Value, int] = dict.fromkeys(graph.results, 1)
@@ -111,9 +111,9 @@ def evaluate_from(graph: Graph, known: Mapping[Value, Array]) -> list[Array]:
 
 def _call_of(graph: Graph, node: Node, feeds: Sequence[Value]) -> Call:
     attrs = node.attrs
-    if isinstance(attrs, CallAttrs):  # not by way of the cache, which would keep a compiled model for ever
+    if isinstance(attrs, CallAttrs):  # not cached: the cache would keep the compiled model alive
         return attrs.callee
-    if isinstance(attrs, ConstantAttrs):  # nor this, for its array
+    if isinstance(attrs, ConstantAttrs):  # not cached either, because of its array
         return lambda: (attrs.value.array,)
     return op_call(node.op, node.attrs, tuple(graph.type(v).with_order(None) for v in feeds))[0]
 
@@ -126,12 +126,12 @@ def values_read(graph: Graph, known: Mapping[Value, Array]) -> Iterator[tuple[st
 
 
 def needed(graph: Graph, known: Mapping[Value, object]) -> list[str]:
-    """Nodes to run for the results, in order."""
-    found: set[str] = set()
+    """The nodes to run for the results, given some known values, in order."""
+    names: set[str] = set()
     stack = [value for value in graph.results if value not in known]
     while stack:
         name = stack.pop().node
-        if name not in found:
-            found.add(name)
+        if name not in names:
+            names.add(name)
             stack.extend(value for value in graph.inputs_of(name) if value not in known)
-    return [name for name in graph.order if name in found]
+    return [name for name in graph.order if name in names]

@@ -21,16 +21,16 @@ from .planning.registry import Choice, choices, choose
 from .program.executable import Executable
 from .program.marks import Marks
 
-MOST = 8
+MOST_CHOICES = 8
 """The most choices of a node that are measured: those predicted to be the fastest."""
-WORSE = 4.0
-"""Choices that are predicted to take this many times as long as the fastest are not measured."""
+SLOWEST = 4.0
+"""Choices that are predicted to take more than this many times as long as the fastest are not measured."""
 WARM = 0.06
 """Seconds for which a program runs before it is measured, so that its workers have started and its caches are warm."""
 TURNS = 9
 """Pairs of runs that are measured: one of the program as predicted, one of another."""
 GAIN = 0.97
-"""A choice must take less than this share of the predicted one's time."""
+"""A choice must take less than this share of the time of the one predicted to be the fastest."""
 
 
 @struct(frozen=True)
@@ -58,11 +58,11 @@ def tune(graph: Graph, parameters: Mapping[str, Array], *, threads: int = 1, exa
     The fastest choice for each of these nodes. Nodes that are alike share their measurements. Empty if the graph
     accepts none of the inputs that it is tried with.
     """
-    threads = choose_all(graph, threads=threads, exact=exact).threads  # for how many it is run
+    threads = choose_all(graph, threads=threads, exact=exact).threads  # the number that its program will run with
     groups, read = _alike(graph), read_values(graph)
     candidates = {key: _candidates(graph, names[0], read, threads, exact) for key, names in groups.items()}
-    candidates = {key: found for key, found in candidates.items() if len(found) > 1}
-    usual = {name: found[0] for key, found in candidates.items() for name in groups[key]}
+    candidates = {key: several for key, several in candidates.items() if len(several) > 1}
+    usual = {name: several[0] for key, several in candidates.items() for name in groups[key]}
     rounds = max(map(len, candidates.values()), default=1)
     trial = Executable(graph, threads=threads, exact=exact, chosen=usual)
     inputs = _inputs(trial, parameters)
@@ -70,19 +70,16 @@ def tune(graph: Graph, parameters: Mapping[str, Array], *, threads: int = 1, exa
         return {}
     bench = _Bench(graph, parameters, inputs, threads, exact)
     reference = bench.program(usual)
-    best = {key: (1.0, found[0]) for key, found in candidates.items()}
+    best = {key: (1.0, several[0]) for key, several in candidates.items()}
     base: dict[str, float] = {}
     for number in range(1, rounds):
-        other = {
-            name: found[number] for key, found in candidates.items() if number < len(found) for name in groups[key]
-        }
-        times, ratios = bench.compare(reference, bench.program({**usual, **other}))
-        base = times
-        for key, found in candidates.items():
-            if number < len(found):
-                ratio = median(r for name in groups[key] for r in ratios[name])
-                if ratio < min(GAIN, best[key][0]):
-                    best[key] = ratio, found[number]
+        tried = {key: several[number] for key, several in candidates.items() if number < len(several)}
+        other = {name: choice for key, choice in tried.items() for name in groups[key]}
+        base, ratios = bench.compare(reference, bench.program({**usual, **other}))
+        for key, choice in tried.items():
+            ratio = median(r for name in groups[key] for r in ratios[name])
+            if ratio < min(GAIN, best[key][0]):
+                best[key] = ratio, choice
     return {
         name: Tuned(str(choice), base[name] * ratio)
         for key, (ratio, choice) in best.items() for name in groups[key] if name in base
@@ -90,17 +87,18 @@ def tune(graph: Graph, parameters: Mapping[str, Array], *, threads: int = 1, exa
 
 
 def resolve(graph: Graph, tuned: Mapping[str, Tuned], threads: int, exact: bool) -> dict[str, Choice]:
-    """The choices that tuning found and that exist here: another machine may split the work differently."""
+    """The choices that tuning found; another machine may not have all of them."""
     if not tuned:
         return {}
-    threads, read, found = choose_all(graph, threads=threads, exact=exact).threads, read_values(graph), {}
-    for name, one in tuned.items():
+    threads, read, resolved = choose_all(graph, threads=threads, exact=exact).threads, read_values(graph), {}
+    for name, result in tuned.items():
         if name in graph.dag:
             node = as_read(name, graph.node(name), read)
-            every = choices(node, _types(graph, name), threads=threads, exact=exact)
-            named = [choice for choice in every if str(choice) == one.choice]
-            found.update({name: named[0]} if named else {})
-    return found
+            for choice in choices(node, _types(graph, name), threads=threads, exact=exact):
+                if str(choice) == result.choice:
+                    resolved[name] = choice
+                    break
+    return resolved
 
 
 def _types(graph: Graph, name: str) -> tuple[TensorType, ...]:
@@ -108,10 +106,7 @@ def _types(graph: Graph, name: str) -> tuple[TensorType, ...]:
 
 
 def _alike(graph: Graph) -> dict[Any, list[str]]:
-    """Nodes that every run computes, grouped by computation and input types.
-
-    Outputs that are not read do not count.
-    """
+    """The names of nodes that every run computes, grouped by op, attributes, types, and which outputs are read."""
     fixed, read = parameter_only(graph), read_values(graph)
     groups: dict[object, list[str]] = defaultdict(list)
     for name, node in graph.nodes():
@@ -128,8 +123,8 @@ def _candidates(graph: Graph, name: str, read: set[Value], threads: int, exact: 
     node, types = as_read(name, graph.node(name), read), _types(graph, name)
     every = choices(node, types, threads=threads, exact=exact)
     usual = choose(node, types, threads=threads, exact=exact)
-    rest = [c for c in every if c != usual and c.way.seconds <= WORSE * usual.way.seconds]
-    return [usual, *rest[: MOST - 1]]
+    rest = [c for c in every if c != usual and c.way.seconds <= SLOWEST * usual.way.seconds]
+    return [usual, *rest[: MOST_CHOICES - 1]]
 
 
 def _load(program: Executable, parameters: Mapping[str, Array]) -> None:
@@ -137,20 +132,20 @@ def _load(program: Executable, parameters: Mapping[str, Array]) -> None:
 
 
 def _inputs(trial: Executable, parameters: Mapping[str, Array]) -> list[Array] | None:
-    """Inputs for the program: floats between 0 and 1, and the same integer everywhere, as an index or divisor."""
+    """Inputs that the program accepts, or None: random floats, and all integers 0 (as indices) or 1 (as divisors)."""
     _load(trial, parameters)
     rng, types = np.random.default_rng(0), trial.plan.graph.input_types
     floats = [rng.uniform(0.1, 0.9, t.concrete) if t.dtype.kind == "f" else None for t in types]
     for whole in (0, 1):
-        found = [
+        inputs = [
             np.full(t.concrete, whole, t.dtype) if x is None else x.astype(t.dtype)
             for x, t in zip(floats, types, strict=True)
         ]
         try:
-            trial(*found)
+            trial(*inputs)
         except ExecutionError:
             continue
-        return found
+        return inputs
     return None
 
 
@@ -164,7 +159,7 @@ class _Trial:
         )
 
     def run(self, inputs: Sequence[Array]) -> dict[str, float]:
-        """Seconds of each step."""
+        """Run once; return the seconds of each step."""
         self.marks.runs.clear()
         start = perf_counter()
         self.executable(*inputs)
@@ -173,6 +168,8 @@ class _Trial:
 
 @struct(frozen=True)
 class _Bench:
+    """Makes programs of one graph with different choices, and compares their times."""
+
     graph: Graph
     parameters: Mapping[str, Array]
     inputs: Sequence[Array]
@@ -180,7 +177,7 @@ class _Bench:
     exact: bool
 
     def program(self, chosen: Mapping[str, Choice]) -> _Trial:
-        """Made, loaded and warm."""
+        """A program with these choices, loaded and warmed up."""
         program = _Trial(self.graph, chosen, self.threads, self.exact)
         _load(program.executable, self.parameters)
         start = perf_counter()
@@ -190,14 +187,14 @@ class _Bench:
         return program
 
     def compare(self, usual: _Trial, other: _Trial) -> tuple[dict[str, float], dict[str, list[float]]]:
-        """Seconds of the usual program's steps, and for each step the other's time over the usual's, turn by turn."""
-        mine: dict[str, list[float]] = defaultdict(list)
+        """For each step, the usual program's median seconds, and the other's time over the usual's at each turn."""
+        times: dict[str, list[float]] = defaultdict(list)
         ratios: dict[str, list[float]] = defaultdict(list)
         for _ in range(TURNS):
-            usual.run(self.inputs)  # the one before it left its own data in the caches
-            first = usual.run(self.inputs)
+            usual.run(self.inputs)  # the program before has left its own data in the caches
+            usual_seconds = usual.run(self.inputs)
             other.run(self.inputs)
             for name, seconds in other.run(self.inputs).items():
-                mine[name].append(first[name])
-                ratios[name].append(seconds / max(first[name], 1e-9))
-        return {name: median(values) for name, values in mine.items()}, ratios
+                times[name].append(usual_seconds[name])
+                ratios[name].append(seconds / max(usual_seconds[name], 1e-9))
+        return {name: median(values) for name, values in times.items()}, ratios
