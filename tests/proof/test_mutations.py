@@ -229,7 +229,7 @@ RULES = [
 ]  # fmt: skip
 
 KERNELS = [
-    Bug("runtime.kernels.norm", "np.divide({y}, {soonest(k, m, y)}", "np.multiply({y}, {soonest(k, m, y)}",
+    Bug("runtime.kernels.norm", "np.divide({y}, {without_broadcast(k,", "np.multiply({y}, {without_broadcast(k,",
         lambda x: x.softmax(-1), [ROW], "Softmax by"),
     Bug("runtime.kernels.norm", 'k.line(f"np.log({m}, out={m})")', 'k.line(f"np.sqrt({m}, out={m})")',
         lambda x: x.log_softmax(-1), [ROW], "LogSoftmax by"),

@@ -1,4 +1,4 @@
-"""Kernels of the ops that run graphs: regions are programs within the program, each line in the phase it belongs to."""
+"""Kernels of the ops that run graphs: the lines of a region become part of the program, each in its phase."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def if_(k: Emitter[IfAttrs]) -> None:
 
 
 def _branch(k: Emitter, inner: RegionProgram) -> None:
-    done = [*inner.run(), *(copied(y, x) for y, x in zip(k.outs, inner.results, strict=True) if y is not None)]
-    k.take_as_they_are(done or [Statement.of("    pass", Phase.CALL)])
+    body = [*inner.run(), *(copied(y, x) for y, x in zip(k.outs, inner.results, strict=True) if y is not None)]
+    k.take_as_they_are(body or [Statement.of("    pass", Phase.CALL)])
 
 
 def copied(y: Operand, x: Operand) -> Statement:
-    """The statement, one level deeper, that puts one array into another."""
+    """The statement, indented by one level, that copies ``x`` to ``y``."""
     return Statement.of(f"    {y}[...] = {x}", Phase.CALL)

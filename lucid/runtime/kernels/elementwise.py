@@ -1,7 +1,7 @@
 """Kernels of the element-wise ops: ufuncs that write to given memory.
 
-Overflow and division by zero are part of the formulas (``1 / (1 + exp(100))`` is 0); NumPy's floating-point warnings
-are off while a kernel runs.
+Formulas may overflow or divide by zero (``1 / (1 + exp(100))`` is 0), so NumPy's floating-point warnings are off while
+a kernel runs.
 """
 
 from __future__ import annotations
@@ -41,24 +41,25 @@ _UFUNCS = {
 }  # fmt: skip
 
 
-FEW = 1 << 12
-"""The most elements of a constant that is kept as an array of the result's shape."""
+SMALL = 1 << 12
+"""The most elements of an array for which it pays to keep constants in its shape, to save NumPy the broadcasting."""
 
 
 def constant(value: float, dtype: DType) -> Array:
-    """A 0-d array: NumPy takes half a microsecond longer to find the type for a Python number."""
+    """A number as a 0-d array: for a Python number, NumPy takes half a microsecond longer to find the type."""
     return _constant(value, math.copysign(1.0, value), dtype)
 
 
 @lru_cache(1024)
 def _constant(value: float, sign: float, dtype: DType) -> Array:
-    """The sign tells -0.0 from the 0.0 that it equals."""
-    with np.errstate(over="ignore"):  # what single precision cannot hold is an infinity in it
+    """The sign is part of the cache's key, as -0.0 equals 0.0."""
+    with np.errstate(over="ignore"):  # numbers too large for single precision become infinite
         return np.array(value, dtype)
 
 
 @lru_cache(256)
 def filled(value: float, dtype: DType, shape: tuple[int, ...]) -> Array:
+    """An array of equal numbers, cached for use as a constant."""
     return np.full(shape, value, dtype)
 
 
@@ -68,14 +69,14 @@ def scalar(k: Emitter, value: float, dtype: DType) -> str:
 
 
 def at_least(k: Emitter, low: float, x: Operand, y: Operand) -> None:
-    """``maximum`` with a number.
+    """``maximum(x, low)`` in ``y``.
 
-    The loop of ``np.maximum`` takes half as long again with a number as that of ``clip``, but starts in half the time;
-    with two arrays of one shape it takes no longer.
+    With a number, the loop of ``np.maximum`` takes half as long again as that of ``clip``, but starts in half the time.
+    With two arrays of the same shape it is as fast as ``clip``.
     """
     size = math.prod(y.shape)
     alike = x.contiguous and y.contiguous and x.type.order == y.type.order and x.shape == y.shape
-    if alike and 0 < size <= FEW:
+    if alike and 0 < size <= SMALL:
         memory = tuple(y.shape[axis] for axis in y.type.order or range(y.type.rank))
         array = k.use(filled(float(low), y.dtype, memory), "c")
         turned = "" if y.type.order is None else f".transpose({tuple(map(int, np.argsort(y.type.order)))})"
@@ -84,16 +85,16 @@ def at_least(k: Emitter, low: float, x: Operand, y: Operand) -> None:
             name = k.names.fresh("c")
             k.define(name, f"{array}{turned}", Phase.STATE)
         k.line(f"np.maximum({x}, {name}, out={y})")
-    elif size <= FEW:
+    elif size <= SMALL:
         k.line(f"np.maximum({x}, {scalar(k, low, y.dtype)}, out={y})")
     else:
         k.line(f"{x}.clip({scalar(k, low, y.dtype)}, {scalar(k, math.inf, y.dtype)}, out={y})")
 
 
-def soonest(k: Emitter, x: Operand, y: Operand) -> Operand:
-    """An operand of what gives ``y``, as NumPy begins soonest with it: not as one that it has to spread over axes.
+def without_broadcast(k: Emitter, x: Operand, y: Operand) -> Operand:
+    """Operand ``x`` of a ufunc with result ``y``, in a form that needs no broadcasting, so that NumPy starts faster.
 
-    One number has no axes; few that stay are kept in the result's shape.
+    A single number becomes 0-d; a small operand that depends on parameters only is expanded to the result's shape once.
     """
     if x.shape == y.shape or x.phase is Phase.CALL or not x.contiguous:
         return x
@@ -101,7 +102,7 @@ def soonest(k: Emitter, x: Operand, y: Operand) -> Operand:
         return k.target(x, (), "number")
     if x.type.size == y.type.size:
         return k.target(x, y.shape, "flat") if x.type.order is y.type.order is None else x
-    if x.phase is Phase.STATE and y.contiguous and math.prod(y.shape) <= FEW:
+    if x.phase is Phase.STATE and y.contiguous and math.prod(y.shape) <= SMALL:
         with k.once(x):
             whole = k.scratch(y.shape, x.dtype, "whole", y.type.order)
             k.line(f"{whole}[...] = {x}")
@@ -109,10 +110,10 @@ def soonest(k: Emitter, x: Operand, y: Operand) -> Operand:
     return x
 
 
-def apart_from(k: Emitter, y: Operand) -> Operand:
-    """What is written on the way to ``y`` and read for the next step: ``y`` itself, but for one number.
+def intermediate(k: Emitter, y: Operand) -> Operand:
+    """Memory for an intermediate value of ``y``: ``y`` itself, or scratch memory for a single number.
 
-    NumPy takes twice as long to begin where it writes one number over itself.
+    NumPy takes twice as long to start a ufunc that overwrites a single number that it reads.
     """
     return k.scratch(y.shape, y.dtype, "step") if y.contiguous and y.type.size == 1 else y
 
@@ -124,26 +125,27 @@ def ufunc(k: Emitter) -> None:
 
 @kernel(ew.MAXIMUM, ew.MINIMUM, in_place=True)
 def extreme(k: Emitter) -> None:
-    """Of many numbers and one by ``clip``, as :func:`at_least`."""
+    """The maximum or minimum; with a single number by ``clip``, for the reason given in :func:`at_least`."""
     (y,), least = k.outs, k.node.op is ew.MAXIMUM
-    one = next((slot for slot, x in enumerate(k.ins) if x.type.size == 1), None)
-    if one is None or not is_float(y.dtype) or math.prod(y.shape) <= FEW:
+    single = next((slot for slot, x in enumerate(k.ins) if x.type.size == 1), None)
+    if single is None or not is_float(y.dtype) or math.prod(y.shape) <= SMALL:
         _call(k, "maximum" if least else "minimum")
         return
-    number, none = soonest(k, k.ins[one], y), scalar(k, math.inf if least else -math.inf, y.dtype)
-    bounds = f"{number}, {none}" if least else f"{none}, {number}"
-    k.line(f"{k.ins[1 - one]}.clip({bounds}, out={y})")
-    k.may_overwrite(0, 1 - one)
+    number = without_broadcast(k, k.ins[single], y)
+    unbounded = scalar(k, math.inf if least else -math.inf, y.dtype)
+    bounds = f"{number}, {unbounded}" if least else f"{unbounded}, {number}"
+    k.line(f"{k.ins[1 - single]}.clip({bounds}, out={y})")
+    k.may_overwrite(0, 1 - single)
 
 
 def _call(k: Emitter, name: str) -> None:
-    """The ufunc of this name."""
-    (y,), ins = k.outs, [soonest(k, x, k.outs[0]) for x in k.ins]
-    called = f"np.{name}({', '.join(map(str, ins))}"
+    """Write a call of the ufunc of this name."""
+    (y,), ins = k.outs, [without_broadcast(k, x, k.outs[0]) for x in k.ins]
+    unclosed = f"np.{name}({', '.join(map(str, ins))}"
     if y.type.rank and all(x.contiguous and x.type.order is y.type.order is None for x in ins):
-        k.call(called, y)  # what NumPy makes of arrays without gaps has none either
+        k.call(unclosed, y)  # for operands without gaps, a new array has none either
     else:
-        k.line(f"{called}, out={y})")
+        k.line(f"{unclosed}, out={y})")
     if y.type.size != 1:
         k.may_overwrite(0, *range(len(k.ins)))
 
@@ -151,12 +153,12 @@ def _call(k: Emitter, name: str) -> None:
 def negate(k: Emitter, x: Operand, y: Operand) -> None:
     """``-x`` in ``y``.
 
-    NumPy's own (2.4, with AVX-512) is wrong where a loop reads every fourth number of 32 bits, or every eighth of 64,
-    and writes with gaps as well.
+    ``np.negative`` (NumPy 2.4, with AVX-512) is wrong if both operands are strided and the input's stride is four
+    32-bit numbers or eight 64-bit ones.
     """
     if y.contiguous and (y.type.order is None or (x.contiguous and x.type.order == y.type.order)):
         k.line(f"np.negative({x}, out={y})")
-    elif is_float(y.dtype):  # not 0 - x, which has no negative zero
+    elif is_float(y.dtype):  # not 0 - x, which is never -0.0
         k.line(f"np.multiply({x}, {scalar(k, -1.0, y.dtype)}, out={y})")
     else:
         k.line(f"np.subtract(0, {x}, out={y})")
@@ -170,7 +172,7 @@ def negative(k: Emitter) -> None:
 
 @kernel(ew.FLOOR_DIVIDE, ew.REMAINDER)
 def division(k: Emitter) -> None:
-    """Division, rounded towards minus infinity, or its remainder."""
+    """Division rounded towards minus infinity, or its remainder."""
     (dividend, divisor), (y,) = k.ins, k.outs
     if not is_float(y.dtype) and 0 not in y.shape:
         k.line(f"{k.use(check_divisor)}({divisor})")
@@ -223,9 +225,9 @@ def relu(k: Emitter) -> None:
 
 
 def _sigmoid_denominator(k: Emitter, x: Operand, y: Operand) -> Operand:
-    """``1 + exp(-x)``, in the returned operand; ``y`` is overwritten meanwhile."""
-    # exp keeps the relative accuracy of tiny results, which 0.5 + 0.5 * tanh(x / 2) rounds away
-    t = apart_from(k, y)
+    """Write ``1 + exp(-x)`` to the returned operand; ``y`` is overwritten in the process."""
+    # this keeps the relative accuracy of tiny results, unlike 0.5 + 0.5 * tanh(x / 2)
+    t = intermediate(k, y)
     negate(k, x, t)
     k.line(f"np.exp({t}, out={y})")
     k.line(f"np.add({y}, {scalar(k, 1.0, y.dtype)}, out={t})")
@@ -246,12 +248,12 @@ def silu(k: Emitter) -> None:
 
 
 def _work(k: Emitter, rows: int) -> Operand:
-    """Working memory of an activation that goes part by part: of one size, for the blocks of a layer's result too."""
+    """Working memory of an activation computed part by part: its size does not depend on that of the array."""
     return k.scratch((rows, activation_calls.PART), k.outs[0].dtype, "work")
 
 
 def _one_call(node: Node, inputs: tuple[TensorType, ...], threads: int) -> Work:
-    """The additional time without a temporary array."""
+    """The time of one call: slightly more than the default lowering, which is taken if no block requires this one."""
     return Work(calls=1)
 
 
@@ -299,7 +301,7 @@ def leaky_relu(k: Emitter) -> None:
 def leaky_relu_in_place(k: Emitter) -> None:
     """For a block of a layer's result, which it may overwrite: the scaled values are a temporary array."""
     (x,), (y,), slope = k.ins, k.outs, k.number(k.attrs.alpha)
-    if k.attrs.alpha == 0:  # infinity times 0 is no number
+    if k.attrs.alpha == 0:  # infinity times 0 is NaN
         k.line(f"{y}[...] = np.where({x} > 0, {x}, {x} * {slope})")
     else:
         k.line(f"np.{'minimum' if k.attrs.alpha > 1 else 'maximum'}({x}, {x} * {slope}, out={y})")
@@ -380,17 +382,17 @@ def where(k: Emitter) -> None:
         k.line(f"np.copyto({y}, {a} if {condition} else {b})")
         k.may_overwrite(0, 1, 2)
         return
-    if math.prod(y.shape) < FEW:
+    if math.prod(y.shape) < SMALL:
         k.line(f"{y}[...] = {b}")
         k.line(f"np.copyto({y}, {a}, where={condition})")
         k.may_overwrite(0, 2)
         return
-    # a copy by a mask takes ten times as long: the bits in which the two differ, times 0 or 1, change one to the other
+    # y = b ^ (a ^ b) * condition, on the bits as integers: a masked copy takes ten times as long
     whole = as_dtype(f"int{8 * y.dtype.itemsize}")
     first, second, target = (_bits(k, x, whole) for x in (a, b, y))
     other = k.scratch(y.shape, whole, "bits", y.type.order)
     zero = next((slot for slot, x in ((1, a), (2, b)) if _is_zero(x)), None)
-    if zero is not None:  # what is left of the other is that times 0 or 1
+    if zero is not None:  # the other operand times the condition
         if zero == 1:
             kept = k.scratch(condition.shape, bool_, "kept", condition.type.order)
             k.line(f"np.logical_not({condition}, out={kept})")
@@ -406,7 +408,7 @@ def where(k: Emitter) -> None:
 
 
 def _is_zero(x: Operand) -> bool:
-    """Whether it is known to consist of zeros with all bits 0 (not -0.0)."""
+    """Whether all elements are known to be 0 with all bits 0 (not -0.0)."""
     return x.value == 0 and math.copysign(1.0, x.value) > 0
 
 

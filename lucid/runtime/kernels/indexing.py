@@ -1,4 +1,4 @@
-"""Kernels of slicing and look-ups, and of their transposes.
+"""Kernels of slicing and indexing, and of their gradients.
 
 An index out of range is an error, raised before anything is written; NumPy would wrap or clip it.
 """
@@ -19,7 +19,7 @@ from ..program.emitter import Emitter, Operand
 from ..program.names import quoted
 from ..program.views import as_view
 from .calls import add_along_axis, add_rows, check_range, set_in_order
-from .elementwise import FEW
+from .elementwise import SMALL
 
 
 def _subscript(starts: tuple[int, ...], sizes: tuple[int, ...], steps: tuple[int, ...]) -> str:
@@ -67,17 +67,17 @@ def _as_intp(index: Operand) -> str:
 
 
 def _beside(x: Operand, index: Operand, axis: int) -> str:
-    """What of ``x`` the index is beside: it may be shorter along the other axes."""
+    """Source of the part of ``x`` that an index covers, which may be shorter along the axes that it does not select."""
     return f"{x}[{', '.join(':' if i == axis else f':{size}' for i, size in enumerate(index.shape))}]"
 
 
 def _beside_key(k: Emitter, index: Operand, axis: int) -> str | None:
-    """The key of what an index says along an axis; None where the places along the others are too many to be kept.
+    """Source of a key that applies an index along an axis; None if the indices of other axes are too many to be kept.
 
-    To find these anew takes NumPy longer than to look some hundred numbers up.
+    ``np.take_along_axis`` makes these at each call, which takes longer than looking up some hundred numbers.
     """
     shape = index.shape
-    if sum(shape) - shape[axis] > FEW:
+    if sum(shape) - shape[axis] > SMALL:
         return None
     places = [k.use(_places(n, i - len(shape)), "places") for i, n in enumerate(shape) if i != axis]
     return ", ".join([*places[:axis], _as_intp(index), *places[axis:]])
@@ -121,7 +121,7 @@ def index(k: Emitter) -> None:
     if x.type.size == 0:
         return
     if len(axes) == 1:
-        # after the check wrapping is exact, and it spares NumPy a buffered copy
+        # indices have been checked, so 'wrap' changes none; unlike 'raise', it does not buffer the output
         k.line(f"{x}.take({_as_intp(indices[0])}, {axes[0]}, {y}, 'wrap')")
     else:
         k.line(f"{y}[...] = {x}[{_key(x.type.rank, axes, indices)}]")

@@ -1,4 +1,4 @@
-"""Kernels of loops: the body is bound once, to the memory in which each turn has its inputs and its outputs."""
+"""Kernels of loops: the views of the body are made once, on memory that holds the inputs and outputs of any turn."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ def scan(k: Emitter[ScanAttrs]) -> None:
         place = f"{length} - 1 - {turn}" if along.reverse else turn
         return ", ".join([":"] * along.axis + [place])
 
-    done = [
-        *(_inside(f"{one}[...] = {x}[{at(along)}]") for one, along, x in zip(slices, a.scanned, xs, strict=True)),
+    body = [
+        *(_inside(f"{part}[...] = {x}[{at(along)}]") for part, along, x in zip(slices, a.scanned, xs, strict=True)),
         *(_inside(f"{y}[{turn}] = {x}") for y, x in zip(before, state, strict=True) if y is not None),
         *inner.run(),
         *(
-            _inside(f"{y}[{at(along)}] = {one}")
-            for y, along, one in zip(stacked, a.stacked, inner.results[a.carried :], strict=True) if y is not None
+            _inside(f"{y}[{at(along)}] = {part}")
+            for y, along, part in zip(stacked, a.stacked, inner.results[a.carried :], strict=True) if y is not None
         ),
         *moves,
     ]  # fmt: skip
     k.line(f"for {turn} in range({length}):")
-    k.take_as_they_are(done or [_inside("pass")])
+    k.take_as_they_are(body or [_inside("pass")])
     _end(k, last, state)
 
 
@@ -79,20 +79,20 @@ def loop(k: Emitter[LoopAttrs]) -> None:
 
 
 def _inside(text: str) -> Statement:
-    """A line of a turn."""
+    """A line of the loop's body."""
     return Statement.of(f"    {text}", Phase.CALL)
 
 
 def _carried(k: Emitter, init: Sequence[Operand]) -> list[Operand]:
     """Memory for the values that a loop carries, with their initial contents."""
     state = [k.scratch(x.shape, x.dtype, "carried") for x in init]
-    for one, x in zip(state, init, strict=True):
-        k.line(f"{one}[...] = {x}")
+    for value, x in zip(state, init, strict=True):
+        k.line(f"{value}[...] = {x}")
     return state
 
 
 def _held(k: Emitter, captures: Sequence[Operand]) -> Iterator[Operand]:
-    """A value that each turn reads, if it has one address for all turns and no gaps."""
+    """The values that every turn reads; copied if they have gaps, or no address before the call."""
     for x in captures:
         if x.phase is Phase.CALL:
             copy = k.scratch(x.shape, x.dtype, "held")
@@ -106,14 +106,14 @@ def _moves(k: Emitter, state: Sequence[Operand], after: Sequence[Operand]) -> li
     """Lines that pass a turn's results on to the next; values overwritten before they are read are copied first."""
     first: list[Statement] = []
     then: list[Statement] = []
-    for one, made in zip(state, after, strict=True):
-        if made is one:
+    for value, result in zip(state, after, strict=True):
+        if result is value:
             continue
-        if any(made.root is other for other in state):
-            aside = k.scratch(one.shape, one.dtype, "aside")
-            first.append(copied(aside, made))
-            made = aside
-        then.append(copied(one, made))
+        if any(result.root is other for other in state):
+            aside = k.scratch(value.shape, value.dtype, "aside")
+            first.append(copied(aside, result))
+            result = aside
+        then.append(copied(value, result))
     return [*first, *then]
 
 

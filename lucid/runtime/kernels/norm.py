@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ...graph.ops import norm as ops
 from ..planning.registry import kernel
 from ..program.emitter import Emitter, Operand
-from .elementwise import apart_from, scalar, soonest
+from .elementwise import intermediate, scalar, without_broadcast
 from .shared.row_sums import sum_over
 
 
@@ -21,10 +21,10 @@ def _shifted(k: Emitter, x: Operand, y: Operand, axis: int) -> Operand:
     m = k.scratch(_without(x.shape, (axis,)), x.dtype, "row")
     if m.type.size == 1 and x.contiguous:
         flat = k.target(k.permuted(x, x.type.order or tuple(range(x.type.rank))), (x.type.size,), "flat")  # type: ignore[arg-type]
-        k.line(f"{m}[...] = {flat}[{flat}.argmax()]")  # in a third of the time, and NaN is the largest here too
+        k.line(f"{m}[...] = {flat}[{flat}.argmax()]")  # a third of the time of max(); NaN is the largest here too
     else:
         k.line(f"np.maximum.reduce({x}, axis={axis}, keepdims=True, out={m})")
-    k.line(f"np.subtract({x}, {soonest(k, m, y)}, out={y})")
+    k.line(f"np.subtract({x}, {without_broadcast(k, m, y)}, out={y})")
     return m
 
 
@@ -36,7 +36,7 @@ def softmax(k: Emitter) -> None:
     m = _shifted(k, x, y, axis)
     k.line(f"np.exp({y}, out={y})")
     sum_over(k, y, (axis,), m)
-    k.line(f"np.divide({y}, {soonest(k, m, y)}, out={y})")
+    k.line(f"np.divide({y}, {without_broadcast(k, m, y)}, out={y})")
     k.may_overwrite(0, 0)
 
 
@@ -55,9 +55,10 @@ def log_softmax(k: Emitter) -> None:
 
 
 def _mean(k: Emitter, x: Operand, axes: tuple[int, ...], total: Operand) -> None:
-    """The mean over axes; along one of them first where the last in memory is none, as row after row is added up there.
+    """Write the mean over axes to ``total``.
 
-    So a rounding is that of some hundred additions, not of as many as the images have pixels.
+    If the innermost axis is not among them, NumPy adds up row after row, with one rounding per row. The longest axis is
+    then added up first, so that errors grow with some hundred additions instead of with the pixels of all images.
     """
     last, count = x.type.order[-1] if x.type.order else x.type.rank - 1, math.prod(x.shape[axis] for axis in axes)
     if len(axes) > 1 and last not in axes:
@@ -75,15 +76,15 @@ def _standardize(
     mean, var = statistics
     squares = k.scratch(x.shape, x.dtype, "squares")
     scale = k.scratch(var.shape, x.dtype, "scale")
-    step = apart_from(k, scale)
+    step = intermediate(k, scale)
     _mean(k, x, axes, mean)
-    k.line(f"np.subtract({x}, {soonest(k, mean, y)}, out={y})")
+    k.line(f"np.subtract({x}, {without_broadcast(k, mean, y)}, out={y})")
     k.line(f"np.multiply({y}, {y}, out={squares})")
     _mean(k, squares, axes, var)
     k.line(f"np.add({var}, {scalar(k, eps, x.dtype)}, out={scale})")
     k.line(f"np.sqrt({scale}, out={step})")
     k.line(f"np.reciprocal({step}, out={scale})")
-    k.line(f"np.multiply({y}, {soonest(k, scale, y)}, out={y})")
+    k.line(f"np.multiply({y}, {without_broadcast(k, scale, y)}, out={y})")
 
 
 def _statistics(k: Emitter, shape: tuple[int, ...], axes: tuple[int, ...], x: Operand) -> tuple[Operand, Operand]:
@@ -111,7 +112,7 @@ def layer_norm(k: Emitter) -> None:
     (x, *affine), (y,), a = k.ins, k.outs, k.attrs
     axes = tuple(range(x.type.rank - a.rank, x.type.rank))
     _standardize(k, x, y, axes, a.eps, _statistics(k, x.shape, axes, x))
-    _affine(k, y, [soonest(k, v, y) for v in affine])
+    _affine(k, y, [without_broadcast(k, v, y) for v in affine])
     k.may_overwrite(0, 0)
 
 

@@ -25,7 +25,7 @@ _UFUNCS: dict[OpDef[reduce.ReduceAttrs], str] = {
 }
 
 
-FEW = 8
+MOST_SLICES = 8
 """The most numbers per result that are reduced as slices: a line of the program for each."""
 
 
@@ -37,15 +37,15 @@ def _side_by_side(node: Node[reduce.ReduceAttrs], inputs: tuple[TensorType, ...]
 
 
 def _along_work(node: Node[reduce.ReduceAttrs], inputs: tuple[TensorType, ...], threads: int) -> Work:
-    """If the numbers of one result are adjacent, NumPy starts a loop for each result, and adds them one by one."""
+    """If the numbers of one result are adjacent, NumPy starts a loop for each result, and combines them one by one."""
     if not _side_by_side(node, inputs):
-        found = _columns_of(node, inputs[0]) if _columns(node, inputs) else None
-        return Work(calls=1, loops=found.groups * found.rows if found else 0)
+        columns = _columns_of(node, inputs[0]) if _columns(node, inputs) else None
+        return Work(calls=1, loops=columns.groups * columns.rows if columns else 0)
     return Work(calls=1, loops=math.prod(node.outputs[0].concrete), apart=math.prod(inputs[0].concrete))
 
 
 def _few(node: Node[reduce.ReduceAttrs], inputs: tuple[TensorType, ...]) -> bool:
-    return _side_by_side(node, inputs) and inputs[0].concrete[node.attrs.axes[0]] <= FEW
+    return _side_by_side(node, inputs) and inputs[0].concrete[node.attrs.axes[0]] <= MOST_SLICES
 
 
 def _slices_work(node: Node[reduce.ReduceAttrs], inputs: tuple[TensorType, ...], threads: int) -> Work:
@@ -58,20 +58,20 @@ def slices_reduce(k: Emitter[reduce.ReduceAttrs]) -> None:
     """Combine the first number of every result with the second, then with the third, and so on."""
     (x,), (y,), (axis,) = k.ins, k.outs, k.attrs.axes
     lead, name = ":, " * axis, _UFUNCS[k.node.op]
-    made = f"{y}[{lead}0, ...]" if k.attrs.keepdims else str(y)
+    result = f"{y}[{lead}0, ...]" if k.attrs.keepdims else str(y)
     for i in range(1, x.shape[axis]):
-        k.line(f"np.{name}({f'{x}[{lead}0]' if i == 1 else made}, {x}[{lead}{i}], out={made})")
+        k.line(f"np.{name}({f'{x}[{lead}0]' if i == 1 else result}, {x}[{lead}{i}], out={result})")
 
 
 class Columns(NamedTuple):
-    """Numbers that are added up column by column.
+    """A sum over the columns of one or several tables.
 
     Attributes
     ----------
     groups
-        How many tables lie one after another, each with sums of its own.
+        The number of tables, one after another in memory, each with sums of its own.
     rows, width
-        Of each.
+        The rows and columns of each table.
     """
 
     groups: int
@@ -80,40 +80,40 @@ class Columns(NamedTuple):
 
 
 def _columns_of(node: Node[reduce.ReduceAttrs], x: TensorType) -> Columns | None:
-    """Where rows that lie one after another are added up, and what is left lies as they do."""
+    """The reduction as a sum over columns; None unless its axes are adjacent and the others keep their order."""
     y, axes, sizes = node.outputs[0], node.attrs.axes, x.concrete
     memory = [axis for axis in x.order or range(x.rank) if sizes[axis] != 1]
     added = [place for place, axis in enumerate(memory) if axis in axes]
     if not added or added != list(range(added[0], added[-1] + 1)):
         return None
     before, after = memory[: added[0]], memory[added[-1] + 1 :]
-    there = [axis for axis in range(x.rank) if node.attrs.keepdims or axis not in axes]
-    made = [there[axis] for axis in y.order or range(y.rank)]
-    if [axis for axis in made if axis in before + after] != before + after:
+    remaining = [axis for axis in range(x.rank) if node.attrs.keepdims or axis not in axes]
+    result = [remaining[axis] for axis in y.order or range(y.rank)]
+    if [axis for axis in result if axis in before + after] != before + after:
         return None
     parts = before, memory[added[0] : added[-1] + 1], after
     return Columns(*(math.prod(sizes[axis] for axis in part) for part in parts))
 
 
 def _columns(node: Node[reduce.ReduceAttrs], inputs: tuple[TensorType, ...]) -> bool:
-    """Whether a product adds up columns of some rows; sums along a row have lowerings of their own."""
-    found = _columns_of(node, inputs[0]) if is_float(inputs[0].dtype) else None
-    return found is not None and found.rows > FEW and (found.groups == 1 or found.width > 1) and math.prod(found) > 0
+    """Whether a product can add up the columns; sums along a row have lowerings of their own."""
+    c = _columns_of(node, inputs[0]) if is_float(inputs[0].dtype) else None
+    return c is not None and c.rows > MOST_SLICES and (c.groups == 1 or c.width > 1) and math.prod(c) > 0
 
 
 @kernel(reduce.SUM, reduce.MEAN, lowering="rows", accepts=_columns, exact=False)
 def sum_of_rows(k: Emitter[reduce.ReduceAttrs]) -> None:
     """A row of ones (for a mean, of its reciprocal) times the rows: BLAS sums columns many times as fast."""
     (x,), (y,) = k.ins, k.outs
-    found = _columns_of(k.node, x.type)
-    assert found is not None
-    groups, rows, width = found
+    columns = _columns_of(k.node, x.type)
+    assert columns is not None
+    groups, rows, width = columns
     factor = 1.0 / rows if k.node.op is reduce.MEAN else 1.0
     row = k.filled((1, rows), x.dtype, k.number(factor), "row")
-    turned = k.permuted(x, x.type.order or tuple(range(x.type.rank)))
+    permuted = k.permuted(x, x.type.order or tuple(range(x.type.rank)))
     total = k.permuted(y, y.type.order or tuple(range(y.type.rank)))
-    function, lead = ("matmul", [groups]) if groups > 1 else ("dot", [])  # which of two tables begins sooner
-    tables, sums = k.reshaped(turned, [*lead, rows, width], "rows"), k.target(total, [*lead, 1, width], "total")
+    function, lead = ("matmul", [groups]) if groups > 1 else ("dot", [])  # dot starts faster, but takes two matrices
+    tables, sums = k.reshaped(permuted, [*lead, rows, width], "rows"), k.target(total, [*lead, 1, width], "total")
     k.line(f"np.{function}({row}, {tables}, out={sums})")
 
 
@@ -121,14 +121,14 @@ def sum_of_rows(k: Emitter[reduce.ReduceAttrs]) -> None:
 def ufunc_reduce(k: Emitter) -> None:
     (x,), (y,), a = k.ins, k.outs, k.attrs
     name = _UFUNCS[k.node.op]
-    if getattr(np, name).identity is None:  # a symbolic axis may turn out empty
+    if getattr(np, name).identity is None:  # an axis of symbolic size may turn out empty
         reduce.check_not_empty(k.name, x.type, a.axes)
     k.line(f"np.{name}.reduce({x}, axis={a.axes}, keepdims={a.keepdims}, out={y})")
 
 
 @kernel(reduce.PRODUCT_OF_OTHERS)
 def product_of_others(k: Emitter) -> None:
-    """The product of all elements before each element, times that of all after it."""
+    """For each element, the product of all elements before it times that of all after it."""
     (x,), (y,), axis = k.ins, k.outs, k.attrs.axis
     size = x.shape[axis]
     after = k.scratch(x.shape, x.dtype, "after")

@@ -15,7 +15,7 @@ from ...planning.machine import this_machine
 from ...planning.registry import Way, kernel
 from ...planning.work import FORK, Product, Work
 from ...program.emitter import Emitter, Operand
-from ..elementwise import apart_from, soonest
+from ..elementwise import intermediate, without_broadcast
 from ..shared.cut import pieces
 from ..shared.epilogue import Epilogue
 from ..shared.loop import BlockLoop
@@ -95,7 +95,7 @@ def linear_whole(k: Emitter) -> None:
     (y,), epilogue = k.outs, Epilogue.of(k.node, k.ins)
     made = y
     if epilogue.activation is not None:
-        made = apart_from(k, y) if epilogue.in_place else k.scratch(y.shape, y.dtype, "made")
+        made = intermediate(k, y) if epilogue.in_place else k.scratch(y.shape, y.dtype, "made")
     _multiply(k, made, epilogue.combine)
     activation = epilogue.activate(k, y.dtype, y.shape, str(made), str(y), y.contiguous and y.type.order is None)
     if activation is not None:
@@ -108,10 +108,10 @@ def _multiply(k: Emitter, y: Operand, combine: str) -> None:
     target = row_major(k, y)
     rows = as_rows(k, target, "rows")
     transposed = k.permuted(weight, (1, 0))
-    product = apart_from(k, rows) if bias else rows
+    product = intermediate(k, rows) if bias else rows
     k.call(f"{as_rows(k, x, 'x')}.dot({transposed}", product)
     if bias:
-        k.line(f"{combine}({product}, {soonest(k, bias[0], rows)}, out={rows})")
+        k.line(f"{combine}({product}, {without_broadcast(k, bias[0], rows)}, out={rows})")
     if target is not y:
         k.line(f"{y}[...] = {target}")
 

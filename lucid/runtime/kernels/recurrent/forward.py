@@ -13,7 +13,7 @@ from ...planning.phase import Phase
 from ...planning.registry import kernel
 from ...program.emitter import Emitter, Operand
 from ...program.views import as_view
-from ..elementwise import FEW, filled, scalar
+from ..elementwise import SMALL, filled, scalar
 from ..shared.panels import Blocking, cut_for, is_streamed, multiply_lines
 from ..shared.panels_views import turn_panels
 from .forward_views import forward_chunks
@@ -210,7 +210,7 @@ class ForwardWriter(LayerWriter[R]):
     def half(self, gates: int) -> str:
         """0.5 for so many gates: an array where that is small, which NumPy need not broadcast."""
         even = self.batch % len({run.first for mine in self.runs for run in mine}) == 0
-        if even and 0 < self.lanes * gates * self.hidden <= FEW:
+        if even and 0 < self.lanes * gates * self.hidden <= SMALL:
             shape = (gates, self.lanes, self.hidden)
             return self.k.use(filled(0.5, self.dtype, shape[gates == 1 :]), "half")
         return scalar(self.k, 0.5, self.dtype)
