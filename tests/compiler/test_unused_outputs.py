@@ -82,7 +82,8 @@ def test_weight_decay_moves_what_it_moves_eagerly(name: str, training: bool) -> 
     after = []
     for wrap in (lambda m: m, lucid.compile):
         model = made(training)
-        step = kind(model.parameters(), lr=0.1, weight_decay=0.1)
+        trained = [p for p in model.parameters() if name != "Muon" or p.type.rank == 2]  # which is for matrices
+        step = kind(trained, lr=0.1, weight_decay=0.1)
         for _ in range(3):
             step.zero_grad()
             wrap(model)(np.ones((2, 3), np.float32))[0].sum().backward()
