@@ -16,6 +16,8 @@ _NUMPY = "there is no op of that name; outside a model {0}"
 _CHECKPOINT = "backward computes nothing again: f(x), in smaller batches, whose gradients backward adds up in .grad"
 _MODULE_HOOK = "keep the output by module.register_forward_hook, then lucid.autograd.grad(loss, output)"
 _SAVE = "np.savez(path, **{0}.state_dict()), then {0}.load_state_dict(np.load(path)); a compiled net.save(path)"
+_VMAP = "the ops take batches, so f(batch); where f takes one row alone, lucid.stack([f(row) for row in batch])"
+_FORWARD = "derivatives are taken backwards: lucid.func.vjp, or lucid.func.jacrev(f)(x) @ v"
 _DRAW = "nn.init.{0} fills a tensor"
 
 TOP: Final[Mapping[str, str]] = {
@@ -27,8 +29,10 @@ TOP: Final[Mapping[str, str]] = {
     **dict.fromkeys(("export_onnx", "to_onnx", "from_onnx", "load_onnx", "import_onnx"), _ONNX),
     **dict.fromkeys(("InferenceSession", "ModelProto"), _ONNX),
     **dict.fromkeys(("jnp", "lax"), "lucid has the functions itself"),
-    **dict.fromkeys(("vjp", "jvp", "jacobian", "jacfwd", "jacrev"), "lucid.grad(f) and lucid.value_and_grad(f)"),
-    **dict.fromkeys(("hessian", "pmap", "tree_map", "tree_util"), "lucid.grad(f) and lucid.value_and_grad(f)"),
+    **dict.fromkeys(("vjp", "jacfwd", "jacrev", "hessian", "functional_call", "grad_and_value"), "lucid.func.{0}"),
+    "jacobian": "lucid.func.jacrev",
+    "jvp": _FORWARD,
+    **dict.fromkeys(("pmap", "tree_map", "tree_util"), "lucid.grad(f) and lucid.value_and_grad(f)"),
     **dict.fromkeys(("device_put", "device_get", "devices"), _PROCESSOR),
     **dict.fromkeys(("function", "Session", "placeholder"), "lucid.compile(function), and lucid.spec for arguments"),
     **dict.fromkeys(("Variable", "constant"), "lucid.tensor(data, requires_grad=True), or lucid.Parameter"),
@@ -43,9 +47,8 @@ TOP: Final[Mapping[str, str]] = {
     "half": "float32 and float64 are the floating-point types",
     "complex64": "there are no complex numbers",
     "complex128": "there are no complex numbers",
-    "vmap": "the ops take batches, so f(batch); where f takes one row alone, lucid.stack([f(row) for row in batch])",
+    "vmap": _VMAP,
     "checkpoint": _CHECKPOINT,
-    "func": "lucid.grad(f) and lucid.value_and_grad(f)",
     "utils": f"lucid.nn.utils, lucid.data; for checkpoint, {_CHECKPOINT}",
     "seed": "lucid.manual_seed(n)",
     "random": "lucid.rand, lucid.randn, lucid.randint; lucid.manual_seed(n)",
@@ -179,7 +182,7 @@ LINALG: Final[Mapping[str, str]] = {
 
 AUTOGRAD: Final[Mapping[str, str]] = {
     "backward": "t.backward(gradient), or (a + b).backward() for several scalars",
-    "functional": "lucid.grad(f) and lucid.value_and_grad(f), which nest",
+    "functional": "lucid.func.jacrev, lucid.func.hessian and lucid.func.vjp, which nest",
     "Function": "x + (f(x) - x).detach() passes the gradient past f; an op with a rule of one's own: lucid.extend",
     "Variable": "lucid.tensor(data, requires_grad=True)",
     **dict.fromkeys(("no_grad", "enable_grad", "set_grad_enabled", "inference_mode"), "lucid.{0}"),
@@ -187,6 +190,14 @@ AUTOGRAD: Final[Mapping[str, str]] = {
     **dict.fromkeys(("gradcheck", "gradgradcheck"), "lucid.grad(f) beside differences of f in float64"),
 }
 """Names of ``lucid.autograd``."""
+
+FUNC: Final[Mapping[str, str]] = {
+    "vmap": _VMAP,
+    **dict.fromkeys(("jvp", "linearize"), _FORWARD),
+    "functionalize": "lucid.compile(f), whose graph changes nothing in place",
+    "value_and_grad": "lucid.value_and_grad",
+}
+"""Names of ``lucid.func``."""
 
 UTILS: Final[Mapping[str, str]] = {
     "checkpoint": _CHECKPOINT,

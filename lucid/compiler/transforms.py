@@ -1,23 +1,37 @@
-"""``lucid.grad`` and ``lucid.value_and_grad``: function transformations as in JAX, which may be nested."""
+"""``lucid.grad`` and its relatives: function transformations as in JAX and ``torch.func``, which may be nested."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
+import numpy as np
+
+from .. import autograd
 from ..autodiff.reverse import emit_gradients
-from ..base.checks import shown
-from ..errors import GradientError, OptionError
+from ..base.checks import flag, shown
+from ..errors import GradientError, OptionError, ShapeError
+from ..graph.ir import Value
+from ..graph.opdef import AbstractTensor
+from ..graph.ops.loops import scan
+from ..graph.ops.shape import reshape
 from ..graph.ops.source import full
 from ..graph.trace import Symbol, active_trace
 from ..graph.types import is_float
+from ..tensor.grad_mode import enable_grad, is_grad_enabled
 from ..tensor.tensor import Tensor
 from ..tensor.traced import TracedTensor
 from .arguments import flatten, unflatten
 from .entry import compile
 
+Derived: TypeAlias = "Callable[..., Any]"
+"""A function that gives derivatives, nested as the arguments and results of another one are."""
 
-def value_and_grad(function: Callable[..., object], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
+
+def value_and_grad(
+    function: Callable[..., object], argnums: int | tuple[int, ...] = 0, has_aux: bool = False
+) -> Derived:
     """A function that returns ``(value, gradient)`` of a scalar function of tensors.
 
     Parameters
@@ -27,61 +41,237 @@ def value_and_grad(function: Callable[..., object], argnums: int | tuple[int, ..
     argnums
         The positional arguments to differentiate with respect to, each a tensor or nested lists, tuples and dicts of
         tensors. An int gives a single gradient, a tuple gives a tuple of gradients.
+    has_aux
+        Whether the function returns a tuple of the value and of something more, which is handed on:
+        ``((value, more), gradient)``.
 
     Returns
     -------
     A compiled function; inside another compiled or differentiated function it becomes part of that graph.
     """
-    if not callable(function) or isinstance(function, type):
-        raise OptionError(f"grad: differentiates a function, got {shown(function)}")
-    numbers = (argnums,) if isinstance(argnums, int) and not isinstance(argnums, bool) else argnums
-    if not isinstance(numbers, tuple) or not all(isinstance(n, int) and not isinstance(n, bool) for n in numbers):
-        raise OptionError(f"grad: argnums is an int or a tuple of ints, got {shown(argnums)}")
+    numbers = argument_numbers("grad", function, argnums)
+    flag("grad", "has_aux", has_aux)
 
-    def differentiated(*args: object, **kwargs: object) -> Any:
-        places = [_place(args, n) for n in numbers]
-        distinct = tuple(dict.fromkeys(places))
-        tensors, structure = flatten(tuple(args[p] for p in distinct))
-        if not tensors:
-            given = shown(args[places[0]]) if places else "no argument"
-            raise GradientError(f"grad: gradients are of tensors, got {given}; make it lucid.tensor(...)")
-        read = active_trace.get().read
-        chosen = [read(x) for x in tensors]  # values of their own: the function may know the same tensors otherwise
-        symbols = [active_trace.get().lift(x) for x in chosen]  # as they are now: the function may change them in place
-        own = dict(zip(distinct, unflatten(structure, chosen), strict=True))
-        value = function(*(own.get(p, x) for p, x in enumerate(args)), **kwargs)
+    def differentiated(*args: object, **kwargs: object) -> object:
+        chosen = Chosen("grad", args, numbers)
+        found = function(*chosen.args, **kwargs)
+        value = parted("grad", found)[0] if has_aux else found
         if not isinstance(value, Tensor) or value.numel() != 1:
             raise GradientError("grad: the function must return a tensor with one element")
-        found = dict(zip(distinct, unflatten(structure, _gradients(value, symbols)), strict=True))
-        gradients = tuple(found[p] for p in places)
-        return value, (gradients[0] if isinstance(argnums, int) else gradients)
+        objective = active_trace.get().lift(value)
+        gradients = chosen.unflatten(_gradients({objective.value: full(objective, 1.0)}, chosen.symbols))
+        return (tuple(found) if has_aux else value), (gradients[0] if isinstance(argnums, int) else gradients)  # type: ignore[arg-type]
 
     return compile(differentiated)
 
 
-def grad(function: Callable[..., object], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
-    """A function that returns the gradient of a scalar function; see :func:`value_and_grad`."""
-    both = value_and_grad(function, argnums)
+def grad(function: Callable[..., object], argnums: int | tuple[int, ...] = 0, has_aux: bool = False) -> Derived:
+    """A function that returns the gradient of a scalar function; see :func:`value_and_grad`.
 
-    def gradient(*args: object, **kwargs: object) -> Any:
-        return both(*args, **kwargs)[1]
+    With ``has_aux`` it returns ``(gradient, more)``.
+    """
+    both = value_and_grad(function, argnums, has_aux)
+
+    def gradient(*args: object, **kwargs: object) -> object:
+        value, found = both(*args, **kwargs)
+        return (found, value[1]) if has_aux else found
 
     return gradient
 
 
-def _place(args: tuple[object, ...], number: int) -> int:
+def grad_and_value(
+    function: Callable[..., object], argnums: int | tuple[int, ...] = 0, has_aux: bool = False
+) -> Derived:
+    """As :func:`lucid.value_and_grad` the other way round, as in PyTorch: ``(gradient, value)``."""
+    both = value_and_grad(function, argnums, has_aux)
+
+    def gradient_and_value(*args: object, **kwargs: object) -> object:
+        value, found = both(*args, **kwargs)
+        return found, value
+
+    return gradient_and_value
+
+
+def jacrev(function: Callable[..., object], argnums: int | tuple[int, ...] = 0, *, has_aux: bool = False) -> Derived:
+    """A function that returns the derivatives of each element of what a function of tensors returns.
+
+    Of a result of shape ``S`` and an argument of shape ``T`` they have the shape ``S + T``. The graph holds one walk
+    from the results back to the arguments, which runs for each element of the results in turn.
+
+    Parameters
+    ----------
+    function
+        Returns a tensor, or nested lists, tuples and dicts of tensors.
+    argnums
+        The positional arguments, as of :func:`lucid.value_and_grad`. In place of each tensor of the result stands what
+        belongs to them, for a tuple of numbers a tuple.
+    has_aux
+        Whether the function returns a tuple of the result and of something more, which is handed on:
+        ``(derivatives, more)``.
+
+    Returns
+    -------
+    A compiled function; inside another compiled or differentiated function it becomes part of that graph.
+    """
+    numbers = argument_numbers("jacrev", function, argnums)
+    flag("jacrev", "has_aux", has_aux)
+
+    def differentiated(*args: object, **kwargs: object) -> object:
+        chosen = Chosen("jacrev", args, numbers)
+        found = function(*chosen.args, **kwargs)
+        result, more = parted("jacrev", found) if has_aux else (found, None)
+        leaves, structure = flatten(result, results=True)
+        rows = [chosen.unflatten(_rows(y, chosen.symbols)) for y in leaves]
+        whole = unflatten(structure, [row[0] if isinstance(argnums, int) else row for row in rows])
+        return (whole, more) if has_aux else whole
+
+    return compile(differentiated)
+
+
+def hessian(function: Callable[..., object], argnums: int | tuple[int, ...] = 0) -> Derived:
+    """A function that returns the second derivatives of a function of tensors: :func:`jacrev` of its :func:`jacrev`."""
+    return jacrev(jacrev(function, argnums), argnums)
+
+
+def argument_numbers(owner: str, function: object, argnums: object) -> tuple[int, ...]:
+    """The numbers of the arguments to differentiate with respect to, which may be a single one."""
+    if not callable(function) or isinstance(function, type):
+        raise OptionError(f"{owner}: differentiates a function, got {shown(function)}")
+    numbers = (argnums,) if isinstance(argnums, int) and not isinstance(argnums, bool) else argnums
+    if not isinstance(numbers, tuple) or not all(isinstance(n, int) and not isinstance(n, bool) for n in numbers):
+        raise OptionError(f"{owner}: argnums is an int or a tuple of ints, got {shown(argnums)}")
+    return numbers
+
+
+def parted(owner: str, found: object) -> tuple[object, object]:
+    """What a function with ``has_aux`` returned."""
+    if not isinstance(found, tuple) or len(found) != 2:
+        raise OptionError(f"{owner}: with has_aux the function returns a tuple of two, got {shown(found)}")
+    return found
+
+
+class Chosen:
+    """The arguments of a function, those to differentiate with respect to as values of their own.
+
+    The function may know the same tensors otherwise. ``symbols`` are as the arguments are now: the function may change
+    them in place.
+    """
+
+    def __init__(self, owner: str, args: tuple[object, ...], numbers: tuple[int, ...]) -> None:
+        self._places = [_place(owner, args, n) for n in numbers]
+        self._distinct = tuple(dict.fromkeys(self._places))
+        tensors, self._structure = flatten(tuple(args[p] for p in self._distinct))
+        if not tensors:
+            given = shown(args[self._places[0]]) if self._places else "no argument"
+            raise GradientError(f"{owner}: gradients are of tensors, got {given}; make it lucid.tensor(...)")
+        recorder = active_trace.get()
+        read = [recorder.read(x) for x in tensors]
+        self.symbols: list[Symbol] = [recorder.lift(x) for x in read]
+        for symbol in self.symbols:
+            if not is_float(symbol.type.dtype):
+                raise GradientError(f"{owner}: {symbol.type} has no gradient, only floating-point tensors have")
+        own = dict(zip(self._distinct, unflatten(self._structure, read), strict=True))
+        self.args = tuple(own.get(p, x) for p, x in enumerate(args))
+
+    def unflatten(self, found: Sequence[object]) -> tuple[object, ...]:
+        """What was found of each symbol as the arguments are nested, for each number."""
+        by_place = dict(zip(self._distinct, unflatten(self._structure, found), strict=True))
+        return tuple(by_place[p] for p in self._places)
+
+
+def _place(owner: str, args: tuple[object, ...], number: int) -> int:
     if not -len(args) <= number < len(args):
-        raise OptionError(f"grad: there is no positional argument {number}; {len(args)} were given")
+        raise OptionError(f"{owner}: there is no positional argument {number}; {len(args)} were given")
     return number % len(args)
 
 
-def _gradients(value: Tensor, symbols: list[Symbol]) -> list[Tensor]:
-    recorder = active_trace.get()
-    for symbol in symbols:
-        if not is_float(symbol.type.dtype):
-            raise GradientError(f"grad: {symbol.type} has no gradient, only floating-point tensors have")
-    objective = recorder.lift(value)
-    found = emit_gradients(
-        recorder.tracer, {objective.value: full(objective, 1.0)}, [symbol.value for symbol in symbols]
-    )
-    return [TracedTensor(full(x, 0.0) if g is None else g) for g, x in zip(found, symbols, strict=True)]
+def _emitted(seeds: Mapping[Value, Symbol], symbols: Sequence[Symbol]) -> list[Symbol]:
+    """The gradients with respect to the symbols, zeros where none flows."""
+    found = emit_gradients(active_trace.get().tracer, seeds, [symbol.value for symbol in symbols])
+    return [full(x, 0.0) if g is None else g for g, x in zip(found, symbols, strict=True)]
+
+
+def _gradients(seeds: Mapping[Value, Symbol], symbols: Sequence[Symbol]) -> list[Tensor]:
+    return [TracedTensor(g) for g in _emitted(seeds, symbols)]
+
+
+def _rows(result: Tensor, symbols: Sequence[Symbol]) -> list[Tensor]:
+    """The derivatives of each element of a result.
+
+    A loop goes over the rows of the identity, each of which is a gradient of the result. The walk is recorded in the
+    loop, and what it reads of the forward computation is captured from around it.
+    """
+    y = active_trace.get().lift(result)
+    shape = y.type.shape
+    if not is_float(y.type.dtype):
+        raise GradientError(f"jacrev: a result of type {y.type} has no gradient")
+    sizes = [size for size in shape if isinstance(size, int)]
+    if len(sizes) < len(shape):
+        raise ShapeError(f"jacrev: derivatives are of each element, and how many {y.type} has is not known here")
+    count = math.prod(sizes)
+    seeds = y.constant(np.eye(count, dtype=y.type.dtype).reshape(count, *sizes))
+
+    def turn(seed: AbstractTensor) -> Sequence[AbstractTensor]:
+        assert isinstance(seed, Symbol)
+        return _emitted({y.value: seed}, symbols)
+
+    stacked = scan(turn, [], [seeds], count)
+    found = zip(stacked, symbols, strict=True)
+    return [TracedTensor(reshape(rows, (*shape, *x.type.shape))) for rows, x in found if isinstance(rows, Symbol)]
+
+
+def vjp(function: Callable[..., object], *primals: object, has_aux: bool = False) -> tuple[Any, ...]:
+    """What a function returns of its arguments, and a function that goes back from there.
+
+    The second one takes a tensor for each tensor of the result, nested as that is, and returns a tuple with the
+    gradient of their product for each argument. Without ``create_graph``, these can be differentiated wherever
+    gradients are recorded; of what a compiled model gives they cannot, so ask for them within ``lucid.no_grad()``.
+
+    Parameters
+    ----------
+    function
+        Returns a tensor, or nested lists, tuples and dicts of tensors. It is called once.
+    primals
+        Its arguments, each a tensor or nested lists, tuples and dicts of tensors.
+    has_aux
+        Whether the function returns a tuple of the result and of something more, which comes third.
+    """
+    argument_numbers("vjp", function, 0)
+    flag("vjp", "has_aux", has_aux)
+    tensors, structure = flatten(primals)
+    leaves = [_leaf(x) for x in tensors]
+    with enable_grad():
+        found = function(*unflatten(structure, leaves))
+    result, more = parted("vjp", found) if has_aux else (found, None)
+    ends, nesting = flatten(result, results=True)
+
+    def back(cotangents: object, retain_graph: bool = True, create_graph: bool | None = None) -> tuple[object, ...]:
+        seeds, given = flatten(cotangents)
+        if given != nesting:
+            raise OptionError(
+                f"vjp: a tensor for each tensor of the result, nested as that is, got {shown(cotangents)}"
+            )
+        tracing = active_trace.get() is not None
+        pairs = [(y, seed) for y, seed in zip(ends, seeds, strict=True) if tracing or y.requires_grad]
+        create = is_grad_enabled() if create_graph is None else create_graph
+        gradients: Sequence[Tensor | None] = [None] * len(leaves)
+        if pairs and leaves:
+            outputs, weights = [y for y, _ in pairs], [seed for _, seed in pairs]
+            gradients = autograd.grad(outputs, leaves, weights, retain_graph, create, allow_unused=True)
+        zeros = [full(x, 0.0) if g is None else g for g, x in zip(gradients, leaves, strict=True)]
+        whole: tuple[object, ...] = unflatten(structure, zeros)
+        return whole
+
+    return (result, back, more) if has_aux else (result, back)
+
+
+def _leaf(x: object) -> Tensor:
+    """An argument as a value of its own, of which gradients can be asked for."""
+    given = x if isinstance(x, Tensor) else Tensor(x)  # type: ignore[arg-type]  # an array
+    if not is_float(given.type.dtype):
+        raise GradientError(f"vjp: {given.type} has no gradient, only floating-point tensors have")
+    if active_trace.get() is not None or (is_grad_enabled() and given.requires_grad):
+        copy: Tensor = given.clone()
+    else:
+        copy = given.detach().clone().requires_grad_()
+    return copy

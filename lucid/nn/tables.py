@@ -30,11 +30,16 @@ ATTRIBUTES: Final = ("_parameters", "_buffers", "_modules")
 
 def tensors_of(module: object) -> list[Tensor]:
     """A module's own parameters and buffers."""
+    return [t for table in state_tables(module) for t in table.values() if t is not None]
+
+
+def state_tables(module: object) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The tables of a module's own parameters and buffers, in which None may stand too."""
     own = module.__dict__
-    return [t for name in ("_parameters", "_buffers") for t in own[name].values() if t is not None]
+    return own["_parameters"], own["_buffers"]
 
 
-def hooks_of(module: object) -> list[Any]:
+def hooks_of(module: object) -> list[Callable[..., object]]:
     """What a module calls before and after its ``forward``."""
     own = module.__dict__
     return [*own["_pre_hooks"].values(), *own["_hooks"].values()]

@@ -29,7 +29,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("tensor", ("tensor", "autograd", "linalg")),
     ("nn", ("nn", "optim", "data", "distributed")),
     ("inspect", ("inspect", "proof", "report")),
-    ("compiler", ("compiler", "models", "onnx")),
+    ("compiler", ("compiler", "func", "models", "onnx")),
     ("training", ("training",)),
     ("comparison", ("comparison", "extend")),
     ("face", ("__init__", "cli", "__main__")),

@@ -37,6 +37,7 @@ THERE: dict[str, str] = {
     "Sampler SequentialSampler RandomSampler SubsetRandomSampler WeightedRandomSampler BatchSampler DataLoader "
     "default_collate default_convert get_worker_info",
     "lucid.autograd": "grad",
+    "lucid.func": "functional_call grad grad_and_value hessian jacfwd jacrev stack_module_state vjp",
     "lucid.linalg": "norm vector_norm matrix_norm inv solve cholesky det slogdet matmul multi_dot matrix_power cross "
     "diagonal vecdot eigh eigvalsh svd svdvals qr solve_triangular pinv lstsq matrix_rank cond tensorsolve tensorinv "
     "vander",
@@ -55,6 +56,7 @@ ABSENT = {
     optim: absent.OPTIM, lucid.autograd: absent.AUTOGRAD, lucid.linalg: absent.LINALG, nn.utils: absent.UTILS,
     nn.init: absent.INIT, lucid.data: absent.DATA, optim.lr_scheduler: absent.SCHEDULER,
     lucid.distributed: absent.DISTRIBUTED, lucid.training: absent.TRAINING, lucid.onnx: absent.ONNX,
+    lucid.func: absent.FUNC,
 }  # fmt: skip
 """What says what to type instead, and of what."""
 

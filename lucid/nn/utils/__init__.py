@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from . import parametrizations as parametrizations
     from . import parametrize as parametrize
     from . import rnn as rnn
+    from . import stateless as stateless
     from .fusion import fuse_conv_bn_eval as fuse_conv_bn_eval
     from .fusion import fuse_linear_bn_eval as fuse_linear_bn_eval
     from .norms import remove_spectral_norm as remove_spectral_norm
@@ -31,6 +32,7 @@ _LAZY = {
     "remove_weight_norm": "norms",
     "rnn": "rnn",
     "spectral_norm": "norms",
+    "stateless": "stateless",
     "weight_norm": "norms",
 }
 
