@@ -247,12 +247,9 @@ def _check_graph(graph: Graph, arrays: Sequence[Array], weights: set[int], rng: 
     which = [i for i in range(len(arrays)) if i not in weights]
     turns = [list(arrays), [_shuffled(x, rng) for x in arrays]]
     named = [{f"x{i}": turn[i] for i in order} for turn in turns]
-    try:
-        expected = [
-            evaluate_reference(graph, [turn[i] for i in which], names) for turn, names in zip(turns, named, strict=True)
-        ]
-    except ExecutionError:
-        return 0  # a view such as an expanded one makes a matrix singular, which has no inverse
+    expected = [
+        evaluate_reference(graph, [turn[i] for i in which], names) for turn, names in zip(turns, named, strict=True)
+    ]
     tried = 1
     with np.errstate(all="ignore"):
         got = eager.evaluate(graph, [turns[0][i] for i in which], named[0])
@@ -266,9 +263,14 @@ def _check_graph(graph: Graph, arrays: Sequence[Array], weights: set[int], rng: 
         for turn, want in zip(turns, expected, strict=True):
             for target, i in zip(held, order, strict=True):
                 target[...] = turn[i]
-            with np.errstate(all="ignore"):
-                prepare()
-                got = list(run(*(turn[i] for i in which)))
+            try:
+                with np.errstate(all="ignore"):
+                    prepare()
+                    got = list(run(*(turn[i] for i in which)))
+            except ExecutionError:
+                if not any(np.isnan(y).any() for y in want):
+                    raise
+                continue  # NaN from beside a view: LAPACK may find no pivot among them, and call a matrix singular
             lowerings = ", ".join(f"{s.name} by {s.lowering}" for s in plan.steps if s.lowering != "numpy")
             assert_all_close(got, want, f"{what} ({lowerings})", TOLERANCE)
         tried += 1
