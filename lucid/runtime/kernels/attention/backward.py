@@ -1,4 +1,8 @@
-"""The gradient of attention, tile by tile: shares are made anew from what was kept of each query (Dao et al., 2022)."""
+"""The gradient of attention, tile by tile (Dao et al., 2022).
+
+The shares (softmax of the scores) are recomputed from the logarithm of the sum of exponentials, which the forward pass
+keeps for each query.
+"""
 
 from __future__ import annotations
 
@@ -14,57 +18,61 @@ from ..shared.cut import deal
 from ..shared.loop import Bound
 from .operands import by_rows, hand_over, laid_by_rows, mask_shape, target_by_rows
 from .tiled import Tiled
-from .tiles import Sizes, Tiling, in_all, tiles, tilings, work_of
+from .tiles import Sizes, Tiling, scores_of, tiles, tilings, work_of
 from .tiles_views import Chunk, Queries, Slopes, Tile, add_over, bind_rows, bind_slopes
 
 BUFFERS, PASSES = 2, 16
-"""Tiles of scores that are there at once, and how often one is read or written."""
+"""Buffers of the size of a tile of scores that are in use at once, and how often one is read or written."""
 
 
 def _work(s: Sizes, tiling: Tiling, attrs: AttentionAttrs) -> list[list[Tile]]:
-    """The tiles of each worker; those of the same heads are one worker's, as they add to the same results."""
-    return [[tile for same in mine for tile in same] for mine in deal(tiles(s, tiling, attrs), tiling.workers)]
+    """The tiles of each worker; one worker gets all tiles of the same heads, as they add to the same results."""
+    return [[tile for heads in share for tile in heads] for share in deal(tiles(s, tiling, attrs), tiling.workers)]
 
 
 def _ways(node: Node[AttentionAttrs], inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
-    """As for attention; a mask has one gradient, to which all heads add."""
-    s, found = Sizes.of(inputs), []
+    """As for attention; but if the mask has a gradient, to which all heads add, for one worker."""
+    s, ways = Sizes.of(inputs), []
     products = [(s.features, 3), (s.values, 2)]
     for tiling in tilings(s, threads, node.attrs, BUFFERS, alone=len(node.outputs) > 3):
-        sizes = [[tile.size for tile in mine] for mine in _work(s, tiling, node.attrs)]
-        work = Work.of_busiest(sizes, lambda size: work_of(s, size, products, PASSES, BUFFERS), in_all)
-        found.append(Way(work, tiling))
-    return found
+        sizes = [[tile.size for tile in share] for share in _work(s, tiling, node.attrs)]
+        work = Work.of_busiest(sizes, lambda size: work_of(s, size, products, PASSES, BUFFERS), scores_of)
+        ways.append(Way(work, tiling))
+    return ways
 
 
 @kernel(ATTENTION_GRAD, ways=_ways, staged=True)
 def attention_grad(k: Emitter[AttentionAttrs]) -> None:
-    """For each chunk of keys the shares, their gradient and that of the scores, and what these add to the results."""
+    """For each chunk of keys: the shares, their gradient, that of the scores, and what these add to the results."""
     s, outs = Sizes.of(k.ins), (*k.outs, None)[:4]
     work = _work(s, k.way, k.attrs)
-    made = laid_by_rows(k, *outs)
-    plain = all(len(mine) == len({tile.lead for tile in mine}) for mine in work) and all(
-        tile.chunks == ((0, s.keys),) for mine in work for tile in mine
+    results = laid_by_rows(k, *outs)
+    plain = all(len(share) == len({tile.lead for tile in share}) for share in work) and all(
+        tile.chunks == ((0, s.keys),) for share in work for tile in share
     )
-    for number, y in enumerate(made):
+    for number, y in enumerate(results):
         if y is not None and (not work or number == 3 or (number > 0 and not plain)):
             k.line(f"{y}.fill(0)")
     if work:
-        Backward(k, s, work, plain).emit(made)
-    hand_over(k, made, outs)
+        Backward(k, s, work, plain).emit(results)
+    hand_over(k, results, outs)
 
 
 class Backward(Tiled):
-    """The loop, which makes the results of keys and values in one piece where it is ``plain``, or adds to them."""
+    """The loop over tiles of the gradient.
+
+    If it is ``plain``, with one tile for all rows and keys of a head, the gradients of keys and values are written by
+    one product; otherwise products are added to them.
+    """
 
     def __init__(self, k: Emitter[AttentionAttrs], s: Sizes, work: Sequence[Sequence[Tile]], plain: bool) -> None:
         super().__init__(k, s, work)
         self.plain = plain
 
-    def emit(self, made: Sequence[Operand | None]) -> None:
-        """Write it; ``made`` are the results, None for what nobody reads."""
+    def emit(self, results: Sequence[Operand | None]) -> None:
+        """Write the loop; a result that nothing reads is None."""
         k, s, loop = self.k, self.s, self.loop
-        dq, dk, dv, dmask = made
+        dq, dk, dv, dmask = results
         query, *rest = (by_rows(k, s, x, "rows") for x in (k.ins[0], *k.ins[-3:]))
         q = self.queries(query, s.features, s.values)
         target = None if dq is None else target_by_rows(k, s, dq)
@@ -96,7 +104,7 @@ class Backward(Tiled):
         loop.emit()
 
     def _slopes(self, chunks: Bound, dk: Operand | None, dv: Operand | None, dmask: Operand | None) -> Bound:
-        """What is bound of each chunk."""
+        """Bind the views of each chunk: those of :class:`Chunk`, then those of :class:`Slopes`."""
         k, s, loop, bend, sums = self.k, self.s, self.loop, None, None
         if k.attrs.cap:
             bend = self.memory(self.scores, "bend")
@@ -111,7 +119,7 @@ class Backward(Tiled):
         )
 
     def _shares(self, q: Queries, c: Chunk, d: Slopes, kept: str) -> list[str]:
-        """The shares, and how steep the cap was where the scores are."""
+        """Lines that compute the shares, and the derivative of the cap (1 - tanh²) at the scores."""
         bent = [] if not self.attrs.cap else [
             f"np.multiply({c.scores}, {c.scores}, out={d.bend})",
             f"np.subtract(1, {d.bend}, out={d.bend})",
@@ -123,7 +131,7 @@ class Backward(Tiled):
         ]
 
     def _of_scores(self, q: Queries, c: Chunk, d: Slopes, dy: str) -> list[str]:
-        """The gradient of the masked scores."""
+        """Lines that compute the gradient of the masked scores."""
         return [
             f"np.matmul({dy}, {d.rows}, out={d.d})",
             *self._kept(d.d, c),
@@ -132,7 +140,7 @@ class Backward(Tiled):
         ]
 
     def _kept(self, x: object, c: Chunk) -> list[str]:
-        """Of shares, or of their gradient, what a dropout leaves, and what it makes of that."""
+        """Lines that apply the dropout to shares or to their gradient: zeros, and the rest scaled by 1 / (1 - p)."""
         p = self.attrs.dropout
         return [f"np.multiply({x}, {self.k.number(1 / (1 - p))}, out={x})", *self.dropped(x, c)] if 0 < p < 1 else (
             self.dropped(x, c)
@@ -140,7 +148,7 @@ class Backward(Tiled):
 
     @staticmethod
     def _added(factors: str, total: object, more: object, whole: bool) -> list[str]:
-        """A product that is the result, or is added to it."""
+        """Lines that write a product to ``total`` if it is the ``whole`` result, or else add it, by way of ``more``."""
         if whole:
             return [f"np.matmul({factors}, out={total})"]
         return [f"np.matmul({factors}, out={more})", f"np.add({total}, {more}, out={total})"]

@@ -1,7 +1,8 @@
-"""Attention, tile by tile (:mod:`.tiles`): scores, shares, and what these take of the values.
+"""Attention, tile by tile (:mod:`.tiles`): scores, shares (their softmax), and the sums of values weighted by these.
 
-Over several chunks of keys the sums are kept for the largest score so far, and shrink as that grows (Milakov and
-Gimelshein, 2018; Dao et al., 2022). They are divided by the sum of exponentials once, at the end.
+Over several chunks of keys, sums are relative to the largest score so far, and are scaled down when a larger one is met
+(online softmax: Milakov and Gimelshein, 2018; Dao et al., 2022). They are divided by the sum of exponentials once, at
+the end.
 """
 
 from __future__ import annotations
@@ -15,52 +16,52 @@ from ...program.emitter import Emitter
 from ..shared.cut import deal
 from .operands import by_rows, hand_over, laid_by_rows, target_by_rows
 from .tiled import Tiled
-from .tiles import Sizes, in_all, tiles, tilings, work_of
+from .tiles import Sizes, scores_of, tiles, tilings, work_of
 from .tiles_views import Chunk, Queries, bind_rows
 
 BUFFERS, PASSES = 1, 8
-"""Tiles of scores that are there at once, and how often one is read or written."""
+"""Buffers of the size of a tile of scores that are in use at once, and how often one is read or written."""
 
 
 def _ways(node: Node[AttentionAttrs], inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
-    s, found = Sizes.of(inputs), []
+    s, ways = Sizes.of(inputs), []
     products = [(s.features, 1), (s.values, 1)]
     for tiling in tilings(s, threads, node.attrs, BUFFERS):
-        sizes = [tile.size for mine in tiles(s, tiling, node.attrs) for tile in mine]
+        sizes = [tile.size for heads in tiles(s, tiling, node.attrs) for tile in heads]
         work = Work.of_busiest(
-            deal(sizes, tiling.workers), lambda size: work_of(s, size, products, PASSES, BUFFERS), in_all
+            deal(sizes, tiling.workers), lambda size: work_of(s, size, products, PASSES, BUFFERS), scores_of
         )
-        found.append(Way(work, tiling))
-    return found
+        ways.append(Way(work, tiling))
+    return ways
 
 
 @kernel(ATTENTION, ways=_ways, staged=True)
 def attention(k: Emitter[AttentionAttrs]) -> None:
-    """The queries times the scale, then for each chunk of keys scores, exponentials, and what they take of values."""
+    """Scale the queries; then, for each chunk of keys: scores, exponentials, and the weighted sums of values."""
     s, (y, kept) = Sizes.of(k.ins), (*k.outs, None)[:2]
-    work = deal([tile for mine in tiles(s, k.way, k.attrs) for tile in mine], k.way.workers)
+    work = deal([tile for heads in tiles(s, k.way, k.attrs) for tile in heads], k.way.workers)
     if not work:
         return
-    made = laid_by_rows(k, y, kept)
+    results = laid_by_rows(k, y, kept)
     t = Tiled(k, s, work)
     q = t.queries(by_rows(k, s, k.ins[0], "queries"), s.values, 0 if t.single else s.values)
-    results = [None if x is None else target_by_rows(k, s, x) for x in made]
-    y_rows, kept_rows = t.loop.over(t.loop.bind("results", bind_rows, t.loop.blocks, *results), "y", "kept")
+    by_head = [None if x is None else target_by_rows(k, s, x) for x in results]
+    y_rows, kept_rows = t.loop.over(t.loop.bind("results", bind_rows, t.loop.blocks, *by_head), "y", "kept")
     chunks = t.chunks(t.memory(t.scores, "scores"))
     c = Chunk._make(t.loop.fresh(*Chunk._fields))
     t.loop.line(*t.begin(q))
     if t.single:
-        t.each_chunk(chunks, c, *_only(t, q, c))
+        t.each_chunk(chunks, c, *_single_chunk(t, q, c))
     else:
         t.loop.line(f"{q.most}.fill({t.least})", f"{q.total}.fill(0)", f"{q.made}.fill(0)")
-        t.each_chunk(chunks, c, *_next(t, q, c))
+        t.each_chunk(chunks, c, *_next_chunk(t, q, c))
     t.loop.line(*_end(t, q, y_rows, None if kept is None else kept_rows))
     t.loop.emit()
-    hand_over(k, made, (y, kept))
+    hand_over(k, results, (y, kept))
 
 
-def _only(t: Tiled, q: Queries, c: Chunk) -> list[str]:
-    """The shares of all keys, but that they are not divided yet, and what they take."""
+def _single_chunk(t: Tiled, q: Queries, c: Chunk) -> list[str]:
+    """Lines for a chunk that has all keys: exponentials of the scores, not yet divided by their sum, times values."""
     return [
         *t.scored(q, c),
         f"np.maximum.reduce({c.scores}, axis=-1, keepdims=True, out={q.most}, initial={t.least})",
@@ -72,8 +73,8 @@ def _only(t: Tiled, q: Queries, c: Chunk) -> list[str]:
     ]
 
 
-def _next(t: Tiled, q: Queries, c: Chunk) -> list[str]:
-    """The same of one chunk after others: these shrink as the largest score grows."""
+def _next_chunk(t: Tiled, q: Queries, c: Chunk) -> list[str]:
+    """Lines for one of several chunks: sums of earlier ones are scaled down if the largest score has grown."""
     return [
         *t.scored(q, c),
         f"np.maximum.reduce({c.scores}, axis=-1, keepdims=True, out={q.part})",
@@ -94,7 +95,7 @@ def _next(t: Tiled, q: Queries, c: Chunk) -> list[str]:
 
 
 def _end(t: Tiled, q: Queries, y: str, kept: str | None) -> list[str]:
-    """Divide by the sum, which is at least 1 where a key is seen, and 0 elsewhere."""
+    """Lines that divide by the sum of exponentials: at least 1 if the query sees a key, otherwise 0 (taken as 1)."""
     lines = [f"np.maximum({q.total}, 1, out={q.total})"]
     if kept is not None:
         lines += [f"np.log({q.total}, out={kept})", f"np.add({kept}, {q.most}, out={kept})"]

@@ -1,4 +1,4 @@
-"""How the operands of attention lie for its kernels: queries as rows of the head that serves them, full masks."""
+"""Operands in the form that attention kernels take: queries as rows of their head of keys, masks of full rank."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from .tiles import Sizes
 
 
 def by_rows(k: Emitter[AttentionAttrs], s: Sizes, x: Operand, label: str) -> Operand:
-    """Queries, or what there is for each, with those below one another that one head of keys serves."""
+    """Queries, or other arrays with a row for each, such that all rows served by one head of keys are consecutive."""
     if s.group == 1 or x.type.rank < 3:
         return x
     return k.reshaped(x, (*s.lead, s.rows, x.shape[-1]), label)
 
 
 def target_by_rows(k: Emitter[AttentionAttrs], s: Sizes, y: Operand) -> Operand:
-    """The same for an array that is written, and lies row by row."""
+    """:func:`by_rows` for a row-major array that is written."""
     return k.target(y, (*s.lead, s.rows, y.shape[-1]), "rows")
 
 
 def laid_by_rows(k: Emitter[AttentionAttrs], *outs: Operand | None) -> list[Operand | None]:
-    """Results row by row: themselves, or memory to be handed over at the end; None for what nobody reads."""
+    """Row-major memory for the results: their own, or scratch for :func:`hand_over` to copy; None stays None."""
     return [
         y if y is None or (y.contiguous and y.type.order is None) else k.scratch(y.shape, y.dtype, "made") for y in outs
     ]
 
 
-def hand_over(k: Emitter[AttentionAttrs], made: Sequence[Operand | None], outs: Sequence[Operand | None]) -> None:
-    """Copy the results that lie otherwise."""
-    for one, y in zip(made, outs, strict=True):
-        if one is not y:
-            k.line(f"{y}[...] = {one}")
+def hand_over(k: Emitter[AttentionAttrs], results: Sequence[Operand | None], outs: Sequence[Operand | None]) -> None:
+    """Copy to the outputs those results that are in scratch memory."""
+    for result, y in zip(results, outs, strict=True):
+        if result is not y:
+            k.line(f"{y}[...] = {result}")
 
 
 def mask_shape(s: Sizes, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of a mask with an axis for each of the leading ones, the members of a group, queries and keys."""
+    """The shape of a mask of full rank: the leading axes, the members of a group, queries and keys."""
     padded = (*(1,) * (max(1, len(s.lead)) + 2 - len(shape)), *shape)
     if not s.lead:
         return (1, *padded[-2:])

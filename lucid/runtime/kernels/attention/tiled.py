@@ -1,4 +1,4 @@
-"""Lines that attention and its gradient have in common: the scores of a chunk, as they are seen and dropped."""
+"""What attention and its gradient have in common: the loop over tiles, and lines for the scores of a chunk."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .tiles import Sizes
 from .tiles_views import Chunk, Queries, Sees, Tile, bind_chunks, bind_queries
 
 Room = tuple[Operand, ...]
-"""Flat memory of each worker."""
+"""A flat scratch buffer for each worker."""
 
 
 class Tiled:
-    """The loop over tiles, while a kernel writes it.
+    """The loop over tiles, as a kernel writes it.
 
     Attributes
     ----------
@@ -31,7 +31,9 @@ class Tiled:
     single
         Whether each tile has one chunk of keys.
     mask
-        The mask with an axis for each; None where there is none.
+        The mask, in full rank (:func:`~.operands.mask_shape`); None if there is none.
+    rows, scores
+        The most rows, and the most scores of a chunk, of any tile.
     """
 
     def __init__(self, k: Emitter[AttentionAttrs], s: Sizes, work: Sequence[Sequence[Tile]]) -> None:
@@ -44,18 +46,18 @@ class Tiled:
         self._draws, self._drawn = self._random()
 
     def memory(self, size: int, label: str, dtype: DType | None = None) -> Room:
-        """Room for so many numbers."""
+        """A scratch buffer of ``size`` elements for each worker."""
         return self.loop.scratch((max(1, size),), dtype or self.dtype, label)
 
     def _random(self) -> tuple[Room | None, Room | None]:
-        """Room for the random numbers of a tile, and for what they drop."""
+        """Scratch for the random numbers of a tile, and for the mask of what they drop; None without dropout."""
         if not self.attrs.dropout:
             return None, None
         size = self.rows * self.s.keys
         return self.memory(size, "draws", np.dtype(np.float32)), self.memory(size, "drawn", bool_)
 
     def queries(self, query: Operand, made: int, more: int) -> Queries:
-        """The names of what each tile has; how wide are the rows of what is made, and of what is more."""
+        """Loop variables for the views of each tile; ``made`` and ``more`` are the lengths of rows of these buffers."""
         sizes = {"scaled": self.s.features, "numbers": 4, "made": made, "more": more}
         bound = self.loop.bind(
             "queries", bind_queries, self.loop.blocks, query, self.s.keys, (made, more),
@@ -64,7 +66,7 @@ class Tiled:
         return self.loop.parts(bound, Queries)
 
     def chunks(self, scores: Room) -> Bound:
-        """What is bound of the chunks of each tile."""
+        """Bind the views of the chunks of each tile."""
         a, hides = self.attrs, None
         if self.mask is not None and self.mask.dtype == bool_:
             hides = self.memory(self.scores, "hides", bool_)
@@ -75,7 +77,7 @@ class Tiled:
         )
 
     def each_chunk(self, bound: Bound, names: Iterable[object], *lines: str) -> None:
-        """Lines for every chunk of a tile, of which these are the names."""
+        """Add lines that run for every chunk of a tile; ``names`` are the variables that stand for its views."""
         if self.single:
             self.loop.named(bound, *map(str, names))
             self.loop.line(*lines)
@@ -85,7 +87,7 @@ class Tiled:
     # ------------------------------------------------------------ lines
 
     def begin(self, q: Queries) -> list[str]:
-        """The queries times a number, and what a dropout drops."""
+        """Lines that scale the queries, and draw what the dropout drops."""
         k, a = self.k, self.attrs
         lines = [f"np.multiply({q.query}, {k.number(a.scale)}, out={q.scaled})"]
         if a.dropout:
@@ -96,7 +98,10 @@ class Tiled:
         return lines
 
     def scored(self, q: Queries, c: Chunk, *bent: str) -> list[str]:
-        """The scores of a chunk: bent, when these lines come, then masked."""
+        """Lines that compute the scores of a chunk: capped by tanh, then masked.
+
+        The lines ``bent`` are run between the tanh and its scaling.
+        """
         k, a = self.k, self.attrs
         lines = [f"np.matmul({q.scaled}, {c.columns}, out={c.scores})"]
         if a.cap:
@@ -118,10 +123,10 @@ class Tiled:
         return lines
 
     def dropped(self, x: object, c: Chunk) -> list[str]:
-        """Zeros in shares, or in what belongs to them, where a dropout drops."""
+        """Lines that set the dropped elements of shares, or of their gradient, to 0."""
         return [f"np.copyto({x}, 0, where={c.dropped})"] if self.attrs.dropout else []
 
     @property
     def least(self) -> str:
-        """The least number: what no score is less than, but minus infinity."""
+        """The least finite number, as source: a lower bound for the scores of keys that are not masked."""
         return self.k.number(float(np.finfo(self.dtype.name).min))

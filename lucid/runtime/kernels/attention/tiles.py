@@ -1,7 +1,8 @@
-"""How the scores of attention are cut: into tiles of some heads and queries, and these into chunks of keys.
+"""Cutting the scores of attention into tiles of some heads and queries, and these into chunks of keys.
 
-A tile of scores stays in the second-level cache while it becomes shares and is multiplied with the values; nothing ever
-holds all scores. The queries of the heads that one head of keys serves lie below one another, as rows.
+The scores of a chunk stay in the second-level cache while they become shares and are multiplied by the values; the
+matrix of all scores never exists. All queries that one head of keys serves, of several heads of queries (a *group*),
+are its *rows*.
 """
 
 from __future__ import annotations
@@ -20,20 +21,22 @@ from ..shared.cut import pieces
 from .tiles_views import Tile
 
 LEAST = 64
-"""Queries and keys of a tile, where there are so many: smaller products spend their time copying matrices."""
+"""The least rows of a tile, if there are as many: smaller products spend their time copying matrices."""
 
 
 class Sizes(NamedTuple):
-    """The numbers of an attention.
+    """The sizes of an attention.
 
     Attributes
     ----------
     lead
-        The axes before queries and keys; the last one is that of the heads of keys.
+        Sizes of the axes before queries and keys; the last one is that of the heads of keys.
     group
         How many heads of queries one head of keys serves.
-    queries, keys, features, values
-        How many there are: of one head, in all, of each query, of each value.
+    queries, keys
+        The number of queries, and of keys, of a head.
+    features, values
+        The number of features of a query or key, and of a value.
     itemsize
         Bytes of a number.
     """
@@ -48,25 +51,25 @@ class Sizes(NamedTuple):
 
     @classmethod
     def of(cls, inputs: Sequence[TensorType] | Sequence[Operand]) -> Sizes:
-        """Those of an attention of these operands (or of types, that are concrete)."""
+        """The sizes for these operands (or concrete types): query, key, value."""
         query, key, value = (x.type.concrete if isinstance(x, Operand) else x.concrete for x in inputs[:3])
         group = query[-3] // max(1, key[-3]) if len(query) > 2 else 1
         return cls(key[:-2], group, query[-2], key[-2], query[-1], value[-1], inputs[0].dtype.itemsize)
 
     @property
     def heads(self) -> int:
-        """Heads of keys."""
+        """The number of heads of keys, over all leading axes."""
         return math.prod(self.lead)
 
     @property
     def rows(self) -> int:
-        """Queries that one head of keys serves."""
+        """The number of queries that one head of keys serves."""
         return self.group * self.queries
 
 
 @struct(frozen=True)
 class Tiling:
-    """How many heads, rows of each and keys there are at most in a tile; for how many workers."""
+    """The most heads and rows of a tile, and keys of a chunk; and the number of workers."""
 
     heads: int
     rows: int
@@ -81,21 +84,21 @@ class Tiling:
 
 
 def tiles(s: Sizes, tiling: Tiling, attrs: AttentionAttrs) -> list[list[Tile]]:
-    """The tiles, those of the same heads one after another in a list; none where there are no queries or heads."""
+    """The tiles, as a list for each range of heads; none if there are no queries or heads."""
     if not s.rows or 0 in s.lead:
         return []
-    rows = [(a, b) for a, b in _rows(s, tiling.rows)]
-    found = []
-    for number, lead in _leads(s.lead, tiling.heads):
-        found.append([
+    rows = list(_rows(s, tiling.rows))
+    return [
+        [
             Tile(lead, (a, b), _members(s, a, b), number * s.rows + a, tuple(_chunks(s, tiling.keys, attrs, a, b)))
             for a, b in rows
-        ])  # fmt: skip
-    return found
+        ]
+        for number, lead in _leads(s.lead, tiling.heads)
+    ]
 
 
 def _rows(s: Sizes, most: int) -> Iterator[tuple[int, int]]:
-    """Rows in runs: several whole members of a group, or a part of one."""
+    """The rows cut into runs: of several whole members of a group (heads of queries), or of a part of one."""
     if most >= s.queries:
         yield from ((a * s.queries, b * s.queries) for a, b in pieces(s.group, most // max(1, s.queries)))
         return
@@ -104,29 +107,32 @@ def _rows(s: Sizes, most: int) -> Iterator[tuple[int, int]]:
 
 
 def _members(s: Sizes, a: int, b: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """To which members of a group rows belong, and which queries of these they are."""
+    """The range of members of a group that rows ``a`` to ``b`` belong to, and the range of queries of these."""
     first, last = a // s.queries, (b - 1) // s.queries
     return (first, last + 1), (a - first * s.queries, b - last * s.queries)
 
 
 def _leads(shape: tuple[int, ...], most: int) -> Iterator[tuple[int, tuple[tuple[int, int], ...]]]:
-    """Runs of heads: the number of the first, and the ranges on each axis; whole inner axes as far as they go."""
+    """Blocks of at most ``most`` heads: the number of the first, and a range of each leading axis.
+
+    Ranges of an axis span the axes inside it; if these are too large together, they are cut for each index of it.
+    """
     if not shape:
         yield 0, ()
         return
     size, *inner = shape
-    each = math.prod(inner)
-    if most >= each:
-        for a, b in pieces(size, most // max(1, each)):
-            yield a * each, ((a, b), *((0, n) for n in inner))
+    inner_size = math.prod(inner)
+    if most >= inner_size:
+        for a, b in pieces(size, most // max(1, inner_size)):
+            yield a * inner_size, ((a, b), *((0, n) for n in inner))
         return
     for i in range(size):
         for number, ranges in _leads(tuple(inner), most):
-            yield i * each + number, ((i, i + 1), *ranges)
+            yield i * inner_size + number, ((i, i + 1), *ranges)
 
 
 def _chunks(s: Sizes, most: int, attrs: AttentionAttrs, a: int, b: int) -> Iterator[tuple[int, int]]:
-    """The keys that any of these rows sees, in runs."""
+    """The keys that any of rows ``a`` to ``b`` sees, cut into runs of at most ``most``."""
     assert isinstance(attrs.offset, int)
     _, (first, last) = _members(s, a, b)
     low = 0 if attrs.before is None else max(0, first + attrs.offset - attrs.before)
@@ -139,12 +145,12 @@ def _chunks(s: Sizes, most: int, attrs: AttentionAttrs, a: int, b: int) -> Itera
 
 
 def tilings(s: Sizes, threads: int, attrs: AttentionAttrs, buffers: int, *, alone: bool = False) -> list[Tiling]:
-    """Ways to cut it so that ``buffers`` tiles of scores take half of the second-level cache.
+    """Ways to cut the work such that ``buffers`` arrays of a tile's scores take half of the second-level cache.
 
-    Several heads are together where all their queries and keys are. Dropout draws for whole rows. Where workers share
-    heads only, whose gradients add up, ``alone`` says that these cannot be shared.
+    A tile has several heads only if it has all their queries and keys. With dropout, keys are not cut, as numbers are
+    drawn for whole rows. ``alone`` says that workers cannot share the work, as all heads add to one gradient.
     """
-    room = max(1, this_machine().l2 // 2 // (s.itemsize * buffers))
+    room = max(1, this_machine().l2 // 2 // (s.itemsize * buffers))  # scores of a tile
     workers = 1 if alone else threads
     found: dict[Tiling, None] = {}
     for most in {s.keys, *(n for n in (1024, 512, 256) if n < s.keys and not attrs.dropout)}:
@@ -160,14 +166,18 @@ def tilings(s: Sizes, threads: int, attrs: AttentionAttrs, buffers: int, *, alon
 def work_of(
     s: Sizes, size: tuple[int, int, tuple[int, ...]], products: Sequence[tuple[int, int]], passes: int, buffers: int
 ) -> Work:
-    """What is done for a tile of so many heads, rows of each, and keys of each chunk.
+    """The work of a tile.
 
     Parameters
     ----------
+    size
+        See :attr:`Tile.size`.
     products
-        For each product of all keys with all rows, its depth and how many there are.
+        The depth of each kind of product of rows with keys, and how many there are of it.
     passes
         How often the scores are read or written.
+    buffers
+        The number of arrays of a tile's scores.
     """
     (heads, rows, chunks), done = size, Work(calls=8)
     for keys in chunks:
@@ -180,6 +190,6 @@ def work_of(
     return done
 
 
-def in_all(size: tuple[int, int, tuple[int, ...]]) -> int:
-    """How many scores a tile has."""
+def scores_of(size: tuple[int, int, tuple[int, ...]]) -> int:
+    """The number of scores of a tile."""
     return size[0] * size[1] * sum(size[2])

@@ -1,4 +1,4 @@
-"""What the tiles of an attention read and write."""
+"""Views of what each tile of an attention, and each chunk of its keys, reads and writes."""
 
 from __future__ import annotations
 
@@ -18,27 +18,28 @@ T = TypeVar("T")
 Room: TypeAlias = "Sequence[Array]"
 Either: TypeAlias = "Array | None"
 Operands: TypeAlias = "tuple[Array, Array, Array | None]"
-"""Keys, values, and the mask with an axis for each."""
+"""Keys, values, and the mask of full rank."""
 Results: TypeAlias = "tuple[Array | None, Array | None, Array | None]"
 Slope: TypeAlias = "tuple[Array | None, ...]"
+"""The parts of a :class:`Chunk`, then those of its :class:`Slopes`."""
 Known: TypeAlias = "dict[tuple[int, int, int], Array]"
 
 
 class Tile(NamedTuple):
-    """Some rows of some heads of keys.
+    """Some rows of some heads of keys. Ranges are (start, stop).
 
     Attributes
     ----------
     lead
-        The ranges of heads, on each of their axes.
+        The range of each leading axis.
     rows
-        The range of rows.
+        The range of rows of each head.
     members
-        The members of each group and their queries that these are, as ranges.
+        The same rows as a range of members of the group, and of queries of these.
     first
-        The number of the first row, of all that there are.
+        The number of the first row among the rows of all heads.
     chunks
-        The keys that these rows see, in ranges.
+        The keys that these rows see, as ranges.
     """
 
     lead: Ranges
@@ -49,70 +50,73 @@ class Tile(NamedTuple):
 
     @property
     def heads(self) -> tuple[int, ...]:
-        """How many heads, on each of their axes."""
+        """The number of heads along each leading axis."""
         return tuple(b - a for a, b in self.lead)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of its rows."""
+        """The leading axes and the number of rows: the shape of an array with one number per row."""
         return (*self.heads, self.rows[1] - self.rows[0])
 
     @property
     def every(self) -> int:
-        """How many rows of how many heads."""
+        """The number of rows of all its heads."""
         return math.prod(self.shape)
 
     @property
     def widest(self) -> int:
-        """Keys of the largest chunk."""
+        """The number of keys of the largest chunk."""
         return max((b - a for a, b in self.chunks), default=0)
 
     @property
     def size(self) -> tuple[int, int, tuple[int, ...]]:
-        """How many heads, rows of each, and keys of each chunk: by which tiles are alike."""
+        """The number of heads, of rows of each, and of keys of each chunk; tiles of one size do the same work."""
         return math.prod(self.heads), self.rows[1] - self.rows[0], tuple(b - a for a, b in self.chunks)
 
     @property
     def split(self) -> tuple[int, ...]:
-        """The same with members of a group apart."""
+        """:attr:`shape` with the members of a group as an axis of their own."""
         return (*self.heads, *(b - a for a, b in self.members))
 
 
 def cut(x: Array, *ranges: tuple[int, int]) -> Array:
-    """A part of an array; an axis of size 1 stays, as it broadcasts."""
+    """These ranges of an array's axes; axes of size 1 are kept whole, as they are broadcast."""
     return x[tuple(slice(*r) if n > 1 else slice(0, 1) for r, n in zip(ranges, x.shape, strict=True))]
 
 
 def rows_of(tile: Tile, x: Array) -> Array:
-    """Its rows of an array that has them."""
+    """The tile's part of an array with an axis of rows."""
     return x[tuple(slice(a, b) for a, b in (*tile.lead, tile.rows))]
 
 
 def keys_of(tile: Tile, x: Array, chunk: tuple[int, int]) -> Array:
-    """Of keys or values those of a chunk."""
+    """A chunk's part of the keys or values."""
     return x[tuple(slice(a, b) for a, b in (*tile.lead, chunk))]
 
 
 def first(chunks: Sequence[T]) -> T:
-    """The only one of a tile."""
+    """The only chunk of a tile."""
     return chunks[0]
 
 
 def room(memory: Array, *shape: int) -> Array:
-    """The beginning of flat memory, in this shape."""
-    made: Array = as_view(memory[: math.prod(shape)], shape)
-    return made
+    """The beginning of a flat buffer, viewed in this shape."""
+    view: Array = as_view(memory[: math.prod(shape)], shape)
+    return view
 
 
 class Sees(NamedTuple):
-    """How a row sees keys by place: from ``offset`` on, so many ``before`` it and ``after`` it."""
+    """The window of keys that a query sees: from ``before`` keys before to ``after`` keys after its own position.
+
+    Query i has position i + ``offset`` among the keys; None means no limit.
+    """
 
     offset: int
     before: int | None
     after: int | None
 
     def hidden(self, tile: Tile, chunk: tuple[int, int], known: Known) -> Either:
-        """Which scores of a chunk are hidden, (queries, keys); None where none is. Equal ones are made once."""
+        """A mask (queries, keys) of the scores outside the window; None if there are none. Equal masks are shared."""
         (a, b), (c, d) = tile.members[1], chunk
         a, b = a + self.offset, b + self.offset
         late = self.after is not None and d - 1 > a + self.after
@@ -121,31 +125,31 @@ class Sees(NamedTuple):
             return None
         which = (c - a, b - a, d - c)
         if which not in known:
-            apart = np.arange(c, d) - np.arange(a, b)[:, None]
-            hidden = np.zeros(apart.shape, bool)
+            distance = np.arange(c, d) - np.arange(a, b)[:, None]
+            hidden = np.zeros(distance.shape, bool)
             if self.after is not None:
-                hidden |= apart > self.after
+                hidden |= distance > self.after
             if self.before is not None:
-                hidden |= apart < -self.before
+                hidden |= distance < -self.before
             known[which] = hidden
         return known[which]
 
 
 class Chunk(NamedTuple):
-    """Of one chunk of keys: these, the same as columns, their values, the scores, and what masks or drops these.
+    """The views of one chunk of keys.
 
     Attributes
     ----------
     keys, columns, values
-        The keys, the same turned, and the values.
+        The keys, the transposed keys, and the values.
     scores, split
-        Room for the scores; the same with members of a group apart.
+        Scratch for the scores; the same with the members of a group as an axis of their own.
     mask, hides
-        The mask's part, and room for its opposite.
+        The part of the mask; if it is boolean, scratch for its negation.
     hidden
-        What the places hide.
+        A mask of the scores outside the window.
     dropped
-        Which shares a dropout drops.
+        A mask of the shares that the dropout drops.
     """
 
     keys: Array
@@ -160,22 +164,22 @@ class Chunk(NamedTuple):
 
 
 class Slopes(NamedTuple):
-    """What the gradient has beside a :class:`Chunk`.
+    """The views of one chunk that the gradient has in addition to :class:`Chunk`.
 
     Attributes
     ----------
     rows
-        The values, turned.
+        The transposed values.
     d, split_d
-        Room for the gradient of shares, then scores; the same with members of a group apart.
+        Scratch for the gradient of the shares, then of the scores; the same with the members of a group as an axis.
     bend
-        Room for how steep the cap is.
+        Scratch for the derivative of the cap.
     turned, turned_d
-        The scores and their gradient, turned.
+        The scores and their gradient, transposed.
     dkeys, dvalues, dmask
         The parts of the results.
     more_keys, more_values, more_mask, more_query
-        Room for what is added to these, and to the gradient of the queries.
+        Scratch for terms to be added to these, and to the gradient of the queries.
     """
 
     rows: Array
@@ -194,21 +198,21 @@ class Slopes(NamedTuple):
 
 
 class Queries(NamedTuple):
-    """Of one tile: its queries, these times a number, and what is added up over chunks.
+    """The views of one tile.
 
     Attributes
     ----------
     query, scaled
-        The queries, and room for them times a number.
+        The queries, and scratch for the scaled queries.
     most, fade, total, part
-        Room for a number for each row: the largest score, by how much what was made shrinks as that grows, the sum of
-        exponentials, and that of a chunk.
+        Scratch for a number per row: the largest score so far, the factor by which sums shrink when it grows, the sum
+        of exponentials, and that of one chunk.
     made, more
-        Room for what is added up, and for that of a chunk.
+        Scratch for the sum over chunks, and for the term of one chunk.
     first
-        How many numbers are drawn for rows before it.
+        How many random numbers are drawn for the rows before this tile.
     draws, drawn
-        Room for random numbers, and for what is dropped.
+        Scratch for random numbers, and for the mask of what is dropped.
     """
 
     query: Array
@@ -228,42 +232,42 @@ def bind_queries(
     work: Work, query: Array, keys: int, widths: tuple[int, int], scaled: Room, numbers: Room, made: Room, more: Room,
     draws: Room | None, drawn: Room | None,
 ) -> list[list[Queries]]:  # fmt: skip
-    """What each tile has.
+    """The views of each tile.
 
     Parameters
     ----------
     keys, widths
-        How many keys there are, and numbers in a row of what is ``made``, and of what is ``more``.
+        The number of keys, and the lengths of a row of ``made`` and of ``more``.
     scaled, numbers, made, more, draws, drawn
-        Room of each worker: four ``numbers`` of each row; no draws where nothing is dropped.
+        Scratch buffers of each worker; ``numbers`` has four numbers per row. Without dropout, the last two are None.
     """
 
     def queries(tile: Tile, scaled: Array, numbers: Array, made: Array, more: Array, *random: Either) -> Queries:
         n = tile.every
-        four = (room(numbers[i * n :], *tile.shape, 1) for i in range(4))
+        per_row = (room(numbers[i * n :], *tile.shape, 1) for i in range(4))
         sums = (room(x, *tile.shape, width) for x, width in zip((made, more), widths, strict=True))
         drawn = (None if x is None else room(x, *tile.shape, keys) for x in random)
-        seen = rows_of(tile, query)
-        return Queries._make([seen, room(scaled, *seen.shape), *four, *sums, tile.first * keys, *drawn])
+        rows = rows_of(tile, query)
+        return Queries._make([rows, room(scaled, *rows.shape), *per_row, *sums, tile.first * keys, *drawn])
 
     none = (None,) * len(work)
     return per_block(queries, work, scaled, numbers, made, more, draws or none, drawn or none)
 
 
 def bind_rows(work: Work, *arrays: Either) -> list[list[tuple[Either, ...]]]:
-    """Of each tile its rows of these arrays."""
+    """The rows of these arrays that belong to each tile."""
     return per_block(lambda tile: tuple(None if x is None else rows_of(tile, x) for x in arrays), work)
 
 
 def bind_chunks(
     work: Work, single: bool, operands: Operands, sees: Sees, scores: Room, hides: Room | None, drawn: Room | None
 ) -> list[list[Chunk]] | list[list[list[Chunk]]]:
-    """The chunks of each tile; where each has one that, without a list.
+    """For each tile a list of its chunks or, if it is ``single``, the only one.
 
     Parameters
     ----------
     scores, hides, drawn
-        Room of each worker.
+        Scratch buffers of each worker.
     """
     known: Known = {}
     none = (None,) * len(work)
@@ -281,11 +285,11 @@ def _chunk(
 ) -> Chunk:
     (all_keys, all_values, whole), n = operands, chunk[1] - chunk[0]
     keys, values = (keys_of(tile, x, chunk) for x in (all_keys, all_values))
-    made = room(scores, *tile.shape, n)
+    own = room(scores, *tile.shape, n)
     mask = None if whole is None else cut(whole, *tile.lead, *tile.members, chunk)
     dropped = None if drawn is None else room(drawn, *tile.shape, all_keys.shape[-2])[..., slice(*chunk)]
     return Chunk(
-        keys, keys.swapaxes(-1, -2), values, made, as_view(made, (*tile.split, n)), mask,
+        keys, keys.swapaxes(-1, -2), values, own, as_view(own, (*tile.split, n)), mask,
         None if hides is None or mask is None else room(hides, *mask.shape), hidden, dropped,
     )  # fmt: skip
 
@@ -294,46 +298,46 @@ def bind_slopes(
     work: Work, single: bool, features: int, chunks: list[list[list[Chunk]]] | list[list[Chunk]], results: Results,
     d: Room, more: Room, bend: Room | None, sums: Room | None,
 ) -> list[list[Slope]] | list[list[list[Slope]]]:  # fmt: skip
-    """For each chunk of :func:`bind_chunks` that, and what the gradient has beside it.
+    """For each chunk of :func:`bind_chunks`, its views and those that the gradient has in addition.
 
     Parameters
     ----------
     features
-        Of a query.
+        The number of features of a query.
     results
-        The gradients of keys, values and the mask; None for what nobody reads.
+        The gradients of keys, values and the mask; None if nothing reads them.
     d, more, bend, sums
-        Room of each worker.
+        Scratch buffers of each worker.
     """
     none = (None,) * len(work)
-    made: list[list[list[Slope]]] = []
-    for mine, own, *memory in zip(work, chunks, d, more, bend or none, sums or none, strict=True):
-        every = [[found] if isinstance(found, Chunk) else found for found in own]
-        made.append([
-            [_slope(tile, chunk, known, results, features, *memory)
-             for chunk, known in zip(tile.chunks, found, strict=True)]
-            for tile, found in zip(mine, every, strict=True)
+    slopes: list[list[list[Slope]]] = []
+    for own_tiles, own_chunks, *memory in zip(work, chunks, d, more, bend or none, sums or none, strict=True):
+        by_tile = [[bound] if isinstance(bound, Chunk) else bound for bound in own_chunks]
+        slopes.append([
+            [_slope(tile, chunk, views, results, features, *memory)
+             for chunk, views in zip(tile.chunks, of_tile, strict=True)]
+            for tile, of_tile in zip(own_tiles, by_tile, strict=True)
         ])  # fmt: skip
-    return of_each(first, made) if single else made
+    return of_each(first, slopes) if single else slopes
 
 
 def _slope(
-    tile: Tile, chunk: tuple[int, int], known: Chunk, results: Results, features: int, d: Array, more: Array,
+    tile: Tile, chunk: tuple[int, int], views: Chunk, results: Results, features: int, d: Array, more: Array,
     bend: Either = None, sums: Either = None,
 ) -> Slope:  # fmt: skip
-    made = room(d, *known.scores.shape)
+    own = room(d, *views.scores.shape)
     dkeys, dvalues = (None if x is None else keys_of(tile, x, chunk) for x in results[:2])
     dmask = None if results[2] is None else cut(results[2], *tile.lead, *tile.members, chunk)
-    return (*known, *Slopes(
-        known.values.swapaxes(-1, -2), made, as_view(made, known.split.shape),
-        None if bend is None else room(bend, *made.shape),
-        known.scores.swapaxes(-1, -2), made.swapaxes(-1, -2), dkeys, dvalues, dmask,
+    return (*views, *Slopes(
+        views.values.swapaxes(-1, -2), own, as_view(own, views.split.shape),
+        None if bend is None else room(bend, *own.shape),
+        views.scores.swapaxes(-1, -2), own.swapaxes(-1, -2), dkeys, dvalues, dmask,
         None if dkeys is None else room(more, *dkeys.shape), None if dvalues is None else room(more, *dvalues.shape),
         None if dmask is None or sums is None else room(sums, *dmask.shape), room(more, *tile.shape, features),
     ))  # fmt: skip
 
 
 def add_over(split: Array, room: Array, total: Array) -> None:
-    """Add scores to what is for several of them: over the axes on which there is one for all."""
-    axes = tuple(axis for axis, (n, one) in enumerate(zip(split.shape, total.shape, strict=True)) if one < n)
+    """Add scores to ``total``, summed over the axes along which that has size 1; ``room`` is scratch for the sum."""
+    axes = tuple(axis for axis, (n, size) in enumerate(zip(split.shape, total.shape, strict=True)) if size < n)
     np.add(total, np.add.reduce(split, axis=axes, keepdims=True, out=room) if axes else split, out=total)

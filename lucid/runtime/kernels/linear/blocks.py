@@ -1,4 +1,4 @@
-"""Linear layers. Of many rows: a product in pieces (:mod:`..shared.rows`). Of one row: workers share the outputs."""
+"""Linear layers: for many rows, a product in pieces (:mod:`..shared.rows`); for one row, workers share the outputs."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from .blocks_views import ColumnViews, bind_columns
 from .parts import Matrices, multiply_parts, ways_of
 from .products import as_rows, row_major
 
-VECTOR = 16
-"""Outputs of a share are a multiple of so many."""
+OUTPUTS_MULTIPLE = 16
+"""A worker's share of the outputs is a multiple of this: a 512-bit vector in single precision."""
 
 
 def _rows(node: Node, inputs: Sequence[Any]) -> Rows:
@@ -48,20 +48,20 @@ def _accepts_row(node: Node, inputs: tuple[TensorType, ...]) -> bool:
 
 def _ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
     p, itemsize = _rows(node, inputs), inputs[0].dtype.itemsize
-    around = Work(calls=3)  # the loops, and the copy of a result
+    around = Work(calls=3)  # the loops, and the copy of the result
     return [Way(around + work, cut) for cut, work in cuts(p, row_runs(p, itemsize, threads), itemsize, threads).items()]
 
 
 @kernel(LINEAR, FUSED_LINEAR, lowering="blocks", accepts=_accepts_rows, ways=_ways, staged=True, keeps=True)
 def linear_blocks(k: Emitter) -> None:
-    """Multiply, add the bias, activate; the weights are kept as panels."""
+    """Multiply by weights that are packed as panels, add the bias, activate."""
     p = _rows(k.node, k.ins)
     k.stage()
     (y,), (x, _, *bias) = k.outs, k.ins
-    made = k.target(y, (p.rows, p.outputs), "rows")
+    result = k.target(y, (p.rows, p.outputs), "rows")
     if p.rows and p.outputs:
         rows = k.reshaped(x, (p.rows, p.depth), "pixels")
-        multiply_rows(BlockLoop(k, k.way.pieces), p, rows, made, bias[0] if bias else None)
+        multiply_rows(BlockLoop(k, k.way.pieces), p, rows, result, bias[0] if bias else None)
 
 
 def _whole_work(node: Node, inputs: tuple[TensorType, ...], threads: int) -> Work:
@@ -72,14 +72,14 @@ def _whole_work(node: Node, inputs: tuple[TensorType, ...], threads: int) -> Wor
 
 
 def _product_work(p: Rows, itemsize: int, rows: int, outputs: int) -> Work:
-    """Some outputs of some rows."""
+    """The work of computing some outputs of some rows."""
     multiply = Product(rows, p.depth, outputs, itemsize, packed=True, resident=True)
-    copies = 1 if outputs == p.outputs else 3  # NumPy takes what has gaps through a buffer
+    copies = 1 if outputs == p.outputs else 3  # NumPy copies results with gaps to a buffer and back
     return Work((multiply,), near=2 * copies * p.passes * rows * outputs * itemsize, calls=3)
 
 
 def _row_work(p: Rows, outputs: int, itemsize: int) -> Work:
-    """Some outputs of one row: it takes as long as to read the weights, half of copying them."""
+    """The work of computing some outputs of one row: the time to read the weights, which is half that of a copy."""
     weights, all_weights = p.depth * outputs * itemsize, p.depth * p.outputs * itemsize
     read = Work(near=weights / 2) if all_weights <= 2 * this_machine().l2 else Work(far=weights)
     return read + Work(near=2 * p.passes * outputs * itemsize, calls=3)
@@ -91,19 +91,19 @@ def _runs(node: Node, inputs: tuple[TensorType, ...]) -> bool:
 
 @kernel(LINEAR, FUSED_LINEAR, accepts=_runs, cost=_whole_work)
 def linear_whole(k: Emitter) -> None:
-    """One product, the bias, the activation."""
+    """One product, the bias, the activation, each for all rows at once."""
     (y,), epilogue = k.outs, Epilogue.of(k.node, k.ins)
-    made = y
+    linear = y
     if epilogue.activation is not None:
-        made = intermediate(k, y) if epilogue.in_place else k.scratch(y.shape, y.dtype, "made")
-    _multiply(k, made, epilogue.combine)
-    activation = epilogue.activate(k, y.dtype, y.shape, str(made), str(y), y.contiguous and y.type.order is None)
+        linear = intermediate(k, y) if epilogue.in_place else k.scratch(y.shape, y.dtype, "made")
+    _multiply(k, linear, epilogue.combine)
+    activation = epilogue.activate(k, y.dtype, y.shape, str(linear), str(y), y.contiguous and y.type.order is None)
     if activation is not None:
         activation.write(k)
 
 
 def _multiply(k: Emitter, y: Operand, combine: str) -> None:
-    """The product into ``y``, and the bias by the function of this name."""
+    """Write the product to ``y``, and combine it with the bias by the NumPy function of this name."""
     x, weight, *bias = k.ins
     target = row_major(k, y)
     rows = as_rows(k, target, "rows")
@@ -119,17 +119,17 @@ def _multiply(k: Emitter, y: Operand, combine: str) -> None:
 def _part_ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
     p, itemsize = _rows(node, inputs), inputs[0].dtype.itemsize
     return ways_of(
-        Matrices((p.rows, p.outputs), p.depth, itemsize), threads, lambda made: _product_work(p, itemsize, *made)
+        Matrices((p.rows, p.outputs), p.depth, itemsize), threads, lambda shape: _product_work(p, itemsize, *shape)
     )
 
 
 @kernel(LINEAR, FUSED_LINEAR, lowering="parts", accepts=_accepts_rows, ways=_part_ways, staged=True)
 def linear_parts(k: Emitter) -> None:
-    """Workers share the rows or the outputs, and read the weights as they are."""
+    """Workers share the rows or the outputs, and read the weights in place."""
     k.stage()
     (y,), (x, weight, *bias), p = k.outs, k.ins, _rows(k.node, k.ins)
-    rows, made = k.reshaped(x, (p.rows, p.depth), "pixels"), k.target(y, (p.rows, p.outputs), "rows")
-    multiply_parts(k, rows, k.permuted(weight, (1, 0)), made, bias[0] if bias else None)
+    rows, result = k.reshaped(x, (p.rows, p.depth), "pixels"), k.target(y, (p.rows, p.outputs), "rows")
+    multiply_parts(k, rows, k.permuted(weight, (1, 0)), result, bias[0] if bias else None)
 
 
 @struct(frozen=True)
@@ -145,8 +145,8 @@ class ColumnCut:
 def _row_ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
     p, ways = _rows(node, inputs), []
     for workers in {1, threads}:
-        share = -(-p.outputs // (workers * VECTOR)) * VECTOR
-        around = FORK if workers > 1 else Work(calls=1)  # what hands out the work, or the loop
+        share = -(-p.outputs // (workers * OUTPUTS_MULTIPLE)) * OUTPUTS_MULTIPLE
+        around = FORK if workers > 1 else Work(calls=1)  # handing out the work, or a loop
         cut = ColumnCut(tuple(pieces(p.outputs, share)))
         ways.append(Way(around + _row_work(p, share, inputs[0].dtype.itemsize), cut))
     return ways
@@ -154,7 +154,7 @@ def _row_ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[
 
 @kernel(LINEAR, FUSED_LINEAR, lowering="columns", accepts=_accepts_row, ways=_row_ways, staged=True, keeps=True)
 def linear_columns(k: Emitter) -> None:
-    """Each worker multiplies the row with the weights of some outputs, as these lie."""
+    """Each worker multiplies the row by the weights of some outputs, which it reads in place."""
     (y,), (x, weight, *rest), p = k.outs, k.ins, _rows(k.node, k.ins)
     epilogue = Epilogue.of(k.node, k.ins)
     row, out = k.reshaped(x, (1, p.depth), "row"), k.target(y, (1, p.outputs))
@@ -164,8 +164,8 @@ def linear_columns(k: Emitter) -> None:
     loop = BlockLoop(k, [[outputs] for outputs in k.way.ranges])
     s = loop.parts(loop.bind("shares", bind_columns, loop.blocks, row, weight, bias, out), ColumnViews)
     loop.line(
-        f"{s.row}.dot({s.weights}, out={s.made})",
-        *epilogue.terms(s.made, None if bias is None else s.bias),
-        *epilogue.activation_lines(loop, s.made, y.shape),
+        f"{s.row}.dot({s.weights}, out={s.result})",
+        *epilogue.terms(s.result, None if bias is None else s.bias),
+        *epilogue.activation_lines(loop, s.result, y.shape),
     )
     loop.emit()

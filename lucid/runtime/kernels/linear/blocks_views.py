@@ -1,4 +1,4 @@
-"""What workers that share the outputs of one row read and write."""
+"""Views for workers that share the outputs of one row."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from ..shared.cut import Deal, per_block
 
 
 class ColumnViews(NamedTuple):
-    """The row, and of some outputs their weights, bias, and place in the result."""
+    """The row, the weights (depth, outputs) and bias of some outputs, and their part of the result."""
 
     row: Array
     weights: Array
     bias: Array | None
-    made: Array
+    result: Array
 
 
 def bind_columns(
     work: Deal[tuple[int, int]], row: Array, weight: Array, bias: Array | None, out: Array
 ) -> list[list[ColumnViews]]:
-    """For each range of outputs what it takes."""
+    """The views for each range of outputs."""
 
     def share(outputs: tuple[int, int]) -> ColumnViews:
         part = slice(*outputs)

@@ -1,4 +1,4 @@
-"""What workers that share a product of matrices read and write."""
+"""Views for workers that share a product of matrices."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from ..shared.cut import Deal, per_block
 
 
 class Part(NamedTuple):
-    """Those numbers of a result that lie from ``first`` to ``last`` along an axis."""
+    """The range of a result from ``first`` to ``last`` (exclusive) along an axis."""
 
     axis: int
     first: int
     last: int
 
     def of(self, x: Array, rank: int) -> Array:
-        """The part of ``x``, whose axes are the last ones of the result; all of it where that has no such axis."""
+        """The part of ``x``, whose axes are the last ones of the result (of this rank); all of it if it lacks the axis.
+
+        An axis of size 1 is kept whole, as it is broadcast.
+        """
         axis = self.axis - rank + x.ndim
         if axis < 0 or x.shape[axis] == 1:
             return x
@@ -25,24 +28,24 @@ class Part(NamedTuple):
 
 
 class PartViews(NamedTuple):
-    """The matrices that are multiplied, the bias of their columns, and their place in the result."""
+    """The matrices that are multiplied, the bias of their columns, and their part of the result."""
 
     left: Array
     right: Array
     bias: Array | None
-    made: Array
+    result: Array
 
 
-def bind_parts(work: Deal[Part], left: Array, right: Array, bias: Array | None, made: Array) -> list[list[PartViews]]:
-    """For each part what it takes."""
-    rank = made.ndim
+def bind_parts(work: Deal[Part], left: Array, right: Array, bias: Array | None, out: Array) -> list[list[PartViews]]:
+    """The views for each part."""
+    rank = out.ndim
 
     def views(part: Part) -> PartViews:
         return PartViews(
             left if part.axis == rank - 1 else part.of(left, rank),
             right if part.axis == rank - 2 else part.of(right, rank),
             None if bias is None else part.of(bias, rank),
-            part.of(made, rank),
+            part.of(out, rank),
         )
 
     return per_block(views, work)

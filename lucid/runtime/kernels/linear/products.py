@@ -1,6 +1,6 @@
-"""Kernels of the matrix products: BLAS on two-dimensional views wherever there is one.
+"""Kernels of the matrix products: ``np.dot`` on two-dimensional views if possible.
 
-``np.dot`` takes 0.4 microseconds less than ``np.matmul`` to begin.
+It starts 0.4 microseconds faster than ``np.matmul``.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from .parts import Matrices, multiply_parts, product_work, ways_of
 
 
 def as_rows(k: Emitter, x: Operand, label: str) -> Operand:
-    """An input with all its axes but the last made one."""
+    """An operand with all axes but the last joined into one."""
     if x.type.rank == 2:
         return x
     return k.reshaped(x, (math.prod(x.shape[:-1]), x.shape[-1]), label)
 
 
 def row_major(k: Emitter, y: Operand) -> Operand:
-    """The output, or working memory of its shape where its rows do not lie one after another."""
+    """The output, or scratch memory of its shape if it is not row-major."""
     return y if y.contiguous and y.type.order is None else k.scratch(y.shape, y.dtype)
 
 
 def _matrices(inputs: tuple[TensorType, ...]) -> Matrices:
-    """The numbers of a product of these; where there is one right matrix, all rows of the left are one matrix."""
+    """The sizes of a product of these; with a single right matrix, all rows of the left operand form one matrix."""
     a, b = inputs
     alone = b.rank == 2
     rows = (math.prod(a.concrete[:-1]),) if alone else a.concrete[-2:-1]
@@ -44,7 +44,7 @@ def _matrices(inputs: tuple[TensorType, ...]) -> Matrices:
 
 def _matmul_work(node: Node, inputs: tuple[TensorType, ...], threads: int) -> Work:
     m = _matrices(inputs)
-    return product_work(m, m.made)
+    return product_work(m, m.shape)
 
 
 def _matmul_ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
@@ -83,7 +83,7 @@ def matmul_parts(k: Emitter) -> None:
 
 
 def _loops_work(node: Node[einsum.EinsumAttrs], inputs: tuple[TensorType, ...], threads: int) -> Work:
-    """NumPy's loop over all indices at once."""
+    """The work of NumPy's loop over all indices at once."""
     sizes: Any = einsum.label_sizes(node.attrs, *(x.concrete for x in inputs))
     return Work(multiply_adds=math.prod(sizes.values()), calls=1)
 
@@ -98,7 +98,7 @@ def einsum_(k: Emitter) -> None:
 
 
 def _is_product(node: Node[einsum.EinsumAttrs], inputs: tuple[TensorType, ...]) -> bool:
-    """Two operands, no diagonals, and every index in two of the three places at least."""
+    """Whether it has two operands without diagonals, and each index occurs in at least two of operands and result."""
     terms = node.attrs.operands
     if len(terms) != 2 or any(len(set(term)) < len(term) for term in terms):
         return False
@@ -107,7 +107,7 @@ def _is_product(node: Node[einsum.EinsumAttrs], inputs: tuple[TensorType, ...]) 
 
 
 class Labels(NamedTuple):
-    """The indices of a product: of the batch, the left operand's own, those summed over, the right one's own."""
+    """The indices of a product: those of the batch, of rows (left operand), summed over, and of columns (right)."""
 
     batch: list[str]
     rows: list[str]
@@ -125,7 +125,7 @@ class Labels(NamedTuple):
         )
 
     def sizes(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
-        """How many there are of each."""
+        """The sizes of the batch, rows, depth and columns."""
         return tuple(math.prod(sizes[label] for label in group) for group in self)
 
 
@@ -137,7 +137,7 @@ def _einsum_matrices(node: Node[einsum.EinsumAttrs], inputs: tuple[TensorType, .
 
 def _einsum_work(node: Node[einsum.EinsumAttrs], inputs: tuple[TensorType, ...], threads: int) -> Work:
     m = _einsum_matrices(node, inputs)
-    return product_work(m, m.made)
+    return product_work(m, m.shape)
 
 
 def _einsum_ways(node: Node[einsum.EinsumAttrs], inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
@@ -147,7 +147,7 @@ def _einsum_ways(node: Node[einsum.EinsumAttrs], inputs: tuple[TensorType, ...],
 @kernel(einsum.EINSUM, lowering="matmul", accepts=_is_product, cost=_einsum_work)
 def einsum_as_matmul(k: Emitter[einsum.EinsumAttrs]) -> None:
     """One batched product."""
-    _einsum_by(k, lambda first, second, made: k.line(f"np.matmul({first}, {second}, out={made})"))
+    _einsum_by(k, lambda first, second, out: k.line(f"np.matmul({first}, {second}, out={out})"))
 
 
 def _is_product_of_floats(node: Node[einsum.EinsumAttrs], inputs: tuple[TensorType, ...]) -> bool:
@@ -156,13 +156,13 @@ def _is_product_of_floats(node: Node[einsum.EinsumAttrs], inputs: tuple[TensorTy
 
 @kernel(einsum.EINSUM, lowering="parts", accepts=_is_product_of_floats, ways=_einsum_ways, staged=True)
 def einsum_parts(k: Emitter[einsum.EinsumAttrs]) -> None:
-    """The same, shared by workers."""
+    """One batched product, shared by workers."""
     k.stage()
-    _einsum_by(k, lambda first, second, made: multiply_parts(k, first, second, made))
+    _einsum_by(k, lambda first, second, out: multiply_parts(k, first, second, out))
 
 
 def _einsum_by(k: Emitter[einsum.EinsumAttrs], multiply: Callable[[Operand, Operand, Operand], None]) -> None:
-    """Operands and result as batches of matrices, and their product."""
+    """View operands and result as batches of matrices, and let ``multiply(left, right, out)`` write the product."""
     (a, b), (y,), (left, right) = k.ins, k.outs, k.attrs.operands
     sizes: Any = einsum.label_sizes(k.attrs, a.shape, b.shape)
     labels = Labels.of(k.attrs)
