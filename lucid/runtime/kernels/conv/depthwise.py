@@ -15,7 +15,7 @@ from .geometry import Conv
 from .numbers import conv_of
 
 BLOCK_BYTES = 1 << 18
-"""Output bytes of a block; about three times as much is touched for every tap."""
+"""Output bytes of a block; each tap reads and writes about three times as much."""
 
 
 def _is_depthwise(node: Node[ConvAttrs], inputs: tuple[TensorType, ...]) -> bool:
@@ -46,7 +46,7 @@ def _products(loop: BlockLoop[Block], conv: Conv, last: bool) -> tuple[Operand, 
 
 @kernel(CONV, lowering="depthwise", accepts=_is_depthwise, cost=_work)
 def depthwise(k: Emitter) -> None:
-    """Over whole rows of channels-last images, or whole planes."""
+    """Tap by tap, over whole rows of channels-last images or whole planes."""
     recheck(k)
     (x, w, *bias), (y,) = k.ins, k.outs
     conv, last = conv_of(k.attrs, x.shape, w.shape, y.shape), channels_last(y)
@@ -67,13 +67,13 @@ def depthwise(k: Emitter) -> None:
 
 
 def is_single(node: Node[OfConvAttrs], inputs: tuple[TensorType, ...]) -> bool:
-    """One output channel for each input channel."""
+    """Whether there is one output channel for each input channel."""
     groups = node.attrs.conv.groups
     return groups > 1 and groups == node.outputs[0].shape[1] == inputs[0].shape[1]
 
 
 def gradient_blocks(dy: TensorType, threads: int) -> list[list[Block]]:
-    """Images, whose gradients have nothing to do with each other."""
+    """The images of each worker: their gradients are independent."""
     (images, outputs, rows, cols) = dy.concrete
     image = rows * cols * outputs * dy.dtype.itemsize
     blocks = image_blocks(images, 1, 1, image, BLOCK_BYTES, False) if image else []
@@ -93,7 +93,7 @@ def _gradient_work(node: Node, inputs: tuple[TensorType, ...], threads: int) -> 
 
 @kernel(CONV_GRAD_INPUT, lowering="depthwise", accepts=is_single, cost=_gradient_work)
 def depthwise_grad_input(k: Emitter) -> None:
-    """Each tap of ``dy``, times its weight, added where the tap lies in the input."""
+    """For each tap, add ``dy`` times its weight to the inputs that the tap read."""
     recheck(k)
     (dy, w), (dx,) = k.ins, k.outs
     conv = conv_of(k.attrs.conv, dx.shape, w.shape, dy.shape)

@@ -1,8 +1,8 @@
-"""Depthwise convolution of channels-last images by fused multiply-adds over runs of columns x channels.
+"""Depthwise convolution of channels-last images by multiply-adds over runs of columns x channels.
 
-``np.einsum`` multiplies and adds in one loop; a multiply and an add of their own read and write the product once
-more. It is fast where that loop is long, so several columns are taken as one run, with the weights
-repeated for each. What else was tried is in ``docs/decisions/0011-depthwise-by-einsum.md``.
+``np.einsum`` multiplies and adds in one loop, whereas separate calls would write the products and read them again. It
+is fast if that loop is long, so several columns form one run, with the weights repeated for each of them. What else was
+tried is in ``docs/decisions/0011-depthwise-by-einsum.md``.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from .geometry import Conv
 from .numbers import attrs_of, conv_of
 
 EINSUM = 2
-"""Calls that take as long as ``np.einsum`` takes to begin."""
+"""The time to start ``np.einsum``, in calls of an ordinary function."""
 
 
 @struct(frozen=True)
 class WorkerCut:
-    """How the work is cut: in equal blocks for so many workers."""
+    """How the work is cut: into equal blocks for a number of workers."""
 
     workers: int
 
@@ -52,8 +52,8 @@ class WorkerCut:
 def blocks(d: Depthwise, itemsize: int, workers: int) -> list[list[Block]]:
     """Blocks of output rows, equally many for each worker.
 
-    Input and output together may be twice the second-level cache: the sums take longer than either to come from
-    beyond it, and fewer calls matter more.
+    The input and output of a block may take twice the second-level cache: computing the sums takes longer than loading
+    either from beyond it, and fewer calls matter more.
     """
     conv, fits = d.conv, 2 * this_machine().l2
     if not conv.pixels:
@@ -72,7 +72,7 @@ def _multiple(count: int, of: int) -> int:
 
 
 def _work(d: Depthwise, itemsize: int, workers: int, turned: bool) -> Work:
-    """What the busiest of so many workers does; ``turned`` if the output is not channels last."""
+    """The work of the busiest worker; ``turned`` says that the output is not channels last."""
     work = blocks(d, itemsize, workers)
     sizes = [[(b.n1 - b.n0, b.r1 - b.r0) for b in mine] for mine in work]
     done = Work.of_busiest(sizes, lambda size: block_work(d, *size, itemsize, turned))
@@ -80,7 +80,7 @@ def _work(d: Depthwise, itemsize: int, workers: int, turned: bool) -> Work:
 
 
 def block_work(d: Depthwise, images: int, rows: int, itemsize: int, turned: bool) -> Work:
-    """What it takes to do so many rows of so many images."""
+    """The work of computing some rows of some images."""
     conv = d.conv
     made, parts = images * rows * conv.cols.count * conv.outputs, d.row_parts(images, 0, conv.rows.count)
     taps = conv.cols.kernel * sum(part.taken for part in parts) / conv.rows.count
@@ -97,25 +97,25 @@ def block_work(d: Depthwise, images: int, rows: int, itemsize: int, turned: bool
 
 
 def begun(itemsize: int) -> float:
-    """Multiply-adds that take as long as ``np.einsum`` takes to begin."""
+    """The time to start ``np.einsum``, in multiply-adds."""
     return EINSUM * this_machine().multiply_adds_of_call * 4 / itemsize
 
 
 def numbers(node: Node, inputs: Sequence[TensorType], in_place: bool) -> Depthwise:
-    """How a node is done; ``in_place`` as for :meth:`Depthwise.of`."""
+    """The sizes and choices for a node; ``in_place`` as for :meth:`Depthwise.of`."""
     x, w, y = inputs[0], inputs[1], node.outputs[0]
     apart = None if Epilogue.of(node, inputs).filled else begun(x.dtype.itemsize)
     return Depthwise.of(conv_of(attrs_of(node), x.concrete, w.concrete, y.concrete), in_place, apart)
 
 
 def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
-    """One group for each channel; no pooling."""
+    """Whether each channel is a group, and there is no pooling."""
     attrs = as_fused(node.attrs)
     return attrs.conv.groups == inputs[0].shape[1] and attrs.pool is None and Epilogue.of(node, inputs).anywhere
 
 
 def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
-    """On all threads, or on one where more do not pay."""
+    """On all threads, or on one if more do not pay."""
     d = numbers(node, inputs, inputs[0].order == CHANNELS_LAST)
     itemsize, turned = inputs[0].dtype.itemsize, node.outputs[0].order != CHANNELS_LAST
     return [Way(_work(d, itemsize, n, turned), WorkerCut(n)) for n in sorted({1, threads})]
@@ -136,7 +136,7 @@ def repeated_weights(k: Emitter, w: Operand, conv: Conv, columns: int) -> Operan
 
 
 def _row_bias(k: Emitter, conv: Conv, bias: Operand) -> Operand:
-    """The bias repeated for all columns, so that whole rows are added at once."""
+    """The bias, repeated for all columns so that it is added to whole rows at once."""
     with k.once(bias):
         row = k.scratch((conv.cols.count, conv.outputs), bias.dtype, "row_bias")
         k.line(f"{row}[...] = {bias}")
@@ -144,7 +144,7 @@ def _row_bias(k: Emitter, conv: Conv, bias: Operand) -> Operand:
 
 
 def padded(loop: BlockLoop[Block], d: Depthwise, filled: bool) -> tuple[Operand, ...]:
-    """The input of a block with its padding, brought into working memory by the loop's first lines."""
+    """Scratch buffers of each worker, to which the loop's first lines copy the padded input of a block."""
     k, x = loop.k, loop.k.ins[0]
     fill = f"{k.ins[-1]}.reshape({d.conv.channels}, 1)" if filled else "0"
     images, _, rows = largest(loop.every)
@@ -163,14 +163,14 @@ def padded(loop: BlockLoop[Block], d: Depthwise, filled: bool) -> tuple[Operand,
 
 
 def _turned(loop: BlockLoop[Block], conv: Conv) -> tuple[Operand, ...]:
-    """Working memory for the output of any block, channels last."""
+    """Scratch buffers for the channels-last output of any block."""
     images, _, rows = largest(loop.every)
     return loop.scratch((images, rows, conv.cols.count, conv.outputs), loop.k.ins[0].dtype, "made")
 
 
 @kernel(CONV, CONV_POOL, lowering="depthwise_rows", accepts=accepts, ways=ways, staged=True, ordered=True)
 def depthwise_rows(k: Emitter) -> None:
-    """Pad a block, sum its taps, add the bias, activate, while it is in the cache."""
+    """For each block, while it is in the cache: pad, sum the taps, add the bias, activate."""
     recheck(k)
     x, (y,), epilogue = k.ins[0], k.outs, Epilogue.of(k.node, k.ins)
     bias, residual = bias_and_residual(k.attrs, k.ins)

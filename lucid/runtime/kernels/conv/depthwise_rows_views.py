@@ -1,4 +1,4 @@
-"""What a depthwise convolution by runs reads and writes: its numbers, and the views of a block."""
+"""Depthwise convolution by runs: its sizes, and the views of a block."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ..shared.cut import Block, Deal, Steps, per_block
 from .geometry import Conv
 
 RUN = 2048
-"""Elements in a run that are aimed at; a few hundred already hide most of the cost of starting one."""
+"""The preferred number of elements of a run; a few hundred already hide most of the cost of starting one."""
 SHORT_RUN = 96
-"""With fewer channels than this, the columns of a strided convolution are first brought side by side."""
+"""With fewer channels than this, the columns that a strided convolution reads are first copied next to each other."""
 
 
 class Rows(NamedTuple):
-    """Output rows that are summed at once, and the kernel rows that any of them takes."""
+    """Output rows that are summed at once, and the kernel rows that any of them uses."""
 
     first: int
     stop: int
@@ -29,31 +29,32 @@ class Rows(NamedTuple):
 
     @property
     def taken(self) -> int:
-        """Kernel rows that all of them take."""
+        """The number of kernel rows used."""
         return (self.stop - self.first) * (self.high - self.low)
 
     def joined(self, other: Rows) -> Rows:
-        """These and those below."""
+        """These rows and the ones below, as one."""
         return Rows(self.first, other.stop, min(self.low, other.low), max(self.high, other.high))
 
 
 @struct(frozen=True)
 class Depthwise:
-    """How one depthwise convolution is done.
+    """The sizes of a depthwise convolution, and how it is computed.
 
     Attributes
     ----------
     conv
-        Its numbers.
+        The sizes of the convolution.
     columns
         Output columns in a run.
     planes
-        Whether each column tap gets a copy of the input with its columns side by side (strided convolutions).
+        Whether there is a copy of the input for each column tap, with the columns that it reads adjacent (strided
+        convolutions).
     direct
-        Whether the input is read where it lies, without a padded copy.
+        Whether the input is read in place, without a padded copy.
     apart
-        Rows whose windows see padding are summed apart where that leaves out so many multiply-adds with it; None where
-        it counts as much as the image.
+        Rows whose windows include padding are summed separately if that saves at least this many multiply-adds; None if
+        the padding is not zero.
     """
 
     conv: Conv
@@ -64,9 +65,9 @@ class Depthwise:
 
     @classmethod
     def of(cls, conv: Conv, in_place: bool, apart: float | None, run: int | None = None) -> Depthwise:
-        """Choose the columns of a run of about so many numbers.
+        """Choose the columns of a run, for about ``run`` numbers.
 
-        ``in_place`` tells whether the input lies channels last, without gaps.
+        ``in_place`` says that the input is channels last, without gaps.
         """
         run = RUN if run is None else run
         strided = conv.cols.stride > 1
@@ -79,24 +80,24 @@ class Depthwise:
 
     @property
     def width(self) -> int:
-        """Columns of a padded row, or of a plane."""
+        """The number of columns of a padded row, or of a plane."""
         cols = self.conv.cols
         return cols.count if self.planes else cols.held(cols.count)
 
     def shape(self, images: int, rows: int) -> tuple[int, ...]:
-        """Of padded memory for so many output rows: (images, rows, planes, columns, channels, multiplier)."""
+        """The shape of padded memory for output rows: (images, rows, planes, columns, channels, multiplier)."""
         planes = self.conv.cols.kernel if self.planes else 1
         return images, self.conv.rows.held(rows), planes, self.width, self.conv.channels, self.conv.group_out
 
     def row_parts(self, images: int, r0: int, r1: int) -> list[Rows]:
-        """These output rows of so many images, in parts that are summed at once."""
+        """Output rows ``r0`` to ``r1`` of all images, in parts that are summed at once."""
         rows, cols, parts = self.conv.rows, self.conv.cols, list[Rows]()
         if self.apart is None:
             return [Rows(r0, r1, 0, rows.kernel)]
         row = images * cols.count * self.conv.outputs * cols.kernel
         for number in range(r0, r1):
             seen = rows.inside(number)
-            low = min(seen.low, rows.kernel - 1)  # what sees nothing takes one tap all the same
+            low = min(seen.low, rows.kernel - 1)  # rows that see only padding use one tap all the same
             one = Rows(number, number + 1, low, max(seen.high, low + 1))
             more = parts[-1].joined(one) if parts else one
             if parts and (more.taken - parts[-1].taken - one.taken) * row <= self.apart:
@@ -106,16 +107,16 @@ class Depthwise:
         return parts
 
     def read(self, block: Block) -> tuple[int, int]:
-        """The rows of a block's padded memory that are read."""
+        """The range of rows of a block's padded memory that is read."""
         rows, parts = self.conv.rows, self.row_parts(block.n1 - block.n0, block.r0, block.r1)
         first = min((part.first - block.r0) * rows.stride + part.low * rows.dilation for part in parts)
         return first, max((p.stop - 1 - block.r0) * rows.stride + (p.high - 1) * rows.dilation for p in parts) + 1
 
     def column_parts(self) -> Iterator[tuple[int, slice, slice]]:
-        """For each plane its number, the columns that are no padding, and where these lie in the input."""
+        """For each plane: its number, its columns other than padding, and their places in the input."""
         cols = self.conv.cols
         if self.planes:
-            for number in range(cols.kernel):  # those too that see padding only, which lies there
+            for number in range(cols.kernel):  # including taps that see only padding
                 tap = cols.tap(number)
                 yield number, slice(tap.first, tap.last), cols.source(tap)
         else:
@@ -124,7 +125,7 @@ class Depthwise:
 
 
 def bind_copies_in(d: Depthwise, work: Deal[Block], memory: Sequence[Array], x: Array) -> list[list[Steps]]:
-    """For each block the pairs to copy; pixels are copied whole where their channels lie side by side."""
+    """For each block, the pairs (target, source) to copy; pixels whose channels are adjacent are copied whole."""
     nhwc = x.transpose(0, 2, 3, 1)[..., None]
 
     def copies(block: Block, own: Array) -> Steps:
@@ -139,7 +140,7 @@ def bind_copies_in(d: Depthwise, work: Deal[Block], memory: Sequence[Array], x: 
 
 
 def _whole_pixels(target: Array, source: Array) -> tuple[Array, Array]:
-    """The channels of a pixel as one element, if they are contiguous on both sides and few: half the time."""
+    """Both arrays with pixels as elements, if channels are few and adjacent in both: copying takes half the time."""
     size = target.shape[-2] * target.itemsize
     if target.shape[-1] > 1 or size > 4 * SHORT_RUN or source.strides[-2] != source.itemsize or not target.size:
         return target, source
@@ -147,7 +148,7 @@ def _whole_pixels(target: Array, source: Array) -> tuple[Array, Array]:
 
 
 def bind_edges(d: Depthwise, work: Deal[Block], memory: Sequence[Array]) -> list[list[list[Array]]]:
-    """For each block the rows of its memory that are padding, and are read."""
+    """For each block, the rows of its memory that are padding, and are read."""
 
     def edges(block: Block, own: Array) -> list[Array]:
         rows, images = d.conv.rows.seen(block.r0, block.r1), own[: block.n1 - block.n0]
@@ -174,11 +175,11 @@ def bind_sums(
     Parameters
     ----------
     d, work
-        What is done, and the blocks of each worker.
+        The convolution, and the blocks of each worker.
     sources, weights
-        For each worker its padded memory, which is the input itself where that is read as it lies; and the weights.
+        For each worker, its padded memory (or the input itself, if that is read in place); and the weights.
     places
-        For each worker the output; if it is ``turned``, memory for a block of it, channels last.
+        For each worker, the output or, if it is ``turned``, scratch for a channels-last block of it.
     """
     conv = d.conv
 
@@ -201,7 +202,7 @@ def bind_sums(
 
 
 def _products(d: Depthwise, source: Array, packed: Array, out: Array) -> Iterator[tuple[Array, Array, Array]]:
-    """Runs of full length, then what is left of each row."""
+    """The products of runs of full length, then those of the rest of each row."""
     conv, many = d.conv, d.columns
     v, h = conv.rows, conv.cols
     s0, s1, plane, pixel, item = source.strides
@@ -213,7 +214,7 @@ def _products(d: Depthwise, source: Array, packed: Array, out: Array) -> Iterato
             size = columns * conv.outputs
             shape = (*out.shape[:2], number, len(packed), h.kernel, size)
             strides = (s0, v.stride * s1, columns * step, v.dilation * s1, tap, item)
-            at = source[:, :, :, first:]  # only side by side, or with stride 1, are there columns left
+            at = source[:, :, :, first:]  # a rest exists only with adjacent columns, or with stride 1
             target = as_strided(out[:, :, first:], (*out.shape[:2], number, size), (o0, o1, columns * o2, item))
             yield as_strided(at, shape, strides), packed[:, :, :size], target
 
@@ -226,7 +227,7 @@ def bind_weight_sums(
     spare: Sequence[Array],
     dy: Array,
 ) -> list[list[Steps]]:
-    """For each block its windows, what came back from them, the sums that their products are added to, and memory."""
+    """For each block: its windows, their upstream gradients, the sums to add the products to, and scratch."""
     found = bind_sums(d, work, sources, totals, (dy,) * len(totals), False)
 
     def steps(sums: Sums, own: Array) -> Steps:
@@ -236,21 +237,21 @@ def bind_weight_sums(
 
 
 def bind_whole_rows(work: Deal[Block], array: Array) -> list[list[Array]]:
-    """For each block its part of a channels-last array, as rows of columns x channels."""
+    """For each block, its part of a channels-last array, as rows of columns x channels."""
     nhwc = array.transpose(0, 2, 3, 1)
     rows = as_view(nhwc, *nhwc.shape[:2], nhwc.shape[2] * nhwc.shape[3])
     return per_block(lambda block: rows[block.images, block.rows], work)
 
 
 class Turned(NamedTuple):
-    """A block's place in the output, and where it was made."""
+    """A block's part of the output, and the scratch memory in which it was computed."""
 
     place: Array
     value: Array
 
 
 def bind_turned(work: Deal[Block], made: Sequence[Array], y: Array) -> list[list[Turned]]:
-    """Where blocks go that were made in memory of the workers."""
+    """The copies of blocks from scratch memory of the workers to the output."""
     nhwc = y.transpose(0, 2, 3, 1)
     return per_block(
         lambda b, own: Turned(nhwc[b.images, b.rows], own[: b.n1 - b.n0, : b.r1 - b.r0]), work, made

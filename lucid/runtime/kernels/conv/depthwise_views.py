@@ -1,4 +1,4 @@
-"""What depthwise convolutions and their gradients read and write, block by block and tap by tap."""
+"""Views for depthwise convolutions and their gradients, block by block and tap by tap."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .geometry import Conv
 
 
 class TapViews(NamedTuple):
-    """A block's output, and for each tap the input, the weight, the product and the output it goes to."""
+    """A block's output; and for each tap the input, the weight, the product, and the output it is added to."""
 
     out: Array
     taps: Steps
 
 
 class GradientTap(NamedTuple):
-    """The number of a tap, and for the windows that see it the image, the gradient and the product."""
+    """A tap's number; and, for windows in which it is in the image: image, gradient and product."""
 
     number: Any
     image: Any
@@ -28,7 +28,7 @@ class GradientTap(NamedTuple):
 
 
 def _five(conv: Conv, array: Array, last: bool) -> Array:
-    """Output-shaped memory as (images, rows, columns, channels, multiplier)."""
+    """An array of the output's shape, viewed as (images, rows, columns, channels, multiplier)."""
     nhwc = array if last else array.transpose(0, 2, 3, 1)
     return as_view(nhwc, *nhwc.shape[:3], conv.channels, conv.group_out)
 
@@ -36,7 +36,7 @@ def _five(conv: Conv, array: Array, last: bool) -> Array:
 def bind_taps(
     conv: Conv, work: Deal[Block], memory: Sequence[Array], x: Array, y: Array, packed: Array, last: bool
 ) -> list[list[TapViews]]:
-    """The taps of each block; ``last`` tells whether the memory for products is channels last."""
+    """The taps of each block; ``last`` says whether the memory for products is channels last."""
     x5, y5 = x.transpose(0, 2, 3, 1)[..., None], _five(conv, y, False)
 
     def taps(block: Block, own: Array) -> TapViews:

@@ -1,11 +1,11 @@
-"""Convolution filtered minimally along one axis: signals, and kernels that are longer one way than the other.
+"""Convolution by minimal filtering along one axis: for signals, and kernels longer in one direction than the other.
 
-F(m, r) makes some rows of the result at a time (:mod:`.filtering`): what windows read of each line of a tile is
-gathered, transformed along the rows, and multiplied; along the columns taps are summed as they are. A long kernel is
-summed in parts of a few taps each; where taps lie apart, tiles lie within one another. Where the filter goes along the
-columns, images are seen with their axes exchanged.
+F(m, r) computes m rows of the result at a time (:mod:`.filtering`), a *tile*: what windows read of each line of a tile
+is gathered, transformed along the rows, and multiplied; along the columns, taps are summed directly. A long kernel is
+summed in parts of a few taps each. With dilation or stride, tiles are interleaved. To filter along the columns, images
+are viewed with rows and columns exchanged.
 
-The rounding error is some four times that of a direct sum, and an infinity or NaN spreads over the rows made with it.
+The rounding error is some four times that of a direct sum, and an infinity or NaN spreads over the rows of its tile.
 """
 
 from __future__ import annotations
@@ -41,22 +41,22 @@ from .weights_views import filter_weights
 from .winograd import fits
 
 LEAST_SAVED = 0.25
-"""The part of the products that the filter must save at the least."""
+"""The least share of the products that the filter must save."""
 
 
 class FilteredCut(NamedTuple):
-    """What is filtered, and how the work is cut.
+    """The filter, and how the work is cut.
 
     Attributes
     ----------
     across
-        Whether that goes along the columns.
+        Whether the filter runs along the columns.
     m, taps
-        So many results at a time, of so many taps each.
+        The filter computes ``m`` results at a time, of ``taps`` taps each.
     tiles
-        About how many windows are in a block.
+        About how many windows a block has.
     product
-        How their products are cut.
+        How the products are cut.
     """
 
     across: bool
@@ -73,7 +73,7 @@ class FilteredCut(NamedTuple):
 
 
 def _filter(axis: Axis) -> Filter | None:
-    """What takes the fewest products along an axis; None where that saves too little."""
+    """The filter that takes the fewest products along an axis; None if it saves too little."""
     if axis.stride > 1:
         return None
     most = ALONG_ONE + 2  # points are m + taps - 2
@@ -91,7 +91,7 @@ def _filter(axis: Axis) -> Filter | None:
 
 
 def numbers(node: Node, inputs: Sequence[TensorType], across: bool, f: Filter | None = None) -> Filtered | None:
-    """The numbers of a node's convolution, filtered along its columns or rows; None where that saves too little."""
+    """The sizes of a node's convolution, filtered along columns or rows; None if that saves too little."""
     conv, epilogue = conv_of_node(node, inputs), Epilogue.of(node, inputs)
     conv = replace(conv, rows=conv.cols, cols=conv.rows) if across else conv
     f = f or _filter(conv.rows)
@@ -106,9 +106,9 @@ def _each(node: Node, inputs: Sequence[TensorType]) -> Iterator[tuple[bool, Filt
 
 
 def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
-    """No groups or pooling, and along one axis no stride, and several taps and results.
+    """Whether there are no groups or pooling and, along one axis, no stride but several taps and results.
 
-    Not what can be filtered along both, which saves more (:mod:`.winograd`).
+    Convolutions that can be filtered along both axes are left to :mod:`.winograd`, which saves more.
     """
     epilogue, a, w = Epilogue.of(node, inputs), attrs_of(node), inputs[1].concrete
     plain = a.groups == 1 and w[1] > 0 and is_float(inputs[0].dtype) and not fits(2, a, w)
@@ -116,10 +116,7 @@ def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
 
 
 def blocks(t: Filtered, tiles: int, workers: int) -> list[Block]:
-    """All tiles, by rows of them, in blocks of about so many, for so many workers.
-
-    Those of a block lie after, or within, one another.
-    """
+    """All rows of tiles in blocks of about ``tiles`` tiles; those of a block are consecutive, or interleaved."""
     images, columns, outputs = t.conv.images, t.conv.cols.count, t.conv.outputs
     if t.apart == 1:
         return list(tile_blocks(images, t.down, columns, outputs, tiles, 1, workers))
@@ -134,7 +131,7 @@ def blocks(t: Filtered, tiles: int, workers: int) -> list[Block]:
 
 
 def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
-    """Along either axis, in blocks of several sizes."""
+    """Ways to filter along either axis, in blocks of several sizes."""
     found: dict[tuple[bool, tuple[Block, ...]], Way] = {}
     itemsize = inputs[0].dtype.itemsize
     for across, t in _each(node, inputs):
@@ -150,7 +147,7 @@ def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
 
 
 def _work(node: Node, inputs: tuple[TensorType, ...], t: Filtered, work: Sequence[Block], threads: int) -> Work:
-    """What the busiest of the threads does."""
+    """The work of the busiest thread."""
     if not work:
         return NOTHING
     machine, itemsize, n, outputs = this_machine(), inputs[0].dtype.itemsize, t.filter.products, t.conv.outputs
@@ -184,7 +181,7 @@ def _work(node: Node, inputs: tuple[TensorType, ...], t: Filtered, work: Sequenc
 
 @kernel(CONV, CONV_POOL, lowering="filtered", accepts=accepts, ways=ways, exact=False, staged=True)
 def filtered(k: Emitter) -> None:
-    """Gather, transform, multiply, transform, add the residual, activate."""
+    """For each block: gather, transform, multiply, transform back, add the residual, activate."""
     recheck(k)
     cut: FilteredCut = k.way
     t = numbers(k.node, [x.type for x in k.ins], cut.across, Filter(cut.m, cut.taps, 1))
@@ -200,13 +197,13 @@ def filtered(k: Emitter) -> None:
 
 
 def _making(t: Filtered, itemsize: int) -> Work:
-    """What it takes to transform the weights."""
+    """The work of transforming the weights."""
     weights = t.conv.outputs, t.depth // t.parts, t.filter.taps, 1
     return transforming(weights, t.filter.products * t.parts, itemsize)
 
 
 def _pack(k: Emitter, t: Filtered, w: Operand, cut: FilteredCut) -> Operand:
-    """The transformed weights (products, panels, depth, outputs of a panel); made in double precision if once."""
+    """The transformed weights (products, panels, depth, outputs of a panel); in double precision if done only once."""
     width, outputs = cut.product.width, t.conv.outputs
     with k.once(w):
         packed = k.scratch((t.filter.products, outputs // width, t.depth, width), w.dtype, "transformed")
@@ -218,12 +215,12 @@ def _pack(k: Emitter, t: Filtered, w: Operand, cut: FilteredCut) -> Operand:
 
 
 def _convolve(loop: BlockLoop[Block], t: Filtered, packed: Operand, rows: int) -> None:
-    """The lines that each block goes through."""
+    """Add the lines that compute each block."""
     k, x, (y,), epilogue = loop.k, loop.k.ins[0], loop.k.outs, Epilogue.of(loop.k.node, loop.k.ins)
     bias, residual = bias_and_residual(k.attrs, k.ins)
     sizes, found = buffer_sizes(t, loop.every), transforms(t.filter)
     memory = tuple(zip(*(loop.scratch((n,), x.dtype, name) for name, n in sizes._asdict().items()), strict=True))
-    lines = np.ones((t.filter.m, t.lines))  # the last of them, if any, is the bias
+    lines = np.ones((t.filter.m, t.lines))  # the last line, if it is extra, is for the bias
     lines[:, : t.filter.products] = found.outputs
     before, after = (
         k.use(matrix.astype(x.dtype), name)

@@ -1,4 +1,4 @@
-"""What a convolution filtered along its rows reads and writes, block by block: its numbers, weights, and views."""
+"""Convolution filtered along its rows: its sizes, weights, and the views of a block."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from .im2col_views import whole_runs
 
 @struct(frozen=True)
 class Filtered:
-    """The numbers of a convolution by tiles of some rows each.
+    """The sizes of a convolution by tiles of some rows each.
 
     Attributes
     ----------
     conv
-        Its columns are gathered as they are.
+        The convolution; along its columns, windows are gathered directly.
     filter
-        What is done along the rows.
+        The filter along the rows.
     parts
-        In how many parts of so many taps the rows of the kernel are: the last one ends in zeros.
+        The number of parts, of as many taps as the filter has, of the kernel's rows; the last ends in zeros.
     biased
-        Whether the last transform brings in a bias, as one more line of each tile.
+        Whether the last transform adds a bias, as one more line of each tile.
     """
 
     conv: Conv
@@ -41,43 +41,43 @@ class Filtered:
 
     @property
     def apart(self) -> int:
-        """How many rows lie from one row of a tile to the next; as many tiles lie within one another."""
+        """The distance, in rows, from one row of a tile to the next; as many tiles are interleaved."""
         return self.conv.rows.dilation
 
     @property
     def down(self) -> int:
-        """Tiles that cover the rows, one after another."""
+        """The number of consecutive (groups of interleaved) tiles that cover the rows."""
         return -(-self.conv.rows.count // (self.filter.m * self.apart))
 
     @property
     def depth(self) -> int:
-        """Numbers of a window, by which there is one of each line of a tile."""
+        """The depth of a product: how many numbers of each line of a tile a window covers."""
         return self.parts * self.conv.cols.kernel * self.conv.channels
 
     @property
     def lines(self) -> int:
-        """What the rows of a tile are made from."""
+        """The number of lines from which the last transform computes the rows of a tile."""
         return self.filter.products + self.biased
 
     @property
     def width(self) -> int:
-        """Columns of the padded rows."""
+        """The number of columns of the padded rows."""
         return self.conv.cols.held(self.conv.cols.count)
 
     @property
     def direct(self) -> bool:
-        """Whether padded rows are windows as they lie."""
+        """Whether windows are a plain view of the padded rows."""
         cols = self.conv.cols
         return self.apart > 1 and self.parts == 1 and cols.kernel == 1 and self.width == cols.count
 
     def padded(self, s: Block) -> tuple[int, ...]:
-        """The padded rows of a block: (images, rows of tiles, tiles within one another, columns, channels)."""
+        """The shape of a block's padded rows: (images, rows of tiles, interleaved tiles, columns, channels)."""
         down, within = self.tiles(s)
         rows = self.filter.held(down) + (self.parts - 1) * self.filter.taps
         return s.n1 - s.n0, rows, within, self.width, self.conv.channels
 
     def tiles(self, s: Block) -> tuple[int, int]:
-        """How many tiles of a block lie one after another, and how many within one another."""
+        """The number of consecutive tiles of a block, and of interleaved ones."""
         return (s.r1 - s.r0, 1) if self.apart == 1 else (1, s.r1 - s.r0)
 
     def first(self, s: Block) -> int:
@@ -87,7 +87,7 @@ class Filtered:
 
 
 class Buffers(NamedTuple):
-    """Numbers of elements of a worker's memory: the padded rows, and two buffers used in turn."""
+    """Sizes (elements) of a worker's scratch buffers: for the padded rows, and two that are used in turn."""
 
     slab: int
     ping: int
@@ -102,7 +102,7 @@ def buffer_sizes(t: Filtered, work: Sequence[Block]) -> Buffers:
 
 
 class FilteredViews(NamedTuple):
-    """What the steps of a block read and write; the names are those of the loop's variables."""
+    """The views that the steps of a block work on; the names are those of the loop's variables."""
 
     edges: Sequence[Array]
     copies: Steps
@@ -117,13 +117,13 @@ class FilteredViews(NamedTuple):
 
 
 Memory: TypeAlias = "tuple[Array, Array, Array]"
-"""That of a worker: for the padded rows, and two buffers used in turn."""
+"""The scratch buffers of a worker: for the padded rows, and two that are used in turn."""
 
 
 def bind_filtered(
     t: Filtered, work: Deal[Block], memory: Sequence[Memory], x: Array, packed: Array, rows: int, unpacked: int
 ) -> list[list[FilteredViews]]:  # fmt: skip
-    """The views of every block of every worker; ``rows`` are those of a block of products.
+    """The views of every block of every worker; ``rows`` is the number of rows of a block of products.
 
     ``unpacked`` as for :func:`in_ranges`.
     """
@@ -157,13 +157,13 @@ def _views(
 
 
 def _sources(t: Filtered, s: Block, padded: Array, nhwc: Array) -> tuple[Sequence[Array], Steps]:
-    """What of a block's padded rows is cleared, and the pairs to copy: where rows go, and they."""
+    """The parts of a block's padded rows to clear, and the pairs (target, source) to copy."""
     _, held, within, *_ = padded.shape
     step, size, first, across = t.apart, t.conv.rows.size, t.first(s) - t.conv.rows.before, t.conv.across
     low = min(held, max(0, -(first // step)))
     high = max(low, min(held, (size - within - first) // step + 1))
     middle, runs = padded[:, low:high], [(low, high, 0, within)]
-    if within > 1:  # of these some rows may be padding
+    if within > 1:  # some rows of interleaved tiles may be padding
         places = ((row, first + row * step) for row in (*range(low), *range(high, held)))
         runs += [(row, row + 1, max(0, -place), min(within, size - place)) for row, place in places]
     copies = []
@@ -178,7 +178,7 @@ def _sources(t: Filtered, s: Block, padded: Array, nhwc: Array) -> tuple[Sequenc
 
 
 class Results(NamedTuple):
-    """A block's results as a matrix, and where they go, they, and the residual there, if any."""
+    """A block's results as a matrix, and the triples (target, results, residual or None) to copy."""
 
     final: Array
     copies: Sequence[tuple[Array, Array, Array | None]]
@@ -210,7 +210,7 @@ def _copies(
 
 
 def _bands(t: Filtered, s: Block, height: int) -> Iterator[tuple[slice, slice, slice]]:
-    """Which rows of which tiles are rows of the result: in up to two parts, as the border cuts some of them."""
+    """The rows of the result that tiles hold, in up to two parts, as the border cuts some tiles short."""
     m, (_, within), first = t.filter.m, t.tiles(s), t.first(s)
     if t.apart == 1:
         for r0, r1, rows in bands(height, m, s.r0, s.r1):
@@ -225,6 +225,6 @@ def _bands(t: Filtered, s: Block, height: int) -> Iterator[tuple[slice, slice, s
 
 
 def _tiled(t: Filtered, place: Array, shape: Sequence[int]) -> Array:
-    """The tiles that begin with the first row of ``place``, where they lie in the image."""
+    """A view, as tiles, of the image from the first row of ``place`` on."""
     o0, o1, o2, o3 = place.strides
     return as_strided(place, shape, (t.apart * o1, o0, t.filter.m * t.apart * o1, o1, o2, o3))

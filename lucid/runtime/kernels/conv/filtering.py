@@ -1,9 +1,9 @@
-"""Minimal filtering: sums of neighbours with weights, in fewer products than they have terms.
+"""Minimal filtering: weighted sums of neighbouring inputs, in fewer products than they have terms.
 
 F(m, r), m sums of r neighbours each, takes m + r - 1 products of transformed inputs and transformed weights (Winograd,
-"Arithmetic Complexity of Computations", 1980): the weights are a polynomial, evaluated at so many points, of which
-the last is infinity, and the sums are the transpose of interpolation there. Sums that move on by s inputs are s sums
-of every s-th input and every s-th weight, which takes s (m - 1) + r products.
+"Arithmetic Complexity of Computations", 1980). The weights are taken as a polynomial, evaluated at m + r - 1 points,
+the last of which is infinity; the sums are the transpose of interpolation at these points. Sums with a stride of s
+inputs are s sums of every s-th input and every s-th weight, which takes s (m - 1) + r products.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import numpy as np
 Matrix: TypeAlias = "list[list[Fraction]]"
 
 POINTS = (*map(Fraction, (0, 1, -1, 2, -2)), Fraction(1, 2))
-"""Where polynomials are evaluated, besides infinity."""
+"""The points at which polynomials are evaluated, besides infinity."""
 ALONG_ONE, ALONG_BOTH = 6, 5
-"""With more points, along one axis or along both, results round too coarsely for single precision."""
+"""The most points along one axis, or along each of both: with more, rounding is too coarse for single precision."""
 
 
 class Filter(NamedTuple):
-    """So many sums (``m``) of so many ``taps`` each, that move on by ``stride`` inputs."""
+    """``m`` sums of ``taps`` neighbours each, with a ``stride`` of inputs from one sum to the next."""
 
     m: int
     taps: int
@@ -32,21 +32,21 @@ class Filter(NamedTuple):
 
     @property
     def products(self) -> int:
-        """How many there are; as many inputs are read."""
+        """The number of products, which is also the number of inputs read."""
         return self.stride * (self.m - 1) + self.taps
 
     @property
     def step(self) -> int:
-        """From the first input of these sums to the first of the next."""
+        """The distance, in inputs, from one application of the filter to the next."""
         return self.stride * self.m
 
     def held(self, times: int) -> int:
-        """Inputs under so many applications, one after another."""
+        """The number of inputs read by ``times`` consecutive applications."""
         return self.step * (times - 1) + self.products
 
     @property
     def points(self) -> int:
-        """How many of :data:`POINTS` it takes."""
+        """The number of :data:`POINTS` used."""
         return self.m + -(-self.taps // self.stride) - 2
 
 
@@ -79,7 +79,7 @@ def transforms(f: Filter) -> Transforms:
 
 def _toom_cook(m: int, r: int) -> tuple[Matrix, Matrix, Matrix]:
     """The transforms of F(m, r)."""
-    if r == 1:  # nothing to save
+    if r == 1:  # nothing can be saved
         one = [[Fraction(i == j) for j in range(m)] for i in range(m)]
         return one, [[Fraction(1)]] * m, one
     n, points = m + r - 1, POINTS[: m + r - 2]
@@ -91,7 +91,7 @@ def _toom_cook(m: int, r: int) -> tuple[Matrix, Matrix, Matrix]:
 
 
 def _with_roots(roots: tuple[Fraction, ...] | list[Fraction], length: int) -> list[Fraction]:
-    """The coefficients of the product of all (x - root), that of 1 first."""
+    """The coefficients of the product of all (x - root), lowest power first."""
     found = [Fraction(1)]
     for root in roots:
         found = [a - root * b for a, b in zip([Fraction(0), *found], [*found, Fraction(0)], strict=True)]

@@ -1,4 +1,4 @@
-"""What follows the product of a convolution's blocks, while each is in the cache: epilogue and max pooling."""
+"""The epilogue and max pooling of a convolution, run on each block while it is in the cache."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ from .geometry import Layer
 
 
 class Finish:
-    """Writes what each block goes through after its product.
+    """Writes the lines that follow the product of each block.
 
-    What does not decrease (the bias, most activations) runs after the maximum, on a quarter of the elements where
-    windows are 2x2; the values are the same.
+    Monotone steps (the bias, most activations) run after the maximum, for 2x2 windows on a quarter of the elements; the
+    values are the same.
 
     Attributes
     ----------
     loop, layer
-        The loop that is written, and of what; a block is a part of the output of one group.
+        The loop that is written, and the layer; a block is a part of the output of one group.
     epilogue
-        What follows.
+        What follows the product.
     straight
-        Whether products can go to the output, and what follows runs on them there.
+        Whether products can be written to the output, with the epilogue in place.
     last
-        Whether channels lie innermost there.
+        Whether the output is channels last.
     """
 
     def __init__(self, loop: BlockLoop[Block], layer: Layer) -> None:
@@ -62,26 +62,26 @@ class Finish:
 
     @cached_property
     def held(self) -> tuple[Operand, ...]:
-        """Working memory for products that are pooled, or finished, before they go to the output."""
+        """Scratch buffers for products that are pooled, or finished, before they are copied to the output."""
         shape = max(map(self.layer.held, self.loop.every)), self.layer.conv.group_out
         return self.loop.scratch(shape, self.y.dtype, "convolved")
 
     @cached_property
     def products(self) -> Bound:
-        """What is held of each block, as a matrix (pixels, outputs)."""
+        """The products of each block in scratch, as a matrix (pixels, outputs)."""
         return self.loop.bind("held", bind_held, self.layer, self.loop.blocks, self.held)
 
     # ------------------------------------------------------------ what follows them
 
     def finish(self, matrices: Bound, last: bool) -> None:
-        """Bias, residual and activation on the results of each block, bound as matrices."""
+        """Add lines for bias, residual and activation on the results of each block, bound as ``matrices``."""
         if self.epilogue.activation is None and not self._shifts:
             return
         out = self._shift(matrices, last, (b.image_rows * self.y.shape[3] for b in self.loop.every))
         self.loop.line(*self.epilogue.activation_lines(self.loop, out, self.y.shape))
 
     def take(self) -> None:
-        """What is held goes to the output, by way of the pooling, and is finished on the way."""
+        """Add lines that pool and finish the products in scratch, and copy them to the output."""
         late, layer = self.epilogue.anywhere, self.layer
         held = self.held if late else self._activated()
         if layer.by_taps:
@@ -102,7 +102,7 @@ class Finish:
         return self.epilogue.shift or self.epilogue.residual
 
     def _shift(self, matrices: Bound, last: bool, pixels: Iterable[int]) -> str:
-        """Bring in bias and residual, with several of so many pixels as one, whose variable this is."""
+        """Add lines for bias and residual, several pixels at once; returns the variable that holds these."""
         loop, k, conv = self.loop, self.k, self.layer.conv
         whole = last and conv.groups == 1
         tile = pixels_of_run(conv.outputs, pixels) if whole else 1
@@ -121,7 +121,7 @@ class Finish:
         return out
 
     def _activated(self) -> tuple[Operand, ...]:
-        """Activate all that is held at once, by way of other memory where need be; where the results are."""
+        """Activate all products in scratch at once, into other memory if necessary; returns that of the results."""
         loop, dtype, shape = self.loop, self.y.dtype, self.held[0].shape
         if self._shifts:
             self._shift(self.products, True, map(self.layer.held, loop.every))
@@ -136,7 +136,7 @@ class Finish:
         return made
 
     def _halve(self, held: Sequence[Operand], late: bool) -> None:
-        """The maximum of equal parts of the products, the last one where results lie if it can be, and what follows."""
+        """Take the maximum of equal parts of the products, the last directly in the output if possible, and finish."""
         loop, straight = self.loop, self.last and self.layer.conv.groups == 1
         halves = loop.bind("halves", bind_halves, self.layer, loop.blocks, held, self.y, straight)
         h = loop.parts(halves, PoolingSteps)
@@ -154,7 +154,7 @@ class Finish:
         self._maxima(loop.each("step", bind_pooling, self.layer, loop.blocks, held, rows, self.y, lowest(dtype)))
 
     def _pad(self) -> None:
-        """The padding competes after the activation."""
+        """Take the maximum with the padding, after the activation."""
         pool, y, blocks = self.epilogue.pool, self.y, self.loop.blocks
         pad = None if pool is None else competing(pool, y.dtype)
         if pad is None:

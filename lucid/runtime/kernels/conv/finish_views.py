@@ -1,4 +1,4 @@
-"""What follows the product of a convolution's blocks: views of results, of what is held, and of the pooling's steps."""
+"""Views for what follows a convolution's products: results, products in scratch, and the steps of the pooling."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .geometry import Layer
 
 
 def bind_results(work: Deal[Block], y: Array, last: bool) -> list[list[Array]]:
-    """Each block of ``y``: a matrix (pixels, outputs) where channels lie innermost, else (images, outputs, pixels)."""
+    """Each block of ``y`` as a matrix (pixels, outputs) if it is channels last, else as (images, outputs, pixels)."""
 
     def result(block: Block) -> Array:
         part = y[block.images, block.channels, block.rows]
@@ -26,36 +26,36 @@ def bind_results(work: Deal[Block], y: Array, last: bool) -> list[list[Array]]:
 
 
 def bind_biases(work: Deal[Block], bias: Array, last: bool) -> list[list[Array]]:
-    """The bias of each block, so that it broadcasts to its results."""
+    """The bias of each block, in a shape that broadcasts to its results."""
     return per_block(lambda block: bias[block.channels] if last else bias[block.channels, None], work)
 
 
 def bind_runs(matrices: Deal[Array], length: int) -> list[list[Array]]:
-    """Matrices with several pixels as one row."""
+    """Matrices reshaped to rows of ``length`` numbers, of several pixels."""
     return of_each(lambda matrix: as_view(matrix, -1, length), matrices)
 
 
 def bind_held(layer: Layer, work: Deal[Block], memory: Sequence[Array]) -> list[list[Array]]:
-    """The pixels that are held of each block, as a matrix (pixels, outputs)."""
+    """The products of each block in scratch, as a matrix (pixels, outputs)."""
     return per_block(lambda block, own: own[: layer.held(block)], work, memory)
 
 
 def _images(layer: Layer, block: Block, held: Array) -> Array:
-    """The same as (images, outputs, rows, columns)."""
+    """The products of a block in scratch, viewed as (images, outputs, rows, columns)."""
     inner, outputs = layer.convolved(block), held.shape[1]
     images = as_view(held[: layer.held(block)], block.n1 - block.n0, -1, layer.pitch, outputs).transpose(0, 3, 1, 2)
     return images[:, :, : inner.r1 - inner.r0, : layer.conv.cols.count]
 
 
 def bind_copies(layer: Layer, work: Deal[Block], memory: Sequence[Array], y: Array) -> list[list[tuple[Array, Array]]]:
-    """Where each block goes, and where it is."""
+    """For each block, its part of the output and its products in scratch."""
     return per_block(
         lambda block, held: (y[block.images, block.channels, block.rows], _images(layer, block, held)), work, memory
     )
 
 
 class PoolingSteps(NamedTuple):
-    """The steps of a block's pooling, its results as a matrix, their place in the output, and they as that lies."""
+    """The steps of a block's pooling, its results as a matrix, its part of the output, and the results like that."""
 
     steps: Steps
     final: Array
@@ -66,7 +66,7 @@ class PoolingSteps(NamedTuple):
 def bind_halves(
     layer: Layer, work: Deal[Block], memory: Sequence[Array], y: Array, straight: bool
 ) -> list[list[PoolingSteps]]:
-    """For each block what takes the maximum over the taps; ``straight`` tells that its results go to ``y`` at once."""
+    """The steps of each block that take the maximum over the taps; with ``straight``, the last writes to ``y``."""
     taps = layer.taps[0] * layer.taps[1]
 
     def halves(block: Block, held: Array) -> PoolingSteps:
@@ -87,7 +87,7 @@ def bind_finals(halves: Deal[PoolingSteps]) -> list[list[Array]]:
 def bind_pooling(
     layer: Layer, work: Deal[Block], memory: Sequence[Array], buffers: Sequence[Array], y: Array, least: Array
 ) -> list[list[list[tuple[Array, ...]]]]:
-    """For each block the steps ``maximum(a, b, out=out)`` of its pooling; ``buffers`` are memory for rows."""
+    """For each block, the steps ``maximum(a, b, out=out)`` of its pooling; ``buffers`` are scratch for rows."""
 
     def steps(block: Block, held: Array, row: Array) -> list[tuple[Array, ...]]:
         arrays = (_images(layer, block, held), row, y, least)
@@ -98,7 +98,7 @@ def bind_pooling(
 
 
 def bind_padding(layer: Layer, work: Deal[Block], y: Array, pad: Array) -> list[list[list[tuple[Array, ...]]]]:
-    """For each block the steps in which the padding competes."""
+    """For each block, the steps that take the maximum with the padding."""
 
     def steps(block: Block) -> list[tuple[Array, ...]]:
         rows, cols = layer.pool

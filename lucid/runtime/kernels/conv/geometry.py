@@ -1,4 +1,4 @@
-"""The sizes of a convolution and of the pooling that follows it, and what blocks of their results are made from."""
+"""The sizes of a convolution and of the pooling that follows it, and what blocks of their results are computed from."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from ....graph.windows import Axis, Real
 from ..shared.cut import Block
 
 FEW_CHANNELS = 16
-"""Up to so many channels that do not lie side by side are copied one by one."""
+"""Channels that are not adjacent in memory are copied one by one if there are at most this many."""
 
 
 @struct(frozen=True)
 class Conv:
-    """The numbers of one convolution. ``taps`` is the length of a window of one group's channels."""
+    """The sizes of a convolution. ``taps`` is the length of a window over one group's channels."""
 
     images: int
     channels: int
@@ -33,7 +33,7 @@ class Conv:
 
     @property
     def kernel(self) -> int:
-        """Taps of a window in each channel."""
+        """The number of taps of a window in each channel."""
         return self.rows.kernel * self.cols.kernel
 
     @cached_property
@@ -46,7 +46,7 @@ class Conv:
 
     @property
     def single(self) -> bool:
-        """Whether a window is one pixel."""
+        """Whether a window is a single pixel."""
         return self.kernel == 1
 
     @property
@@ -55,34 +55,34 @@ class Conv:
 
     @cached_property
     def across(self) -> Real:
-        """Of the columns that windows see those in the image."""
+        """Those columns under the windows that are in the image."""
         return self.cols.seen(0, self.cols.count)
 
     def group(self, block: Block) -> int:
-        """The group that makes a block's outputs."""
+        """The group that a block's outputs belong to."""
         return block.c0 // self.group_out
 
     def read(self, block: Block) -> slice:
-        """The channels that these are made from."""
+        """The input channels of a block's group."""
         first = self.group(block) * self.group_in
         return slice(first, first + self.group_in)
 
 
 @struct(frozen=True)
 class Layer:
-    """A convolution with the max pooling of its result, and how that of a block is held until it is pooled.
+    """A convolution with max pooling of its result, and how the products of a block are arranged until they are pooled.
 
     Attributes
     ----------
     conv
-        Its columns are those that the pooling reads.
+        The convolution; its columns are those that the pooling reads.
     pool
-        The axes of the pooling; none where there is none.
+        The axes of the pooling; empty without pooling.
     by_taps
-        Whether the pixels of a block are held tap by tap of the pooling's windows, which then lie side by side: first
-        the first ones of all windows.
+        Whether the pixels of a block are ordered by tap of the pooling's windows, which must not overlap: first the
+        first pixels of all windows.
     tile, pitch
-        Otherwise so many rows are made at a time, and rows begin so many pixels apart.
+        Otherwise, the number of rows computed at a time, and the distance of rows in pixels.
     """
 
     conv: Conv
@@ -93,22 +93,22 @@ class Layer:
 
     @cached_property
     def taps(self) -> tuple[int, int]:
-        """Pixels of a window of the pooling, each way, as far as the order of a block's pixels tells them apart."""
+        """The rows and columns of a pooling window if pixels are ordered by tap, otherwise 1 and 1."""
         return (self.pool[0].kernel, self.pool[1].kernel) if self.by_taps else (1, 1)
 
     def convolved(self, block: Block) -> Block:
-        """The rows of the convolution that a block of the result is made from."""
+        """The rows of the convolution that a block of the pooled result is computed from."""
         if not self.pool:
             return block
         r0, r1 = self.pool[0].span(block.r0, block.r1)
         return block._replace(r0=r0, r1=r1)
 
     def held(self, block: Block) -> int:
-        """Pixels that are held of these."""
+        """The number of pixels of these rows in scratch."""
         inner = self.convolved(block)
         return (inner.n1 - inner.n0) * -(-(inner.r1 - inner.r0) // self.tile) * self.tile * self.pitch
 
 
 def unpooled(conv: Conv) -> Layer:
-    """A convolution alone."""
+    """The layer of a convolution without pooling."""
     return Layer(conv, (), False, 1, conv.cols.count)

@@ -30,7 +30,7 @@ from .weights_views import pack_weights
 
 
 def _scatter_deal(conv: Conv, itemsize: int, workers: int) -> list[list[Block]]:
-    """Blocks of an image and a group add to the same numbers: they are one worker's, one after the other."""
+    """The blocks of each worker; one worker gets all blocks of an image and group, as they add to the same elements."""
     blocks = plain_blocks(conv, itemsize)
     if len(blocks) < workers:
         blocks = pixel_blocks(conv, -(-conv.images // workers) * conv.rows.count * conv.cols.count)
@@ -62,7 +62,7 @@ def _turned_work(node: Node[Any], inputs: tuple[TensorType, ...], threads: int) 
 
 
 def _work(pixels: int, depth: int, columns: int, copied: int, x: TensorType, calls: int) -> Work:
-    """A product, and for each of its pixels so many numbers copied window by window."""
+    """The work of a product and, for each of its pixels, of copying ``copied`` numbers window by window."""
     product = Product(pixels, depth, columns, x.dtype.itemsize, packed=False, resident=True)
     return Work((product,), tapwise=pixels * copied * x.dtype.itemsize, calls=calls)
 
@@ -73,13 +73,13 @@ def _turned(node: Node[Any], inputs: tuple[TensorType, ...]) -> bool:
 
 
 def _windows(a: ConvAttrs, w: Sequence[int]) -> tuple[Window, ...]:
-    """Those of a convolution with such weights."""
+    """The windows of a convolution with weights of this shape."""
     return windows_of(w[2:], a.stride, a.padding, a.dilation)
 
 
 @kernel(CONV_GRAD_INPUT, CONV_TRANSPOSE, lowering="turned", accepts=_turned, cost=_turned_work)
 def grad_input_turned(k: Emitter) -> None:
-    """At stride 1 the input gradient is a convolution of ``dy`` with the kernel turned by 180 degrees."""
+    """At stride 1, the input gradient is a convolution of ``dy`` with the kernel rotated by 180 degrees."""
     recheck(k)
     dy, w, dx, a = *k.ins[:2], k.outs[0], k.attrs.conv
     along = zip(_windows(a, w.shape), dy.shape[2:], dx.shape[2:], strict=True)
@@ -89,7 +89,7 @@ def grad_input_turned(k: Emitter) -> None:
 
 @kernel(CONV_GRAD_INPUT, CONV_TRANSPOSE, lowering="col2im", ways=_scatter_ways)
 def grad_input_scattered(k: Emitter) -> None:
-    """The product of ``dy`` with the weight gives every window's gradient; each tap is added where it came from."""
+    """Multiply ``dy`` by the weight, which gives the gradient of every window, and add each tap to its input."""
     _scatter(k, lies=False)
 
 
@@ -98,7 +98,7 @@ def grad_input_scattered(k: Emitter) -> None:
     ways=partial(_scatter_ways, lies=True), lying=True,
 )  # fmt: skip
 def grad_input_by_channel(k: Emitter) -> None:
-    """The same with the weight as it lies, which has the taps of a channel side by side."""
+    """The same with the weight in place, in which the taps of a channel are adjacent."""
     _scatter(k, lies=True)
 
 

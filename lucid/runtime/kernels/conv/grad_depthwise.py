@@ -1,7 +1,7 @@
-"""Gradient of the weight of a depthwise convolution: what came back times the windows, by runs of columns x channels.
+"""Gradient of a depthwise convolution's weight: upstream gradient times windows, by runs of columns x channels.
 
-``np.einsum`` multiplies and adds in one loop, as in :mod:`.depthwise_rows`. Here it adds to a run for each tap, which
-had better stay in the first-level cache: runs are short.
+``np.einsum`` multiplies and adds in one loop, as in :mod:`.depthwise_rows`. Here it adds to one run per tap; runs are
+short, so that all of them stay in the first-level cache.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from .depthwise_rows_views import SHORT_RUN, Depthwise, bind_weight_sums
 from .numbers import conv_of
 
 RUN = 512
-"""Numbers of a run, where a pixel has few; otherwise it is that pixel's."""
+"""The length of a run if pixels have few channels; otherwise a run is one pixel."""
 
 
 def _accepts(node: Node[ConvWeightAttrs], inputs: tuple[TensorType, ...]) -> bool:
-    """One group for each channel."""
+    """Whether each channel is a group."""
     return inputs[0].shape[1] == node.attrs.conv.groups
 
 
@@ -34,7 +34,7 @@ def _numbers(node: Node[ConvWeightAttrs], x: TensorType, dy: TensorType, in_plac
 
 
 def _work(d: Depthwise, x: TensorType, dy: TensorType, workers: int) -> Work:
-    """What the busiest of so many workers does, and what is done when all have ended."""
+    """The work of the busiest worker, and that of adding up the sums of all workers."""
     itemsize, totals = x.dtype.itemsize, d.conv.rows.kernel * d.conv.cols.kernel * d.columns * d.conv.outputs
     work = blocks(d, itemsize, workers)
     sizes = [[(b.n1 - b.n0, b.r1 - b.r0) for b in mine] for mine in work]
@@ -50,7 +50,7 @@ def _ways(node: Node[ConvWeightAttrs], inputs: tuple[TensorType, ...], threads: 
 
 @kernel(CONV_GRAD_WEIGHT, lowering="depthwise_rows", accepts=_accepts, ways=_ways, staged=True)
 def grad_weight(k: Emitter[ConvWeightAttrs]) -> None:
-    """Pad a block, and add up its products for each tap, while it is in the cache."""
+    """For each block, while it is in the cache: pad, and add up the products for each tap."""
     recheck(k)
     (x, dy), (dw,) = k.ins, k.outs
     d = _numbers(k.node, x.type, dy.type, channels_last(x) and x.contiguous)

@@ -1,8 +1,9 @@
 """Gradient of the input of a strided depthwise convolution: each of its phases is a convolution of stride 1.
 
-At a stride of two, every second row and column of the input (a phase) is seen by the same taps of the windows. Their
-products with what came back are summed as in :mod:`.depthwise_rows`, along runs of columns x channels, in memory that
-stays in the cache; the sums then go to their places once, and nothing is zeroed and added to tap by tap.
+At a stride of two, every second row and column of the input (a *phase*) is read by the same taps of the windows. Their
+products with the upstream gradient are summed as in :mod:`.depthwise_rows`, along runs of columns x channels, in
+scratch memory that stays in the cache. The sums are then copied to their places once; nothing is zeroed and added to
+tap by tap.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def _work(node: Node[ConvInputAttrs], inputs: tuple[TensorType, ...], threads: i
 
 @kernel(CONV_GRAD_INPUT, lowering="depthwise_phases", accepts=_accepts, cost=_work, staged=True)
 def depthwise_phases(k: Emitter[ConvInputAttrs]) -> None:
-    """Pad a block of what came back; of each phase sum the taps, and bring the sums to their places."""
+    """Pad a block of the upstream gradient; for each phase, sum the taps and copy the sums to their places."""
     recheck(k)
     (dy, w), (dx,) = k.ins, k.outs
     phases = _phases(k.node, dy.type, w.type)

@@ -1,4 +1,4 @@
-"""What the gradient of a strided depthwise convolution's input reads and writes, phase by phase."""
+"""Views for the gradient of a strided depthwise convolution's input, phase by phase."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..shared.cut import Block, Deal, Steps, per_block, pieces
 from .geometry import Conv
 
 RUN = 2048
-"""Elements in a run that are aimed at, as in :mod:`.depthwise_rows_views`."""
+"""The preferred number of elements of a run, as in :mod:`.depthwise_rows_views`."""
 
 
 class Part(NamedTuple):
@@ -24,11 +24,11 @@ class Part(NamedTuple):
     Attributes
     ----------
     first, number
-        Its first position, and how many it has.
+        The first position, and the number of positions.
     tap, taps
-        The first tap that sees them, and how many do; these are a stride apart.
+        The first tap that reads them, and the number of such taps, which are a stride apart.
     start
-        Where in the padded gradient the first position finds the last of these taps. The others follow.
+        Where the padded gradient belongs to the last of these taps at the first position; the other positions follow.
     """
 
     first: int
@@ -40,7 +40,7 @@ class Part(NamedTuple):
 
 @struct(frozen=True)
 class Along:
-    """The phases along one axis, with so many zeros before the gradient, and so many positions in all."""
+    """The phases along one axis, the zeros before the gradient, and the total number of positions."""
 
     parts: tuple[Part, ...]
     before: int
@@ -48,7 +48,7 @@ class Along:
 
     @classmethod
     def of(cls, axis: Axis) -> Along:
-        """Those of an axis without dilation."""
+        """The phases of an axis without dilation."""
         found = []
         for first in range(min(axis.stride, axis.size)):
             window, tap = divmod(first + axis.before, axis.stride)
@@ -61,7 +61,7 @@ class Along:
 
 @struct(frozen=True)
 class Phases:
-    """How one such gradient is made."""
+    """The sizes of such a gradient."""
 
     conv: Conv
     rows: Along
@@ -72,31 +72,28 @@ class Phases:
         return cls(conv, Along.of(conv.rows), Along.of(conv.cols))
 
     def runs(self, part: Part) -> list[tuple[int, int]]:
-        """The columns of a phase in runs."""
+        """The columns of a phase, cut into runs."""
         return pieces(part.number, max(1, RUN // max(1, self.conv.channels)))
 
     @property
     def columns(self) -> int:
-        """Of the longest run."""
+        """The number of columns of the longest run."""
         return max((last - first for part in self.cols.parts for first, last in self.runs(part)), default=1)
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of the padded gradient of an image."""
+        """The shape of an image's padded gradient."""
         return self.rows.held, self.cols.held, self.conv.channels
 
     @property
     def most(self) -> int:
-        """Numbers of an image in the largest phase."""
+        """The number of an image's elements in the largest phase."""
         rows, cols = (max((part.number for part in along.parts), default=0) for along in (self.rows, self.cols))
         return rows * cols * self.conv.channels
 
 
 class PhaseSteps(NamedTuple):
-    """What is zeroed, and copied, of a block; and of each run of a phase the windows, the weights and their sums.
-
-    With these the places they go to, and the sums as these lie.
-    """
+    """What to zero and to copy for a block; and for each run of a phase: windows, weights, sums, and where these go."""
 
     edges: Sequence[Array]
     inside: Array

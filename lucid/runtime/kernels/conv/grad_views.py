@@ -1,4 +1,4 @@
-"""What gradients of convolutions read and write, block by block."""
+"""Views for gradients of convolutions, block by block."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from .geometry import Conv
 
 
 def bind_gradients(work: Deal[Block], dy: Array, last: bool) -> list[list[Array]]:
-    """Each block of ``dy`` as (pixels, outputs) where channels lie innermost, else (images, pixels, outputs)."""
+    """Each block of ``dy`` as (pixels, outputs) if it is channels last, else as (images, pixels, outputs)."""
     return of_each(lambda part: part if last else part.transpose(0, 2, 1), bind_results(work, dy, last))
 
 
 def bind_weights(conv: Conv, work: Deal[Block], packed: Array) -> list[list[Array]]:
-    """The matrix of each block's group."""
+    """The weight matrix of each block's group."""
     return per_block(lambda block: packed[conv.group(block)], work)
 
 
 def bind_factors(conv: Conv, work: Deal[Block], memory: Sequence[Array], last: bool) -> list[list[Array]]:
-    """The window matrix of each block, in the shape of :func:`bind_gradients`."""
+    """The window matrix of each block, with the leading axes of :func:`bind_gradients`."""
 
     def factor(block: Block, own: Array) -> Array:
         images = () if last else (block.n1 - block.n0,)
@@ -35,7 +35,7 @@ def bind_factors(conv: Conv, work: Deal[Block], memory: Sequence[Array], last: b
 def bind_by_taps(
     conv: Conv, work: Deal[Block], made: Sequence[Array], memory: Sequence[Array]
 ) -> list[list[tuple[Array, Array]]]:
-    """Where the window matrix of each block goes, tap by tap, that was made channel by channel; and it there."""
+    """For each block, memory for its window matrix ordered by tap, and the matrix, ordered by channel, like that."""
 
     def turned(block: Block, own: Array, target: Array) -> tuple[Array, Array]:
         pixels = block.image_rows * conv.cols.count
@@ -48,7 +48,7 @@ def bind_by_taps(
 def bind_scatter(
     conv: Conv, work: Deal[Block], memory: Sequence[Array], dx: Array
 ) -> list[list[list[tuple[Array, Array]]]]:
-    """For each block and tap the elements of ``dx``, and those of the window matrix that are added to them."""
+    """For each block and tap, the elements of ``dx``, and those of the window matrix to add to them."""
     nhwc, rows, cols = dx.transpose(0, 2, 3, 1), conv.rows, conv.cols
 
     def taps(block: Block, own: Array) -> list[tuple[Array, Array]]:

@@ -1,9 +1,9 @@
-"""Gradient of the weight: for a block of pixels, what came back from each output times the windows that made it.
+"""Gradient of the weight: for a block of pixels, the product of the upstream gradient with their windows.
 
-A product is quick where it is deep: its result is written, or added to what was there, once for each block of pixels.
-So that a block has many pixels, and their windows lie in the cache all the same, the channels of a group are taken by
-ranges, as if these were groups of their own that all make the same outputs. Workers take ranges, each of which is a
-part of the result; where there are too few they share the pixels of one, and their sums are added at the end.
+A product is fast if it is deep, since its result is written, or added to a sum, once per block of pixels. To have many
+pixels in a block whose windows still fit the cache, the channels of a group are cut into ranges, as if these were
+groups of their own with the same outputs. Workers take ranges, each of which is a part of the result; if there are too
+few, they share the pixels of a range, and their sums are added at the end.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ from .im2col_views import Turned, matrices_of
 from .numbers import conv_of
 
 LEAST_CHANNELS = 32
-"""Channels of a range: with fewer, windows are copied in short runs."""
+"""The least channels of a range: with fewer, windows are copied in short runs."""
 LEAST_PIXELS = 1024
-"""Pixels of a block that BLAS need not pack: with fewer, adding up the products takes longer."""
+"""The least pixels of a block: with fewer, adding up the products takes longer than BLAS saves by not packing."""
 
 
 @struct(frozen=True)
 class WeightCut:
-    """How the work is cut: the channels of a group in so many ranges, and up to so many pixels in a block.
+    """How the work is cut: the number of ranges of a group's channels, and the most pixels of a block.
 
-    ``by_channel`` tells that the taps of each channel are put side by side in the windows, as the weights have them:
-    sums are then made in their place.
+    ``by_channel`` says that windows are reordered such that the taps of each channel are adjacent, as in the weights;
+    sums are then computed directly in the result.
     """
 
     ranges: int
@@ -62,17 +62,17 @@ class WeightCut:
 
 
 def ranged(conv: Conv, ranges: int) -> Conv:
-    """A convolution whose groups are the ranges of the channels of each group; each makes all outputs of its group."""
+    """The convolution with ranges of channels as groups, each of which has all outputs of the original group."""
     return replace(conv, outputs=conv.outputs * ranges, groups=conv.groups * ranges)
 
 
 def _is_direct(conv: Conv, x: TensorType) -> bool:
-    """Whether the pixels are windows as they lie."""
+    """Whether windows are a plain view of the pixels."""
     return conv.single and conv.rows.stride == conv.cols.stride == 1 and not conv.padded and x.order == CHANNELS_LAST
 
 
 def _deal(conv: Conv, x: TensorType, workers: int) -> list[list[Block]]:
-    """Range by range; where nothing is gathered, as few blocks as keep the workers busy."""
+    """The blocks of each worker, range by range; if nothing is gathered, as few as keep all workers busy."""
     if not _is_direct(conv, x):
         small = this_machine().unpacked // max(1, conv.group_out * conv.taps) if x.dtype.itemsize == 4 else 0
         blocks = plain_blocks(conv, x.dtype.itemsize)
@@ -86,7 +86,7 @@ def _deal(conv: Conv, x: TensorType, workers: int) -> list[list[Block]]:
 
 
 def ranges_of(conv: Conv) -> list[int]:
-    """In how many ranges the channels of a group may be taken."""
+    """The numbers of ranges that the channels of a group may be cut into."""
     found = [1]
     while conv.group_in % (2 * found[-1]) == 0 and conv.group_in // (2 * found[-1]) >= LEAST_CHANNELS:
         found.append(2 * found[-1])
@@ -94,7 +94,7 @@ def ranges_of(conv: Conv) -> list[int]:
 
 
 def _work(conv: Conv, x: TensorType, work: Sequence[Sequence[Block]], by_channel: bool) -> Work:
-    """What the busiest worker does, and what is done when all have ended."""
+    """The work of the busiest worker, and that of adding up the sums of all workers."""
     numbers, rows, itemsize = conv.group_out * conv.taps, conv.images * conv.rows.count, x.dtype.itemsize
     gathered = NOTHING if _is_direct(conv, x) else _gathering(conv, x) * (1 / (conv.groups * rows))
     if by_channel:
@@ -111,7 +111,7 @@ def _work(conv: Conv, x: TensorType, work: Sequence[Sequence[Block]], by_channel
 
 
 def _reorderable(conv: Conv, x: TensorType, dw: TensorType) -> bool:
-    """Whether windows may be reordered to lie as weights do: they are neither that already, nor gathered tap by tap."""
+    """Whether windows may be put in the order of the weights: they neither have it already, nor are gathered by tap."""
     return not conv.single and not _in_planes(conv, x) and dw.order is None
 
 
@@ -120,7 +120,7 @@ def _in_planes(conv: Conv, x: TensorType) -> bool:
 
 
 def _gathering(conv: Conv, x: TensorType) -> Work:
-    """To gather all windows; of a range the channels of each pixel are copied apart."""
+    """The work of gathering all windows; for a range, the channels of each pixel are a copy of their own."""
     pixels = math.prod(x.concrete) // max(1, conv.channels) * conv.groups
     planes = _in_planes(conv, x)
     return gathering(conv, x, planes) + Work(pixels=0 if conv.groups == 1 or planes else pixels)
@@ -145,7 +145,7 @@ def _ways(node: Node[ConvWeightAttrs], inputs: tuple[TensorType, ...], threads: 
 
 @kernel(CONV_GRAD_WEIGHT, lowering="im2col", ways=_ways, staged=True)
 def grad_weight(k: Emitter) -> None:
-    """Blocks of windows, gathered unless they lie side by side, and their products."""
+    """Multiply blocks of windows, gathered unless they can be viewed in place, by the upstream gradient."""
     recheck(k)
     (x, dy), (dw,), ranges, by_channel = k.ins, k.outs, k.way.ranges, k.way.by_channel
     conv = ranged(conv_of(k.attrs.conv, x.shape, dw.shape, dy.shape), ranges)
@@ -179,7 +179,7 @@ def grad_weight(k: Emitter) -> None:
 
 
 def _gradients(loop: BlockLoop[Block], conv: Conv, ranges: int, dy: Operand) -> Bound:
-    """What came back from the outputs of each block as a matrix (pixels, outputs); turned in the loop if need be."""
+    """The upstream gradient of each block as a matrix (pixels, outputs); transposed by the loop if necessary."""
     last = channels_last(dy)
     dy = laid_out(loop.k, dy, last, "gradient")
     sources = loop.bind("gradients", bind_gradients, conv, ranges, loop.blocks, dy, last)
@@ -193,13 +193,13 @@ def _gradients(loop: BlockLoop[Block], conv: Conv, ranges: int, dy: Operand) -> 
 
 
 def sums_of(conv: Conv, work: Sequence[Sequence[Block]]) -> tuple[int, bool]:
-    """How many groups a worker has sums of, and whether any block adds to what another has made."""
+    """The most groups that a worker has sums of, and whether any block adds to the sum of another."""
     groups = [len(groups_of(conv, mine)) for mine in work]
     return max(groups), any(count < len(mine) for count, mine in zip(groups, work, strict=True))
 
 
 def add_and_place(k: Emitter, sums: object, places: object, place: str = "{0}[...] = {1}") -> tuple[str, str]:
-    """The lines that add what they say to sums, and bring these to their places."""
+    """Lines that add products to ``sums``, and lines that copy these to their ``places`` (loops over either)."""
     total, more, target, value = (k.names.fresh(name) for name in ("total", "more", "place", "value"))
     return (
         f"for {total}, {more} in {sums}:\n    np.add({total}, {more}, out={total})",
@@ -208,6 +208,6 @@ def add_and_place(k: Emitter, sums: object, places: object, place: str = "{0}[..
 
 
 def join(k: Emitter, joins: Bound) -> None:
-    """Add up the sums of groups that several workers have, after the loop."""
+    """After the loop, add up the sums of groups that several workers share."""
     for line in add_and_place(k, f"{joins}.sums", f"{joins}.places"):
         k.line(line)

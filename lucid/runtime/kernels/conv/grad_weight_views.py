@@ -1,6 +1,6 @@
-"""What the gradient of a weight reads and writes, block by block.
+"""Views for the gradient of a weight, block by block.
 
-A group is a range of the channels of one of the convolution's groups, of which each has so many ``ranges``.
+A group here is a range of the channels of one of the convolution's groups, each of which has ``ranges`` ranges.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from .im2col_views import Turned
 
 
 def groups_of(conv: Conv, blocks: Sequence[Block]) -> list[int]:
-    """The groups of some blocks, in the order in which they come."""
+    """The groups of some blocks, without duplicates, in order."""
     return list(dict.fromkeys(map(conv.group, blocks)))
 
 
 def joined_groups(conv: Conv, work: Deal[Block]) -> list[int]:
-    """The groups that several workers add to."""
+    """The groups that several workers share."""
     found = Counter(group for mine in work for group in groups_of(conv, mine))
     return [group for group, workers in found.items() if workers > 1]
 
 
 def parts_of(conv: Conv, ranges: int, group: int) -> tuple[slice, slice]:
-    """The outputs of a group, and its channels among those of the weights that make them."""
+    """The outputs of a group, and its range of the channels of their weights."""
     whole, part = divmod(group, ranges)
     outputs, channels = whole * conv.group_out, part * conv.group_in
     return slice(outputs, outputs + conv.group_out), slice(channels, channels + conv.group_in)
 
 
 def bind_gradients(conv: Conv, ranges: int, work: Deal[Block], dy: Array, last: bool) -> list[list[Array]]:
-    """What came back from the outputs of each block: see :func:`.grad_views.bind_gradients`."""
+    """The upstream gradient of each block: see :func:`.grad_views.bind_gradients`."""
 
     def outputs(block: Block) -> Block:
         channels, _ = parts_of(conv, ranges, conv.group(block))
@@ -47,7 +47,7 @@ def bind_gradients(conv: Conv, ranges: int, work: Deal[Block], dy: Array, last: 
 
 
 def bind_turned(sources: Deal[Array], memory: Sequence[Array]) -> list[list[Turned]]:
-    """Memory for each block of images whose outputs lie apart."""
+    """For each block of images that are not channels last, scratch for the transposed gradient."""
 
     def turned(source: Array, own: Array) -> Turned:
         matrix = own[: source.shape[0] * source.shape[1]]
@@ -57,13 +57,13 @@ def bind_turned(sources: Deal[Array], memory: Sequence[Array]) -> list[list[Turn
 
 
 def bind_pixels(conv: Conv, work: Deal[Block], x: Array) -> list[list[Array]]:
-    """The pixels of each block as they lie, as a matrix (pixels, channels)."""
+    """The pixels of each block, viewed in place as a matrix (pixels, channels)."""
     nhwc = x.transpose(0, 2, 3, 1)
     return per_block(lambda b: as_view(nhwc[b.images, b.rows, :, conv.read(b)], -1, conv.group_in), work)
 
 
 class Share(NamedTuple):
-    """What a block adds: its product, the sum that this is added to, and where the sum goes when it is whole."""
+    """What a block contributes: its product, the sum to add it to, and the place of the complete sum."""
 
     products: Steps
     sums: Steps
@@ -83,13 +83,13 @@ def shares_of(
     Parameters
     ----------
     conv, work
-        What is done, and the blocks of each worker.
+        The convolution, and the blocks of each worker.
     factors
-        What each block multiplies.
+        The matrices that each block multiplies.
     spare
-        Memory of each worker for the product of a block that adds to a sum.
+        Scratch of each worker for a product that is added to a sum.
     total, places
-        The sum of a worker's group, and where it goes when it is whole.
+        Functions that return the sum of a worker's group, and the place of the complete sum.
     """
     found: list[list[Share]] = []
     for worker, (mine, pairs) in enumerate(zip(work, factors, strict=True)):
@@ -106,14 +106,14 @@ def shares_of(
 
 
 class Joins(NamedTuple):
-    """The sums of several workers, one added to another; and where these go."""
+    """Pairs of sums of several workers, one to be added to the other; and the places of the complete sums."""
 
     sums: Steps
     places: Steps
 
 
 def joins_of(conv: Conv, work: Deal[Block], total: Callable[[int, int], Array], place: Callable[[int], Array]) -> Joins:
-    """What is left to do when all workers have ended: the groups that several of them have added to."""
+    """What remains to be done after all workers have finished: the groups that several of them share."""
     sums: list[tuple[Array, Array]] = []
     places: list[tuple[Array, Array]] = []
     for group in joined_groups(conv, work):
@@ -135,7 +135,7 @@ def _place(conv: Conv, ranges: int, in_place: bool, group: int, dw: Array) -> Ar
 
 
 def _total(conv: Conv, work: Deal[Block], totals: Sequence[Array], in_place: bool, worker: int, group: int) -> Array:
-    """A worker's sum of a group in the same shape."""
+    """A worker's sum of a group, in the shape of :func:`_place`."""
     own = totals[worker][groups_of(conv, work[worker]).index(group)]
     return own if in_place else as_view(own, conv.group_out, conv.rows.kernel, conv.cols.kernel, conv.group_in)
 
@@ -144,7 +144,7 @@ def bind_shares(
     conv: Conv, ranges: int, in_place: bool, work: Deal[Block], gradients: Deal[Array], windows: Deal[Array],
     totals: Sequence[Array], spare: Sequence[Array], dw: Array,
 ) -> list[list[Share]]:  # fmt: skip
-    """The share of each block; sums are made in the place of weights that ``in_place`` says to lie as they do."""
+    """The share of each block; ``in_place`` says that sums have the order of the weights, and are computed there."""
     joined = set(joined_groups(conv, work))
 
     def total(worker: int, group: int) -> Array:
@@ -162,7 +162,7 @@ def bind_shares(
 
 
 def bind_joins(conv: Conv, ranges: int, in_place: bool, work: Deal[Block], totals: Sequence[Array], dw: Array) -> Joins:
-    """What is left to do when all workers have ended."""
+    """What remains to be done after all workers have finished."""
     return joins_of(
         conv, work, partial(_total, conv, work, totals, in_place), partial(_place, conv, ranges, in_place, dw=dw)
     )

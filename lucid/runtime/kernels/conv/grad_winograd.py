@@ -1,11 +1,12 @@
 """Gradient of the weight by minimal filtering, F(2x2) and F(4x4).
 
-Of the convolution's three transforms (:mod:`.filtering`) two are turned round: what came back from the m x m outputs of
-a tile is transformed by that of the outputs, the tile's inputs as ever, and of each of their (m + 2)^2 places all tiles
-are multiplied and added up. The transform of the weights then makes 3x3 of that, once. (Lavin and Gray 2015, section 4;
-for a 3x3 kernel that takes (m + 2)^2 products a tile, where windows take 9 m^2.)
+Two of the convolution's three transforms (:mod:`.filtering`) are transposed. The upstream gradient of the m x m outputs
+of a tile is transformed by that of the outputs, the tile's inputs as in the convolution, and the products are added up
+over all tiles, separately for each of the (m + 2)^2 places of a tile. Once, at the end, the transform of the weights
+reduces these sums to 3x3. (Lavin and Gray 2015, section 4; a 3x3 kernel takes (m + 2)^2 products a tile, instead of
+9 m^2 by windows.)
 
-Rounding errors are as those of :mod:`.winograd`, and ``exact=True`` does not take these lowerings either.
+Rounding errors are like those of :mod:`.winograd`, and ``exact=True`` excludes these lowerings too.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from .winograd_views import Winograd
 
 @struct(frozen=True)
 class TilesCut:
-    """How the work is cut: about how many tiles in a block, in how many ranges the channels."""
+    """How the work is cut: about how many tiles a block has, and the number of ranges of channels."""
 
     tiles: int
     ranges: int
@@ -50,7 +51,7 @@ class TilesCut:
 
 
 def tilings(t: Winograd, ranges: int) -> tuple[Tiles, Tiles]:
-    """How inputs are read, a range of their channels at a time, and what came back from the outputs."""
+    """How the tiles of the inputs are read, a range of channels at a time, and those of the upstream gradient."""
     return t.inputs._replace(channels=t.channels // ranges), Tiles(t.m, t.n, t.m, t.right, t.outputs)
 
 
@@ -62,17 +63,17 @@ def deal_tiles(t: Winograd, cut: TilesCut, workers: int) -> list[list[Block]]:
 # ---------------------------------------------------------------- choosing the tile, the block and the ranges
 
 MOST_RANGES = 4
-"""For each of them what came back is transformed once more."""
+"""The most ranges of channels: the upstream gradient is transformed once for each."""
 
 
 def _work(t: Winograd, conv: Conv, cut: TilesCut, work: Sequence[Sequence[Block]], itemsize: int) -> Work:
-    """What the busiest worker does, and what is done when all have ended."""
+    """The work of the busiest worker, and that of adding up the sums of all workers."""
     x, dy = tilings(t, cut.ranges)
     l2, square, numbers = this_machine().l2, t.n**2, t.outputs * x.channels
     largest = max((block for mine in work for block in mine), key=lambda s: s.image_rows)
 
     def moved(count: float, held: int) -> Work:
-        """Numbers that are read and written, of so many that are held."""
+        """The work of reading and writing ``count`` numbers, in memory of ``held`` numbers."""
         return Work(near=count * itemsize) if held * itemsize <= l2 else Work(far=count * itemsize)
 
     def one(tile_rows: int) -> Work:
@@ -114,7 +115,7 @@ def accepts(m: int, node: Node[ConvWeightAttrs], inputs: tuple[TensorType, ...])
 
 
 def _emit(m: int, k: Emitter[ConvWeightAttrs]) -> None:
-    """Blocks of tiles go through both transforms, their products are added up, and weights are made of the sums."""
+    """Transform both operands of each block of tiles, add up the products, and transform the sums to weights."""
     recheck(k)
     (x, dy), (dw,), cut = k.ins, k.outs, k.way
     t, whole = numbers_of(m, k.node, x.shape, dy.shape)
@@ -145,7 +146,7 @@ def transform_both(
     loop: BlockLoop[Block], conv: Conv, both: tuple[Tiles, Tiles], matrices: Transforms,
     whole: tuple[Operand, Operand] | None = None,
 ) -> list[Bound]:  # fmt: skip
-    """Let the loop transform the tiles of each block, of the input and of what came back; in ``whole`` if given."""
+    """Let the loop transform each block's tiles of the input and of the upstream gradient; into ``whole`` if given."""
     k, (x, dy) = loop.k, loop.k.ins
     rows = max(block.image_rows for block in loop.every)
     slab = loop.scratch((max(tiles.slab(loop.every) for tiles in both),), x.dtype, "slab")

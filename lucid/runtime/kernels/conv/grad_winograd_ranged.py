@@ -1,9 +1,8 @@
 """Gradient of the weight by minimal filtering of few tiles, range by range of the weights.
 
-The sums of products that :mod:`.grad_winograd` adds up are as many as the transformed weights, two to four times as
-many as weights: of layers with many channels they go to memory and come back from there. Here all tiles are transformed
-first; then each worker takes some outputs and some channels at a time, whose sums stay in its cache until weights are
-made of them.
+The sums that :mod:`.grad_winograd` accumulates have the size of the transformed weights, two to four times that of the
+weights; in layers with many channels they do not fit the cache. Here all tiles are transformed first. Then each worker
+takes some outputs and some channels at a time, whose sums stay in its cache until they are transformed to weights.
 """
 
 from __future__ import annotations
@@ -34,15 +33,15 @@ from .winograd import BATCHED
 from .winograd_views import Winograd
 
 SHAPES = ((128, 128), (64, 128), (64, 64), (32, 64), (32, 32), (16, 32))
-"""Outputs and channels of a range that are considered."""
+"""Sizes of a range (outputs, channels) that are considered."""
 LEAST = 16
-"""Of either, so that all workers have as many ranges."""
+"""The least outputs, or channels, of a range when it is made smaller so that all workers get equally many."""
 MOST_TILES = 128
-"""What is transformed of more of them takes more memory, and sums of so many products one by one round coarsely."""
+"""The most tiles: transforms of more take too much memory, and longer sums round too coarsely."""
 
 
 class RangesCut(NamedTuple):
-    """How the work is cut: about how many tiles are transformed at a time, and outputs and channels of a range."""
+    """How the work is cut: about how many tiles are transformed at a time, and the outputs and channels of a range."""
 
     tiles: int
     outputs: int
@@ -53,14 +52,14 @@ class RangesCut(NamedTuple):
 
 
 def _parts(t: Winograd, cut: RangesCut, workers: int) -> list[Part]:
-    """All ranges, as many for each worker."""
+    """All ranges, equally many for each worker."""
     channels = even_pieces(t.channels, cut.channels, LEAST, 1)
     outputs = even_pieces(t.outputs, cut.outputs, LEAST, workers // math.gcd(workers, len(channels)))
     return [Part(*pair) for pair in product(outputs, channels)]
 
 
 def _tiles(t: Winograd) -> int:
-    """How many there are."""
+    """The number of tiles."""
     return t.images * t.down * t.right
 
 
@@ -83,7 +82,7 @@ def _cut(t: Winograd, machine: Machine, itemsize: int) -> RangesCut:
 
 
 def _work(t: Winograd, cut: RangesCut, machine: Machine, itemsize: int, threads: int) -> Work:
-    """What the busiest of the threads does."""
+    """The work of the busiest thread."""
     tiles = deal_tiles(t, TilesCut(cut.tiles, 1), threads)
     if not tiles:
         return NOTHING
@@ -130,7 +129,7 @@ def _ways(m: int, node: Node[ConvWeightAttrs], inputs: tuple[TensorType, ...], t
 
 
 def _emit(m: int, k: Emitter[ConvWeightAttrs]) -> None:
-    """A loop over blocks of tiles, and one over ranges of the weights."""
+    """Write a loop over blocks of tiles, and one over ranges of the weights."""
     recheck(k)
     (x, dy), (dw,), cut = k.ins, k.outs, k.way
     t, conv = numbers_of(m, k.node, x.shape, dy.shape)
@@ -144,7 +143,7 @@ def _emit(m: int, k: Emitter[ConvWeightAttrs]) -> None:
     transform_both(first, ranged(conv, 1), both, transforms(t.filter), (seen, back))
     first.emit()
     loop = BlockLoop(k, deal(_parts(t, cut, k.threads), k.threads))
-    # rows a power of two of bytes apart would meet in the cache where they are read across
+    # rows are padded: if their stride were a power of two, reading across them would hit only a few cache sets
     row = max(part.numbers for part in loop.every) + LINE // x.dtype.itemsize
     sums = loop.scratch((square, row), x.dtype, "sums")
     one = transforms(t.filter).weights

@@ -1,4 +1,4 @@
-"""What the gradient of a weight by tiles reads and writes, block by block; groups are ranges of the channels."""
+"""Views for the gradient of a weight by tiles, block by block; groups are ranges of the channels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .tiles_views import Tiles, Transform, tile_source
 
 
 def bind_range_sources(t: Tiles, conv: Conv, work: Deal[Block], x: Array) -> list[list[Array]]:
-    """The part of ``x`` that each block reads: some pixels, and its range of their channels."""
+    """The part of ``x`` that each block reads: some pixels, and the block's range of channels."""
     nhwc = x.transpose(0, 2, 3, 1)
     return per_block(lambda s: tile_source(t, s, nhwc)[..., conv.read(s)], work)
 
@@ -27,7 +27,7 @@ def _place(conv: Conv, ranges: int, dw: Array, group: int) -> Array:
 
 
 def _own(conv: Conv, work: Deal[Block], memory: Sequence[Array], worker: int, group: int) -> Array:
-    """What a worker holds of a group."""
+    """A worker's sums of a group."""
     own: Array = memory[worker][groups_of(conv, work[worker]).index(group)]
     return own
 
@@ -36,7 +36,7 @@ def bind_tile_shares(
     conv: Conv, ranges: int, work: Deal[Block], x: Deal[Transform], dy: Deal[Transform],
     memory: Sequence[tuple[Array, Array, Array]], dw: Array,
 ) -> list[list[Share]]:  # fmt: skip
-    """The share of each block: of each place in a tile the products of all tiles, added to those of other blocks."""
+    """The share of each block: for each place in a tile, the sum of products over all its tiles."""
     totals, spare, parts = zip(*memory, strict=True)
     joined = set(joined_groups(conv, work))
 
@@ -50,7 +50,7 @@ def bind_tile_shares(
     def places(worker: int, group: int) -> Steps:
         total, whole = _own(conv, work, totals, worker, group), ranges == 1
         place = _own(conv, work, parts, worker, group) if group in joined else _place(conv, ranges, dw, group)
-        if whole:  # one product
+        if whole:  # a single product
             return [(as_view(place, -1, place.shape[-1]), as_view(total, len(total), -1).T)]
         return [(place, total.transpose(1, 2, 0))]
 
@@ -59,7 +59,7 @@ def bind_tile_shares(
 
 
 def bind_tile_joins(conv: Conv, ranges: int, work: Deal[Block], parts: Sequence[Array], dw: Array) -> Joins:
-    """What is left to do when all workers have ended."""
+    """What remains to be done after all workers have finished."""
     return joins_of(conv, work, partial(_own, conv, work, parts), partial(_place, conv, ranges, dw))
 
 
@@ -74,13 +74,13 @@ class Part(NamedTuple):
 
     @property
     def sizes(self) -> tuple[int, int]:
-        """How many of each."""
+        """The number of outputs, and of channels."""
         (o0, o1), (c0, c1) = self
         return o1 - o0, c1 - c0
 
     @property
     def numbers(self) -> int:
-        """How many pairs of them."""
+        """The number of pairs of an output and a channel."""
         outputs, channels = self.sizes
         return outputs * channels
 
@@ -88,7 +88,7 @@ class Part(NamedTuple):
 def bind_weight_parts(
     work: Deal[Part], x: Array, dy: Array, memory: Sequence[Array], dw: Array
 ) -> list[list[tuple[Array, ...]]]:
-    """For each range what is multiplied, the sums, these with the places in a tile innermost, and where they go."""
+    """For each range: the operands, the sums, the sums with the places of a tile as last axis, and their target."""
     taps = as_view(dw, *dw.shape[:2], -1)
     seen, back = (as_view(a, len(a), -1, count) for a, count in ((x, dw.shape[1]), (dy, dw.shape[0])))
 

@@ -37,11 +37,11 @@ from .weights import make_weights, packing
 from .weights_views import pack_weights
 
 BLOCK_BYTES = 1 << 20
-"""Bytes of a block's window matrix, or of its product if that is wider: a common L2 cache. Half as many take 5 to 10
-per cent longer, for their calls."""
+"""Bytes of a block's window matrix, or of its product if that is wider: the size of a common L2 cache. With half as
+much, more calls take 5 to 10 per cent longer."""
 
 SHORT_RUN = 8
-"""Numbers of a window's row from which on that is copied as quickly as along rows of pixels."""
+"""Length of a window's row from which copying row by row is as fast as copying along rows of pixels."""
 
 
 # ---------------------------------------------------------------- how the work is cut
@@ -50,21 +50,21 @@ SHORT_RUN = 8
 def blocks_of(
     conv: Conv, rows: int, pixels_per_row: int, itemsize: int, *, overlap: bool = False, workers: int = 1
 ) -> list[Block]:
-    """``rows`` rows of output, each of which needs so many rows of the window matrix, in blocks of one group.
+    """``rows`` rows of output, each of ``pixels_per_row`` rows of the window matrix, cut into blocks of one group.
 
-    As many for each of the workers, unless they are few already. ``overlap`` tells that blocks next to each other need
-    some of the same rows, which both compute: they are larger.
+    All workers get equally many blocks, unless these would be too small. ``overlap`` says that adjacent blocks compute
+    some rows twice; blocks are then larger.
     """
     if not conv.images * rows * pixels_per_row * conv.outputs:
         return []
     streamed = conv.taps * conv.group_out * itemsize > this_machine().l2
-    least = 2 * LEAST_ROWS if streamed else LEAST_ROWS  # each block streams the weights
+    least = 2 * LEAST_ROWS if streamed else LEAST_ROWS  # each block streams the weights from memory
     most = max(least, (2 if overlap else 1) * BLOCK_BYTES // (max(conv.taps, conv.group_out) * itemsize))
     return _cut(conv, rows, pixels_per_row, most, workers)
 
 
 def _cut(conv: Conv, rows: int, pixels_per_row: int, most: int, workers: int = 1) -> list[Block]:
-    """The same with about so many rows of the window matrix in a block."""
+    """Blocks of at most about ``most`` rows of the window matrix."""
     image, each = rows * pixels_per_row, workers // math.gcd(workers, conv.groups)
     if image <= most:
         images = even_pieces(conv.images, most // image, -(-LEAST_ROWS // image), each)
@@ -77,12 +77,12 @@ def _cut(conv: Conv, rows: int, pixels_per_row: int, most: int, workers: int = 1
 
 
 def plain_blocks(conv: Conv, itemsize: int, workers: int = 1) -> list[Block]:
-    """The rows of a convolution without pooling."""
+    """Blocks of a convolution without pooling."""
     return blocks_of(conv, conv.rows.count, conv.cols.count, itemsize, workers=workers)
 
 
 def pixel_blocks(conv: Conv, most: int) -> list[Block]:
-    """The same with about so many pixels in a block."""
+    """Blocks of at most about ``most`` pixels."""
     return _cut(conv, conv.rows.count, conv.cols.count, most) if conv.pixels * conv.outputs else []
 
 
@@ -96,14 +96,14 @@ def _blocks(layer: Layer, itemsize: int, workers: int) -> list[Block]:
 
 
 def _standing(conv: Conv) -> Conv:
-    """Of an image of one row what that of one column is: blocks are cut from rows."""
+    """The convolution with rows and columns exchanged if the result has one row, since blocks are cut from rows."""
     rows = conv.rows
     lies = rows.size == rows.kernel == rows.count == 1 and not rows.before and conv.cols.count > 1
     return replace(conv, rows=conv.cols, cols=rows) if lies else conv
 
 
 def stand(k: Emitter) -> None:
-    """Let images be seen with their axes exchanged: what lies as one row is one column. The weight stays as it is."""
+    """Let the kernel view images with rows and columns exchanged, so that one row is one column; not the weight."""
 
     def seen(a: Operand) -> Operand:
         n, c, h, w = a.shape
@@ -118,7 +118,7 @@ def stand(k: Emitter) -> None:
 def _layer(node: Node, inputs: tuple[TensorType, ...]) -> Layer:
     conv, pool = conv_of_node(node, inputs), pool_axes(node, inputs)
     by_taps = side_by_side(pool) and math.prod(axis.kernel for axis in pool) > 1
-    if by_taps:  # what is left of a row is read by no window
+    if by_taps:  # the rest of a row is read by no window
         conv = replace(conv, cols=replace(conv.cols, count=pool[1].count * pool[1].kernel))
     conv = conv if pool else _standing(conv)
     return Layer(conv, pool, by_taps, 1, conv.cols.count)
@@ -128,19 +128,19 @@ def _layer(node: Node, inputs: tuple[TensorType, ...]) -> Layer:
 
 
 def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
-    """Everything but padding that holds numbers."""
+    """Whether the padding, if any, is zero."""
     epilogue = Epilogue.of(node, inputs)
     return epilogue.runs and not epilogue.filled
 
 
 def accepts_lying(node: Node, inputs: tuple[TensorType, ...]) -> bool:
-    """Of these, weights of several taps, whose windows are gathered row by row."""
+    """Whether the weight can be read in place: it has several taps, and windows are gathered row by row."""
     conv = conv_of_node(node, inputs)
     return accepts(node, inputs) and not conv.single and not in_planes(conv, inputs[0])
 
 
 def ways(node: Node, inputs: tuple[TensorType, ...], threads: int, *, lies: bool = False) -> list[Way]:
-    """The windows gathered and multiplied, by blocks that the threads share; each streams the weights."""
+    """Windows are gathered and multiplied by blocks that the threads share; each block streams the weights."""
     machine, itemsize = this_machine(), inputs[0].dtype.itemsize
     conv = conv_of_node(node, inputs)
     blocks = len(plain_blocks(_standing(conv), itemsize, threads))
@@ -161,15 +161,15 @@ def ways(node: Node, inputs: tuple[TensorType, ...], threads: int, *, lies: bool
 
 
 def turning(conv: Conv) -> Work:
-    """To put the taps of each channel side by side in the windows."""
+    """The work of reordering windows such that the taps of each channel are adjacent."""
     return Work(straight=conv.pixels * conv.taps * conv.groups)
 
 
 def _passing(node: Node, inputs: tuple[TensorType, ...], conv: Conv) -> Work:
-    """What is done besides the product: windows are gathered, and results finished and pooled, all in the cache."""
+    """The work besides the product: gathering windows, and finishing and pooling results, all in the cache."""
     y, axes, passes = node.outputs[0], pool_axes(node, inputs), Epilogue.of(node, inputs).passes
     results = math.prod(y.concrete)
-    # the pooling goes over all of the product, what follows it over the results
+    # the pooling reads the whole product, later steps only its results
     passed = (passes - 1) * results + conv.pixels * conv.outputs if axes else passes * results
     across = axes[1].kernel if axes and side_by_side(axes) else 1
     return gathering(conv, inputs[0], in_planes(conv, inputs[0]), across) + Work(
@@ -180,15 +180,15 @@ def _passing(node: Node, inputs: tuple[TensorType, ...], conv: Conv) -> Work:
 
 
 def in_planes(conv: Conv, x: TensorType, most: int = SHORT_RUN) -> bool:
-    """Whether rows of windows have fewer than ``most`` numbers, and rows of pixels more, which lie side by side."""
+    """Whether windows are better gathered from planes: their rows are shorter than ``most``, unlike rows of pixels."""
     lies = x.order is None or conv.channels == 1
     return lies and conv.cols.kernel * conv.group_in < min(most, conv.cols.count)
 
 
 def gathering(conv: Conv, x: TensorType, planes: bool, across: int = 1) -> Work:
-    """What it takes to gather the windows of all groups: tap by tap from ``planes``, or row by row of a window.
+    """The work of gathering the windows of all groups: tap by tap from ``planes``, or row by row of a window.
 
-    ``across`` tells of how many pixels in a row one is taken at a time.
+    ``across`` is the distance, in pixels, of the pixels of a row that are copied together.
     """
     if planes:
         numbers, runs = conv.pixels * conv.taps * conv.groups, conv.images * conv.rows.count * across
@@ -210,7 +210,7 @@ def gathering(conv: Conv, x: TensorType, planes: bool, across: int = 1) -> Work:
 
 @kernel(CONV, CONV_POOL, lowering="im2col", accepts=accepts, ways=ways, staged=True, ordered=True)
 def im2col(k: Emitter) -> None:
-    """Gather, multiply, pool, add the bias and the residual, activate."""
+    """For each block: gather, multiply, pool, add the bias and the residual, activate."""
     _convolve(k, lies=False)
 
 
@@ -219,7 +219,7 @@ def im2col(k: Emitter) -> None:
     ordered=True, lying=True,
 )  # fmt: skip
 def im2col_by_channel(k: Emitter) -> None:
-    """The same by weights as they lie: they are not packed at each run, where they change in each."""
+    """The same with weights read in place, for weights that change at each run: packing them would not pay."""
     _convolve(k, lies=True)
 
 
@@ -235,7 +235,7 @@ def _convolve(k: Emitter, *, lies: bool) -> None:
 def emit(k: Emitter, layer: Layer, *, flipped: bool = False, lies: bool = False) -> None:
     """The loop over the blocks of a node's result.
 
-    ``flipped`` as for :func:`.pack_weights`; weights that do not ``lie`` as products read them are packed.
+    ``flipped`` as for :func:`.pack_weights`; ``lies`` says that weights are read in place instead of packed.
     """
     work = deal(_blocks(layer, k.ins[0].dtype.itemsize, k.threads), k.threads)
     if not work:
@@ -257,8 +257,8 @@ def emit(k: Emitter, layer: Layer, *, flipped: bool = False, lies: bool = False)
 def gather(loop: BlockLoop[Block], layer: Layer, x: Operand, *, turned: bool = False) -> tuple[Bound, Gather]:
     """Let the loop gather the windows of each block of ``x`` into a matrix (images x rows x columns, taps of a group).
 
-    From padded images, or images in another order than channels last, the rows that a block needs are first copied
-    into a small padded buffer; as planes if the matrix lies ``turned`` in memory, tap by tap.
+    If images need padding, or are not channels last, the rows that a block needs are first copied to a small padded
+    buffer; as planes if the matrix is to be ``turned`` (transposed in memory, tap by tap).
     """
     conv = layer.conv
     matrices = loop.scratch((most_pixels(loop, layer) * conv.taps,), x.dtype, "windows")
@@ -276,7 +276,7 @@ def gather(loop: BlockLoop[Block], layer: Layer, x: Operand, *, turned: bool = F
 
 
 def reorder_by_channel(loop: BlockLoop[Block], layer: Layer, gathered: Bound) -> Bound:
-    """Let the loop copy each block's windows to where the taps of a channel lie side by side; bound as matrices."""
+    """Let the loop copy each block's windows to a matrix in which the taps of a channel are adjacent."""
     memory = loop.scratch((most_pixels(loop, layer) * layer.conv.taps,), loop.k.ins[0].dtype, "by_channel")
     turned = loop.bind("turned", bind_by_channel, layer.conv, gathered, memory)
     t = loop.parts(turned, Turned)
@@ -285,12 +285,12 @@ def reorder_by_channel(loop: BlockLoop[Block], layer: Layer, gathered: Bound) ->
 
 
 def most_pixels(loop: BlockLoop[Block], layer: Layer) -> int:
-    """Pixels of the convolution in any block."""
+    """The most pixels of the convolution in any block."""
     return max(layer.convolved(block).image_rows for block in loop.every) * layer.conv.cols.count
 
 
 def _padded(loop: BlockLoop[Block], layer: Layer, x: Operand, order: tuple[int, ...] | None) -> tuple[Operand, ...]:
-    """Memory for padded rows of a group's images, in this order; what is left and right of them is cleared."""
+    """Scratch for padded rows of a group's images, in this memory order; the padding left and right is cleared."""
     k, conv, (most, _, rows) = loop.k, layer.conv, largest(map(layer.convolved, loop.every))
     width = conv.cols.held(conv.cols.count)
     images = loop.scratch((most, conv.rows.held(rows), width, conv.group_in), x.dtype, "padded", order)
@@ -303,7 +303,7 @@ def _padded(loop: BlockLoop[Block], layer: Layer, x: Operand, order: tuple[int, 
 
 
 def copy_in(loop: BlockLoop[Block], x: Operand, conv: Conv, inside: object, source: str) -> str:
-    """The line that copies the input into padded memory; a few planes one by one, along their rows."""
+    """The line that copies the input into padded memory; a few planes are copied one by one, along their rows."""
     if channels_last(x) or conv.group_in > FEW_CHANNELS:
         return f"{inside}[...] = {source}"
     (channel,) = loop.fresh("channel")
@@ -313,7 +313,7 @@ def copy_in(loop: BlockLoop[Block], x: Operand, conv: Conv, inside: object, sour
 def _packed(
     loop: BlockLoop[Block], layer: Layer, gathered: Bound, flipped: bool, last: bool
 ) -> tuple[Bound, Operand, Blocking]:
-    """The windows of each block, the weight as panels or as a matrix, and how the product is cut."""
+    """The windows of each block, the packed weight (panels or a matrix), and how the product is cut."""
     k, w, conv = loop.k, loop.k.ins[1], layer.conv
     cut = cut_for(k, most_pixels(loop, layer), conv.taps, conv.group_out)
     shape = (conv.group_out // cut.width, conv.taps, cut.width) if last else (conv.group_out, conv.taps)
@@ -324,7 +324,7 @@ def _packed(
 
 
 def _lying(loop: BlockLoop[Block], layer: Layer, gathered: Bound, last: bool) -> tuple[Bound, Operand, Blocking]:
-    """The same, of a weight as it lies."""
+    """The same for a weight that is read in place."""
     k, w, conv = loop.k, loop.k.ins[1], layer.conv
     matrix = k.reshaped(w, (conv.groups, conv.group_out, conv.taps), "matrix")
     return reorder_by_channel(loop, layer, gathered), matrix, Blocking(most_pixels(loop, layer), conv.group_out)
@@ -333,7 +333,7 @@ def _lying(loop: BlockLoop[Block], layer: Layer, gathered: Bound, last: bool) ->
 def multiply(
     loop: BlockLoop[Block], layer: Layer, matrices: Bound, weights: Operand, cut: Blocking, outputs: Bound
 ) -> None:
-    """Let the loop multiply each block's windows into what is bound as its results."""
+    """Let the loop write the product of each block's windows with the weight to its bound results."""
     conv, last = layer.conv, len(weights.shape) == 4
     products = loop.bind("products", bind_window_products, conv, loop.blocks, matrices, weights, outputs, cut.rows)
     whole = last and cut.rows >= most_pixels(loop, layer) and cut.width == conv.outputs

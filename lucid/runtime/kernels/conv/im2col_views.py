@@ -1,4 +1,4 @@
-"""What a convolution by gathered windows reads and writes, block by block."""
+"""Views for convolution by gathered windows, block by block."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from ..shared.panels_views import small_products
 from .geometry import Conv, Layer
 
 SHORT_ROW = 512
-"""Bytes of a window's row up to which it is copied as one element."""
+"""Bytes of a window's row up to which it is copied as a single element."""
 
 
 class Gather(NamedTuple):
-    """What the windows of a block are gathered through; the names are those of the loop's variables.
+    """The views for gathering the windows of a block; the names are those of the loop's variables.
 
     Attributes
     ----------
     edges, inside
-        Of a padded image what is cleared, and where the input goes.
+        The parts of a padded image to clear, and the part to copy the input to.
     seen, windows
-        The windows where they lie, one over another, and side by side.
+        The (overlapping) windows in the image, and the memory to copy them to.
     matrix
-        These as a matrix (pixels, taps).
+        That memory as a matrix (pixels, taps).
     """
 
     edges: Sequence[Array]
@@ -50,9 +50,9 @@ def bind_gather(layer: Layer, work: Deal[Block], memory: Sequence[Array], x: Arr
 def bind_padded(
     layer: Layer, work: Deal[Block], memory: Sequence[Array], images: Sequence[Array], turned: bool
 ) -> list[list[Gather]]:
-    """The same by way of a padded image (images, rows, columns, channels) of each worker.
+    """The views of each block, by way of a padded image (images, rows, columns, channels) of each worker.
 
-    If it is ``turned``, the pixels of a tap lie side by side, rather than the taps of a pixel.
+    With ``turned``, the pixels of a tap are adjacent in the matrix, rather than the taps of a pixel.
     """
     rows, right = layer.conv.rows, layer.conv.across.places
 
@@ -79,7 +79,7 @@ def bind_sources(layer: Layer, work: Deal[Block], x: Array) -> list[list[Array]]
 
 
 class Turned(NamedTuple):
-    """Memory for a matrix of a block in the shape of what it is copied from, that, and the memory as the matrix."""
+    """Scratch for a block's matrix in the shape of its source, the source, and the scratch as the matrix."""
 
     target: Array
     source: Array
@@ -87,7 +87,7 @@ class Turned(NamedTuple):
 
 
 def bind_by_channel(conv: Conv, gathered: Deal[Gather], memory: Sequence[Array]) -> list[list[Turned]]:
-    """The window matrix of each block once more, with the taps of a channel side by side, as weights have them."""
+    """For each block, a copy of its window matrix with the taps of a channel adjacent, as in the weights."""
 
     def turned(gather: Gather, own: Array) -> Turned:
         pixels = len(gather.matrix)
@@ -106,7 +106,7 @@ def matrices_of(gathered: Deal[Gather] | Deal[Turned]) -> list[list[Array]]:
 def _windows(
     layer: Layer, inner: Block, image: Array, memory: Array, turned: bool = False
 ) -> tuple[Array, Array, Array]:
-    """The windows of an image (images, rows, columns, channels), side by side in memory, and as a matrix."""
+    """The windows of an image (images, rows, columns, channels), the memory to copy them to, and that as a matrix."""
     conv, (down, right) = layer.conv, layer.taps
     v, h, images, rows = conv.rows, conv.cols, inner.n1 - inner.n0, inner.r1 - inner.r0
     pixels = images * rows * h.count
@@ -126,10 +126,10 @@ def _windows(
 
 
 def whole_runs(image: Array, held: Array, strides: Sequence[int]) -> tuple[Array, Array]:
-    """The windows of an image, which lie in it with these strides, and where they are held, row by row of a window.
+    """The windows of an image, viewed with these strides, and ``held``, to which they are copied, row by row.
 
-    Its last axes are the columns and channels of a window's row. NumPy starts a loop for every run of numbers that it
-    copies: a short row as one element takes half the time.
+    The last axes are the columns and channels of a window's row. NumPy starts a loop for each run of numbers that it
+    copies; with a short row as a single element, copying takes half the time.
     """
     shape, run = held.shape, held.shape[-2] * held.shape[-1]
     size = run * image.itemsize
@@ -146,9 +146,9 @@ def whole_runs(image: Array, held: Array, strides: Sequence[int]) -> tuple[Array
 def bind_window_products(
     conv: Conv, work: Deal[Block], matrices: Deal[Array], packed: Array, outputs: Deal[Array], rows: int
 ) -> list[list[Steps]]:
-    """For each block the products of its windows: ``rows`` pixels at a time with panels of the weight, or its matrix.
+    """For each block, the products of its windows, ``rows`` pixels at a time, with the weight's panels or matrix.
 
-    Where outputs are (images, outputs, pixels), one of the weight's matrix with the windows seen from their other side.
+    If outputs are (images, outputs, pixels), it is one product of the weight's matrix with the transposed windows.
     """
 
     def products(block: Block, matrix: Array, out: Array) -> Steps:

@@ -1,4 +1,4 @@
-"""What a node says of its convolution, which may have something fused into it."""
+"""The sizes of a node's convolution, which may have other ops fused into it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def convolved(node: Node, inputs: tuple[TensorType, ...]) -> tuple[int, ...]:
 
 
 def pool_axes(node: Node, inputs: tuple[TensorType, ...]) -> tuple[Axis, ...]:
-    """The axes of the convolution's result along which it is pooled; none where it is not."""
+    """The axes of the pooling of the convolution's result; empty without pooling."""
     pool = as_fused(node.attrs).pool
     if pool is None:
         return ()
@@ -33,12 +33,12 @@ def pool_axes(node: Node, inputs: tuple[TensorType, ...]) -> tuple[Axis, ...]:
 
 
 def conv_of(a: ConvAttrs, x: Sequence[int], w: Sequence[int], y: Sequence[int]) -> Conv:
-    """From the attributes and the concrete shapes of input, weight and output."""
+    """The sizes for these attributes and concrete shapes of input, weight and output."""
     rows, cols = axes_of(x, w[2:], a.stride, a.padding, a.dilation, y[2:])
     return Conv(x[0], x[1], w[0], a.groups, rows, cols)
 
 
 def conv_of_node(node: Node, inputs: Sequence[TensorType]) -> Conv:
-    """Of a convolution, alone or fused."""
+    """The sizes of a node's convolution, alone or fused."""
     x, w = (t.concrete for t in inputs[:2])
     return conv_of(attrs_of(node), x, w, convolved(node, tuple(inputs)))

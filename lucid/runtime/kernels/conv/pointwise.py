@@ -1,4 +1,4 @@
-"""A 1x1 convolution as one product; in groups, of images that lie as planes, as one batch of products."""
+"""A 1x1 convolution as one product; a grouped one, of images stored as planes, as one batch of products."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .numbers import attrs_of
 
 
 def is_pointwise(node: Node, inputs: tuple[TensorType, ...]) -> bool:
-    """Whether the convolution of a node, alone or fused, is 1x1, without padding."""
+    """Whether a node's convolution, alone or fused, is 1x1 without padding."""
     return inputs[1].concrete[2:] == (1, 1) and not any(attrs_of(node).padding)
 
 
 def _accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
-    """In groups of several channels, from planes to planes: numbers of a single channel BLAS takes one by one."""
+    """Whether groups, if any, have several channels, in images stored as planes; a single channel is slow in BLAS."""
     planes = CHANNELS_LAST not in (inputs[0].order, node.outputs[0].order)
     grouped = planes and inputs[1].concrete[1] > 1
     return is_pointwise(node, inputs) and (grouped or attrs_of(node).groups == 1)
@@ -41,7 +41,7 @@ def _work(node: Node[ConvAttrs], inputs: tuple[TensorType, ...], threads: int) -
 
 @kernel(CONV, lowering="pointwise", accepts=_accepts, cost=_work)
 def pointwise(k: Emitter) -> None:
-    """A 1x1 convolution is a product of the pixels as they lie with the weight."""
+    """Multiply the pixels, viewed in place, by the weight."""
     recheck(k)
     x, w, *bias = k.ins
     (y,) = k.outs
@@ -77,10 +77,10 @@ def pointwise(k: Emitter) -> None:
 
 
 def _matrix(k: Emitter, w: Operand, shape: tuple[int, ...]) -> Operand:
-    """The weight, which is of one tap, as a matrix or one of each group.
+    """The weight, which has a single tap, as a matrix or a batch of one for each group.
 
-    One that changes from run to run, as a transposed one does in a training step, is seen as it lies: to turn it
-    takes a third as long as the product.
+    A weight that changes from run to run, such as a transposed one in a training step, is viewed in place: copying it
+    would take a third as long as the product.
     """
     if len(shape) == 2 and w.phase is not Phase.STATE:
         return k.view(w, k.seen(w, shape), shape, label="matrix")

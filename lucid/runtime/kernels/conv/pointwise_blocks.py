@@ -1,6 +1,6 @@
-"""1x1 convolution of channels-last images: the pixels as they lie are rows of one product (:mod:`..shared.rows`).
+"""1x1 convolution of channels-last images: the pixels are the rows of one product (:mod:`..shared.rows`).
 
-In groups these are products of parts of the rows, which BLAS reads and writes where they lie.
+Groups are products of parts of the rows, which BLAS reads and writes in place.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from .pointwise_blocks_views import Thinned, bind_thin
 
 
 def _rows(node: Node, inputs: Sequence[Any], y: Sequence[int]) -> Rows:
-    """The product for a result of such a shape."""
+    """The sizes of the product for a result of this shape."""
     passes, groups = Epilogue.of(node, inputs).passes, attrs_of(node).groups
     return Rows(y[0] * y[2] * y[3], inputs[1].shape[1], y[1], passes, groups)
 
 
 def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
-    """1x1 without padding or pooling, from channels last to channels last."""
+    """Whether it is 1x1 without padding or pooling, and input and output are channels last."""
     last = inputs[0].order == node.outputs[0].order == CHANNELS_LAST
     epilogue = Epilogue.of(node, inputs)
     return last and is_pointwise(node, inputs) and epilogue.pool is None and epilogue.anywhere
 
 
 def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
-    """By pixels or by outputs. A piece that gathers its own pixels has whole rows of one image."""
+    """By pixels or by outputs. Pieces that gather strided pixels have whole rows of an image."""
     itemsize, shape = inputs[0].dtype.itemsize, convolved(node, inputs)
     p, (n, _, rows, cols) = _rows(node, inputs, shape), shape
     if attrs_of(node).stride == (1, 1):
@@ -56,7 +56,7 @@ def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
 
 @kernel(CONV, CONV_POOL, lowering="pointwise_blocks", accepts=accepts, ways=ways, staged=True)
 def pointwise_blocks(k: Emitter) -> None:
-    """Multiply, add the bias and the residual, activate."""
+    """For each piece: multiply, add the bias and the residual, activate."""
     recheck(k)
     (y,) = k.outs
     p = _rows(k.node, k.ins, y.shape)
@@ -77,7 +77,7 @@ def pixels_of(k: Emitter, x: Operand) -> Operand:
 
 
 def _thinned(loop: BlockLoop[Piece], p: Rows) -> Operand:
-    """The pixels that a strided convolution reads, gathered by each piece, or before if all pieces read all."""
+    """The pixels that a strided convolution reads: gathered by each piece, or in advance if all pieces read all."""
     k, x = loop.k, loop.k.ins[0]
     thin = k.scratch((p.rows, p.numbers), x.dtype, "thin")
     views = loop.bind("thinned", bind_thin, attrs_of(k.node).stride, k.outs[0].shape[2:], loop.blocks, x, thin)

@@ -1,4 +1,4 @@
-"""What the pieces of a strided 1x1 convolution read."""
+"""Views for the pieces of a strided 1x1 convolution."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..shared.rows_views import Piece
 
 
 class Thinned(NamedTuple):
-    """Where the pixels of a piece are gathered, and those that it reads."""
+    """The memory to copy a piece's pixels to, and the (strided) pixels."""
 
     thin: Array
     source: Array
@@ -20,7 +20,7 @@ class Thinned(NamedTuple):
 def bind_thin(
     stride: tuple[int, int], size: tuple[int, int], work: Deal[Piece], x: Array, thin: Array
 ) -> list[list[Thinned]]:
-    """For each piece (whole rows of images; ``size`` is that of one) the pixels that a strided convolution reads."""
+    """The copies of each piece, of whole rows of images; ``size`` is that of an image of the output."""
     (down, right), (rows, cols) = stride, size
     seen = x.transpose(0, 2, 3, 1)[:, : (rows - 1) * down + 1 : down, : (cols - 1) * right + 1 : right]
     image = rows * cols

@@ -1,8 +1,8 @@
-"""Gradient of a convolution's input where its windows lie side by side: each number of it comes from one window.
+"""Input gradient of a convolution whose windows do not overlap: each element comes from a single window.
 
-So nothing is added up, nor need there be zeros before. What a row of windows gives a row of the image, channels last,
-is a run of the product with that row of the kernel. A transposed convolution with as large a stride as its kernel, as
-decoders of images enlarge by, is such a gradient with a bias.
+So nothing is added up, and nothing zeroed before. A row of a channels-last image comes from the product of a row of
+windows with one row of the kernel, contiguously. A transposed convolution whose stride equals its kernel, as used for
+upsampling in decoders, is such a gradient with a bias.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from .numbers import conv_of
 from .side_by_side_views import Rows, Spread, bind_rows
 from .weights import packing
 
-VECTOR = 64
+VECTOR_BYTES = 64
 """Bytes that BLAS multiplies at once: fewer outputs take as long."""
 
 
 def numbers(node: Node[OfConvAttrs], inputs: tuple[TensorType, ...]) -> Spread:
-    """How many rows of windows there are, and what each of them gives."""
+    """The sizes of a node's gradient."""
     (images, depth, rows, cols), w = inputs[0].concrete, inputs[1].concrete
     return Spread(images * rows, cols, depth, w[2], w[3] * w[1])
 
 
 def accepts(node: Node[OfConvAttrs], inputs: tuple[TensorType, ...]) -> bool:
-    """One group; the windows fill the image; the result lies channels last."""
+    """Whether there is one group, the windows cover the image, and the result is channels last."""
     dx, dy, w = node.outputs[0], *(t.concrete for t in inputs[:2])
     conv = conv_of(node.attrs.conv, dx.concrete, w, dy)
     axes = conv.rows, conv.cols
@@ -41,14 +41,14 @@ def accepts(node: Node[OfConvAttrs], inputs: tuple[TensorType, ...]) -> bool:
 
 
 def pieces(s: Spread, itemsize: int, workers: int) -> list[tuple[int, int]]:
-    """Rows whose products, for a row of the kernel, and places take half of the second-level cache."""
+    """Runs of rows whose products with a row of the kernel, and results, take half of the second-level cache."""
     row = s.cols * (s.depth + 2 * s.width) * itemsize
     return even_pieces(s.rows, max(1, this_machine().l2 // 2 // max(1, row)), 1, workers)
 
 
 def _work(s: Spread, rows: int, itemsize: int) -> Work:
-    """What so many rows take: products, and two passes over their results."""
-    columns = max(s.width, VECTOR // itemsize)
+    """The work of some rows: products, and two passes over their results."""
+    columns = max(s.width, VECTOR_BYTES // itemsize)
     product = Product(rows * s.cols, s.depth, columns, itemsize, packed=False, resident=True, times=s.high)
     made = rows * s.cols * s.width * s.high
     return Work((product,), near=3 * made * itemsize, loops=rows * s.high, calls=2 * s.high)
@@ -63,7 +63,7 @@ def ways(node: Node[OfConvAttrs], inputs: tuple[TensorType, ...], threads: int) 
 
 
 def _packed(k: Emitter, s: Spread, w: Operand) -> Operand:
-    """The weights as a matrix for each row of the kernel: its columns and the channels that they give, by depth."""
+    """The weights as a matrix for each row of the kernel: (depth, columns x channels)."""
     _, channels, high, wide = w.shape
     with k.once(w):
         packed = k.scratch((s.high, s.depth, s.width), w.dtype, "packed")
@@ -82,7 +82,7 @@ def _row_of(k: Emitter, s: Spread, bias: Operand) -> Operand:
 
 @kernel(CONV_GRAD_INPUT, CONV_TRANSPOSE, lowering="side_by_side", accepts=accepts, ways=ways, staged=True)
 def grad_input_side_by_side(k: Emitter) -> None:
-    """For each row of the kernel a product, which goes to every such row of the image with the bias added."""
+    """For each row of the kernel, a product, which is copied to the image's rows with the bias added."""
     recheck(k)
     (dy, w, *bias), (dx,) = k.ins, k.outs
     s = numbers(k.node, tuple(x.type for x in k.ins))

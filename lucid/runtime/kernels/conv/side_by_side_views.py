@@ -1,4 +1,4 @@
-"""What the gradient of windows that lie side by side reads and writes, row by row."""
+"""Views for the input gradient of windows that do not overlap, row by row."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from ..shared.cut import Deal, per_block
 
 @struct(frozen=True)
 class Spread:
-    """What each window gives.
+    """The sizes of such a gradient.
 
     Attributes
     ----------
     rows, cols
-        Rows of windows of all images, and windows of a row.
+        The rows of windows of all images, and the windows of a row.
     depth
-        Numbers of a window's gradient.
+        The number of outputs of a window.
     high, width
-        Rows of the image that it gives numbers to, and how many to each: columns times channels.
+        The rows of a window, and the numbers in each: columns times channels.
     """
 
     rows: int
@@ -33,7 +33,7 @@ class Spread:
 
 
 class Rows(NamedTuple):
-    """For one row of the kernel: windows, weights, their product, the same row by row, and the rows that it goes to."""
+    """For one row of the kernel: windows, weights, their product, that row by row, and the rows to copy it to."""
 
     windows: Array
     weight: Array
@@ -45,7 +45,7 @@ class Rows(NamedTuple):
 def bind_rows(
     s: Spread, work: Deal[tuple[int, int]], memory: Sequence[Array], dy: Array, packed: Array, dx: Array
 ) -> list[list[list[Rows]]]:
-    """For each piece the steps of all rows of the kernel."""
+    """For each piece, the steps of all rows of the kernel."""
     seen = as_view(dy.transpose(0, 2, 3, 1), s.rows, s.cols, s.depth)
     image = as_view(dx.transpose(0, 2, 3, 1), s.rows, s.high, s.cols * s.width)
 
