@@ -38,8 +38,8 @@ def _by_all(make: Any, *arguments: Any, workers: int) -> None:
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("m", [2, 4])
 def test_kernels_are_transformed(m: int, workers: int, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights_views, "PART", part)
-    monkeypatch.setattr(weights_views, "NEAR", 2 * part)
+    monkeypatch.setattr(weights_views, "WRITTEN_PART", part)
+    monkeypatch.setattr(weights_views, "READ_PART", 2 * part)
     w = np.random.default_rng(m).standard_normal((12, 5, 3, 3)).astype(np.float32)
     g = transforms(Filter(m, 3, 1)).weights
     expected = np.einsum("ai,bj,ocij->aboc", g, g, w).reshape(-1, 3, 4, 5).transpose(0, 1, 3, 2)
@@ -58,8 +58,8 @@ def test_weights_are_packed(
     flipped: bool, groups: int, width: int, workers: int, part: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As panels of so many outputs, or as a matrix where that is 0."""
-    monkeypatch.setattr(weights_views, "PART", part)
-    monkeypatch.setattr(weights_views, "NARROW", 3)
+    monkeypatch.setattr(weights_views, "WRITTEN_PART", part)
+    monkeypatch.setattr(weights_views, "OUTPUTS_AT_ONCE", 3)
     rng, each, kernel = np.random.default_rng(part), 12 // groups, (3, 2)
     w = rng.standard_normal((12, each if flipped else 5, *kernel)).astype(np.float32)
     parted = w.reshape(groups, each, *w.shape[1:])
@@ -152,7 +152,7 @@ MACHINE = replace(USUAL, fork=0.0)
 
 @pytest.mark.parametrize("name", ["im2col", "split_channels", "winograd2", "winograd4"])
 def test_what_changes_is_made_at_each_run_by_all_workers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights_views, "PART", 64)
+    monkeypatch.setattr(weights_views, "WRITTEN_PART", 64)
     (low,) = (low for low in lowerings(CONV) if low.name == name)
     rng, attrs = np.random.default_rng(0), ConvAttrs(padding=(1, 1, 1, 1))
     arrays = [rng.standard_normal(shape).astype(np.float32) for shape in ((2, 6, 5, 7), (8, 6, 3, 3))]

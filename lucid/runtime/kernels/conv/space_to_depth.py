@@ -1,11 +1,11 @@
-"""Strided convolution of few channels: pixels a stride apart become channels, and rows are filtered minimally.
+"""Strided convolution of few channels by space-to-depth, with minimal filtering along the rows.
 
-With stride s a convolution is one of stride 1 on s² times the channels, with a kernel s times smaller each way. A
-window's row then is one run of numbers, as it lies; windows that do not overlap are the rows of a matrix, so a few
-matrices that begin a pixel apart hold all of them and nothing is gathered. From one row of windows to the next F(m, r)
-saves products (:mod:`.filtering`): both transforms go over whole rows.
+A convolution of stride s is one of stride 1 on s² times the channels, with a kernel s times smaller in each direction.
+A window's row is then one contiguous run of numbers. Windows that do not overlap are rows of a matrix, so a few
+matrices that begin one pixel apart contain all windows, and nothing is gathered. Between rows of windows, F(m, r) saves
+products (:mod:`.filtering`): both transforms work on whole rows.
 
-The rounding error is some four times that of a direct sum, and an infinity or NaN spreads over the rows made with it.
+The rounding error is some four times that of a direct sum, and an infinity or NaN spreads over the rows of its tile.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from .geometry import Layer
 from .numbers import attrs_of, conv_of_node, pool_axes
 from .space_to_depth_views import SpaceToDepth, StridedViews, bind_pixels, bind_strided, transform_strided_weights
 
-WIDEST = 4
-"""Most rows that one application of the filter makes."""
+MOST_TILE_ROWS = 4
+"""The most rows that one application of the filter computes."""
 
 
 class StridedCut(NamedTuple):
-    """How the work is cut: at most so many times ``m`` rows of the convolution at a time."""
+    """How the work is cut: the rows ``m`` of a tile, and the most tiles of rows of the convolution in a block."""
 
     m: int
     tiles: int
@@ -46,7 +46,7 @@ class StridedCut(NamedTuple):
 
 
 def _numbers(node: Node, inputs: tuple[TensorType, ...], m: int) -> SpaceToDepth:
-    """The convolution with its strides as channels, ``m`` rows at a time."""
+    """The sizes of a node's convolution with its strides as channels, ``m`` rows at a time."""
     conv = conv_of_node(node, inputs)
     v, h = conv.rows, conv.cols
     across = -(-h.kernel // h.stride)
@@ -57,7 +57,7 @@ def _numbers(node: Node, inputs: tuple[TensorType, ...], m: int) -> SpaceToDepth
 
 
 def _blocks(layer: Layer, cut: StridedCut, rows: int) -> list[Block]:
-    """``rows`` rows of the output of each image."""
+    """The blocks: ``rows`` rows of the output of each image."""
     most, pool, conv = cut.m * cut.tiles, layer.pool, layer.conv
     most = most if not pool else (most - pool[0].extent) // pool[0].stride + 1
     return [Block(n, n + 1, a, b, 0, conv.outputs) for n in range(conv.images) for a, b in pieces(rows, most)]
@@ -66,11 +66,11 @@ def _blocks(layer: Layer, cut: StridedCut, rows: int) -> list[Block]:
 # ---------------------------------------------------------------- choosing the block
 
 TILES = (2, 4, 8, 16)
-"""Applications of the filter in a block that are considered."""
+"""Numbers of applications of the filter in a block that are considered."""
 
 
 def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
-    """Strides smaller than the kernel, no dilation, groups or residual; any pooling."""
+    """Whether strides are smaller than the kernel, without dilation, groups or residual; with any pooling."""
     a, (channels, *kernel), epilogue = attrs_of(node), inputs[1].concrete[1:], Epilogue.of(node, inputs)
     strided = max(a.stride) > 1 and all(size > step for size, step in zip(kernel, a.stride, strict=True))
     if not strided or channels == 0 or a.groups != 1 or a.dilation != (1, 1) or not is_float(inputs[0].dtype):
@@ -81,12 +81,14 @@ def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
 
 
 def _most_rows(kernel: int, stride: int) -> int:
-    """Rows that the filter makes at a time: as many as its accuracy allows."""
-    return max((m for m in range(1, WIDEST + 1) if Filter(m, -(-kernel // stride), 1).points <= ALONG_ONE), default=0)
+    """The rows that the filter computes at a time: as many as its accuracy allows."""
+    return max(
+        (m for m in range(1, MOST_TILE_ROWS + 1) if Filter(m, -(-kernel // stride), 1).points <= ALONG_ONE), default=0
+    )
 
 
 def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
-    """Blocks of several sizes."""
+    """Ways with blocks of several sizes."""
     m = _most_rows(inputs[1].concrete[2], attrs_of(node).stride[0])
     d, rows = _numbers(node, inputs, m), node.outputs[0].concrete[2]
     least = 1 if not d.layer.pool else d.layer.pool[0].extent
@@ -100,7 +102,7 @@ def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
 
 
 def _work(node: Node, inputs: tuple[TensorType, ...], d: SpaceToDepth, work: list[list[Block]]) -> Work:
-    """What the worker does that has most to do."""
+    """The work of the busiest worker."""
     sizes = [[(d.tiles(block), block.r1 - block.r0) for block in mine] for mine in work]
     return Work.of_busiest(sizes, lambda size: _block_work(node, inputs, d, *size))
 
@@ -131,7 +133,7 @@ def _block_work(node: Node, inputs: tuple[TensorType, ...], d: SpaceToDepth, til
 
 @kernel(CONV, CONV_POOL, lowering="space_to_depth", accepts=accepts, ways=ways, exact=False, staged=True)
 def space_to_depth(k: Emitter) -> None:
-    """Part the pixels, filter, multiply, sum, pool, add the bias, activate."""
+    """For each block: move strides to channels, filter, multiply, sum, pool, add the bias, activate."""
     recheck(k)
     d = _numbers(k.node, tuple(x.type for x in k.ins), k.way.m)
     work = deal(_blocks(d.layer, k.way, k.outs[0].shape[2]), k.threads)
@@ -145,7 +147,7 @@ def space_to_depth(k: Emitter) -> None:
 
 
 def _convolve(loop: BlockLoop[Block], d: SpaceToDepth, made: Sequence[Operand]) -> None:
-    """The lines that convolve each block."""
+    """Add the lines that convolve each block."""
     k, (x, w, *_), t = loop.k, loop.k.ins, transforms(d.filter)
     n, outputs, tiles = d.filter.products, d.layer.conv.outputs, max(map(d.tiles, loop.every))
     pixels = loop.zeroed((d.filter.held(tiles) * d.row,), x.dtype, "pixels")
@@ -155,7 +157,7 @@ def _convolve(loop: BlockLoop[Block], d: SpaceToDepth, made: Sequence[Operand]) 
         packed = k.scratch((n, outputs // cut.width, d.depth, cut.width), x.dtype, "transformed")
         stride = d.layer.conv.rows.stride, d.layer.conv.cols.stride
         k.line(f"{k.use(transform_strided_weights)}({k.use(d.filter, f'{k.name}_filter')}, {stride}, {w}, {packed})")
-    after_last = d.depth - d.channels  # the last windows read on beyond the last row
+    after_last = d.depth - d.channels  # the last windows read beyond the last row
     filtered = loop.scratch((n * tiles * d.row + after_last,), x.dtype, "filtered")
     sums = loop.scratch((n * tiles * d.layer.pitch * outputs,), x.dtype, "sums")
     memory = tuple(zip(pixels, filtered, sums, made, strict=True))

@@ -1,4 +1,4 @@
-"""What a convolution whose strides became channels reads and writes: its numbers, its weights, and views of a block."""
+"""Convolution with strides as channels: its sizes, its weights, and the views of a block."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from .geometry import FEW_CHANNELS, Layer
 
 @struct(frozen=True)
 class SpaceToDepth:
-    """The numbers of one convolution whose strides became channels.
+    """The sizes of a convolution whose strides have become channels.
 
     Attributes
     ----------
     layer
-        As it was before. Rows are held as the filter makes them, with room for a multiple of ``across`` pixels.
+        The original layer. Its rows are stored as the filter computes them, padded to a multiple of ``across`` pixels.
     filter
-        What is done from row to row.
+        The filter along the rows.
     across
-        Columns of a window. Also, how many matrices hold the windows of a row.
+        The columns of a window, and the number of matrices that contain the windows of a row.
     channels
-        Numbers of a pixel.
+        The channels of a pixel, strides included.
     """
 
     layer: Layer
@@ -41,16 +41,16 @@ class SpaceToDepth:
 
     @property
     def depth(self) -> int:
-        """Numbers of a window's row."""
+        """The length of a window's row."""
         return self.across * self.channels
 
     @property
     def row(self) -> int:
-        """Numbers of a row of pixels."""
+        """The length of a row of pixels."""
         return self.layer.pitch * self.channels
 
     def tiles(self, block: Block) -> int:
-        """How often the filter is applied for a block."""
+        """The number of applications of the filter for a block."""
         inner = self.layer.convolved(block)
         return -(-(inner.r1 - inner.r0) // self.filter.m)
 
@@ -69,7 +69,7 @@ def transform_strided_weights(f: Filter, stride: tuple[int, int], w: Array, out:
 def bind_pixels(
     d: SpaceToDepth, work: Deal[Block], memory: Sequence[Array], x: Array
 ) -> list[list[tuple[Sequence[Array], Steps]]]:
-    """For each block the rows to clear, and the pairs to copy: pixels of ``x`` to their place among the channels."""
+    """For each block, the rows to clear, and the pairs (target, source) that copy pixels of ``x`` to channels."""
     v, h, nhwc = d.layer.conv.rows, d.layer.conv.cols, x.transpose(0, 2, 3, 1)
 
     def pixels(block: Block, own: Array) -> tuple[Sequence[Array], Steps]:
@@ -89,7 +89,7 @@ def bind_pixels(
 
 
 def _planes(target: Array, source: Array) -> list[tuple[Array, Array]]:
-    """A few channels that do not lie side by side one by one, along their rows."""
+    """The pair as several copies along rows, one per channel, if channels are few and not adjacent."""
     if not target.size:
         return []
     if source.strides[-1] == source.itemsize or source.shape[-1] > FEW_CHANNELS:
@@ -98,7 +98,7 @@ def _planes(target: Array, source: Array) -> list[tuple[Array, Array]]:
 
 
 class StridedViews(NamedTuple):
-    """What the steps of a block read and write; the names are those of the loop's variables."""
+    """The views that the steps of a block work on; the names are those of the loop's variables."""
 
     pixels: Array
     filtered: Array
@@ -110,9 +110,9 @@ class StridedViews(NamedTuple):
 def bind_strided(
     d: SpaceToDepth, work: Deal[Block], memory: Sequence[tuple[Array, Array, Array, Array]], packed: Array, rows: int
 ) -> list[list[StridedViews]]:
-    """The views of every block, in memory for pixels, for the filter's two sides, and for what is made.
+    """The views of every block, on scratch for pixels, for both transforms of the filter, and for the results.
 
-    ``rows`` is that of a block of products.
+    ``rows`` is the number of rows of a block of products.
     """
     return per_block(lambda block, own: _views(d, d.tiles(block), own, packed, rows), work, memory)
 
@@ -125,7 +125,7 @@ def _views(
     columns, outputs = d.layer.pitch, d.layer.conv.outputs
     by_rows = as_strided(pixels, (tiles, n, d.row), (m * d.row * item, d.row * item, item))
     along = as_view(filtered[: n * tiles * d.row], n, tiles, d.row)
-    # windows `across` pixels apart, one row after another: those of the last pixels read on into the next row
+    # windows `across` pixels apart, one row after another: those of a row's last pixels extend into the next row
     count = tiles * columns // d.across
     strides = tiles * d.row * item, d.channels * item, d.depth * item, item
     windows = as_strided(filtered, (n, d.across, count, d.depth), strides)

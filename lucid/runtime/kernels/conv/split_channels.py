@@ -1,8 +1,8 @@
-"""Convolution of few pixels with many channels: each thread multiplies its share of the input channels.
+"""Convolution of few pixels with many channels: each thread multiplies a share of the input channels.
 
-Where a layer has fewer pixels than a product needs rows, its time is that of streaming the weights, and
-cutting the pixels (or outputs) into blocks streams or packs them several times. Cut by input channels, every
-weight is read once, by one thread; the partial sums are added at the end.
+If a layer has few pixels, its time is that of streaming the weights, and cutting the pixels (or outputs) into blocks
+would stream or pack them several times. Cut by input channels, every weight is read once, by one thread; the partial
+sums are added at the end.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .weights import make_weights, packing
 from .weights_views import pack_weights
 
 MOST_PIXELS = 512
-"""With more, blocks of pixels keep all threads busy without streaming the weights too often."""
+"""The most pixels: with more, blocks of pixels keep all threads busy without streaming the weights too often."""
 
 
 def _accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
@@ -54,7 +54,7 @@ def _work(node: Node, inputs: tuple[TensorType, ...], threads: int) -> Work:
         calls=12,
         forks=1,
     )
-    return done if workers > 1 else done * 1.5  # nothing is gained by splitting for one
+    return done if workers > 1 else done * 1.5  # a single worker gains nothing by splitting
 
 
 def _ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
@@ -64,7 +64,7 @@ def _ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]
 
 @kernel(CONV, CONV_POOL, lowering="split_channels", accepts=_accepts, ways=_ways, staged=True)
 def split_channels(k: Emitter) -> None:
-    """Gather and multiply by channels, add up, bias, activate."""
+    """Gather and multiply by shares of the channels, add up the products, add the bias, activate."""
     recheck(k)
     x, w = k.ins[:2]
     (y,) = k.outs
@@ -90,7 +90,7 @@ def split_channels(k: Emitter) -> None:
 
 
 def _pack(k: Emitter, w: Operand, work: Sequence[Sequence[ChannelShare]], width: int) -> list[Operand]:
-    """The weights of each share's channels, by panels."""
+    """The weights of each share's channels, as panels."""
     packed, (outputs, _, *kernel_) = [], w.shape
     with k.once(w):
         for (share,) in work:

@@ -1,4 +1,4 @@
-"""What each worker of a convolution split by input channels reads and writes."""
+"""Views for the workers of a convolution split by input channels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .im2col_views import Gather, bind_padded, bind_sources
 
 
 class ChannelShare(NamedTuple):
-    """Channels of the input, from the first to the one behind the last."""
+    """A range of input channels: the first, and the one after the last."""
 
     c0: int
     c1: int
@@ -27,7 +27,7 @@ class ChannelShare(NamedTuple):
 
 
 def _alone(conv: Conv, share: ChannelShare) -> tuple[Layer, list[list[Block]]]:
-    """The convolution of these channels, and all its output."""
+    """The convolution of a share's channels, and a single block of all its output."""
     whole = Block(0, conv.images, 0, conv.rows.count, 0, conv.outputs)
     return unpooled(replace(conv, channels=share.channels)), [[whole]]
 
@@ -35,7 +35,7 @@ def _alone(conv: Conv, share: ChannelShare) -> tuple[Layer, list[list[Block]]]:
 def bind_share_windows(
     conv: Conv, work: Deal[ChannelShare], memory: Sequence[Array], images: Sequence[Array]
 ) -> list[list[Gather]]:
-    """How each share gathers its windows."""
+    """The views with which each share gathers its windows."""
     height, width = conv.rows.held(conv.rows.count), conv.cols.held(conv.cols.count)
     real = conv.across
 
@@ -57,5 +57,5 @@ def bind_channels(conv: Conv, work: Deal[ChannelShare], x: Array) -> list[list[A
 def bind_partial(
     gathered: Deal[Gather], packed: Sequence[Array], sums: Sequence[Array], rows: int
 ) -> list[list[Steps]]:
-    """The products of each share: ``rows`` pixels at a time with panels of its weights."""
+    """The products of each share: ``rows`` pixels at a time with the panels of its weights."""
     return per_block(lambda g, w, out: list(small_products(g.matrix, w[0], out, rows)), gathered, packed, sums)

@@ -1,4 +1,4 @@
-"""Images by tiles: how these are cut into blocks, and their transform along both axes in the loop over these."""
+"""Images as tiles: cutting these into blocks, and their transform along both axes, block by block."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ..shared.panels import unpacked
 from .tiles_views import Tiles, Transform, bind_transforms
 
 CANDIDATES = (7, 14, 28, 56, 112, 196, 392)
-"""Tiles in a block that are considered."""
+"""Numbers of tiles of a block that are considered."""
 
 
 def tile_blocks(images: int, down: int, right: int, outputs: int, tiles: int, ranges: int, workers: int) -> Grid:
-    """All tiles in blocks of about so many, as many for each worker; range by range of the outputs."""
+    """All tiles in blocks of about ``tiles``, equally many for each worker; range by range of the outputs."""
     per_image = down * right
     if not images * per_image * outputs:
         return NONE
@@ -31,9 +31,9 @@ def transform(
     loop: BlockLoop[Block], t: Tiles, x: Operand, memory: Sequence[Sequence[Operand]], matrix: str, source: str,
     whole: Operand | None = None,
 ) -> Bound:  # fmt: skip
-    """Let the loop transform the tiles of each block of ``x``; ``source`` is the part that a block reads.
+    """Let the loop transform the tiles of each block of ``x``; ``source`` binds the part that a block reads.
 
-    They are made in the second of its three pieces of memory, or, with those of all other blocks, in ``whole``.
+    The results are in the second of a worker's three buffers or, for all blocks together, in ``whole``.
     """
     bound = loop.bind("transform", bind_transforms, t, loop.blocks, memory, x.shape[2:], unpacked(x.dtype), whole)
     v, (edge,) = loop.parts(bound, Transform), loop.fresh("edge")
@@ -48,5 +48,5 @@ def transform(
 
 
 def transform_work(t: Tiles, work: Sequence[Block], tile_rows: int) -> int:
-    """Numbers that this reads and writes."""
+    """How many numbers the transform reads and writes."""
     return 2 * (t.slab(work) + t.by_rows(tile_rows)) + 3 * t.gathered(tile_rows) + t.numbers(tile_rows)

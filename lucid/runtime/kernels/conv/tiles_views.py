@@ -1,4 +1,4 @@
-"""Tiles of images, and their transform along both axes: rows first, one gather, then columns."""
+"""Views for tiles of images, and for their transform along both axes: rows, then one gather, then columns."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from ..shared.panels_views import in_ranges
 
 
 class Tiles(NamedTuple):
-    """How tiles are read, and what is made of each.
+    """How tiles are read and transformed.
 
     Attributes
     ----------
     pixels, products
-        Of a tile each way, and what is made of them each way.
+        The pixels of a tile in each direction, and the transformed values in each direction.
     step
-        Pixels from one tile to the next.
+        The distance of tiles in pixels.
     right
-        Tiles side by side.
+        The number of tiles in a row.
     channels
-        Of a pixel.
+        The channels of a pixel.
     top, left
         Padding before the first row and column.
     """
@@ -40,39 +40,39 @@ class Tiles(NamedTuple):
     left: int = 0
 
     def held(self, tiles: int) -> int:
-        """Pixels under so many tiles in a row."""
+        """The number of pixels in a row that ``tiles`` tiles cover."""
         return self.step * (tiles - 1) + self.pixels
 
     @property
     def width(self) -> int:
-        """Columns of the padded rows."""
+        """The number of columns of the padded rows."""
         return self.held(self.right)
 
     def slab(self, work: Sequence[Block]) -> int:
-        """Numbers of the padded rows of any of the blocks."""
+        """The size (elements) of the padded rows of the largest block."""
         return max((s.n1 - s.n0) * self.held(s.r1 - s.r0) for s in work) * self.width * self.channels
 
     def by_rows(self, tile_rows: int) -> int:
-        """Numbers that are made of so many rows of tiles along one axis."""
+        """The number of values after the transform of rows of tiles along one axis."""
         return tile_rows * self.products * self.width * self.channels
 
     def numbers(self, tile_rows: int) -> int:
-        """Numbers that are made of them along both."""
+        """The number of values after the transform along both axes."""
         return self.products**2 * tile_rows * self.right * self.channels
 
     def gathered(self, tile_rows: int) -> int:
-        """Numbers of them that are gathered in between."""
+        """The number of values gathered between the two transforms."""
         return self.products * self.pixels * tile_rows * self.right * self.channels
 
 
 Memory: TypeAlias = "tuple[Array, Array, Array]"
-"""That of a worker: for the padded rows, and two buffers used in turn."""
+"""The scratch buffers of a worker: for the padded rows, and two that are used in turn."""
 
 
 class Transform(NamedTuple):
-    """What the transform of one block reads and writes, step by step; the names are those of the loop's variables.
+    """The views for the transform of one block, step by step; the names are those of the loop's variables.
 
-    ``by_both`` is what comes of it, as a whole.
+    ``by_both`` is the whole result.
     """
 
     edges: Sequence[Array]
@@ -87,7 +87,7 @@ class Transform(NamedTuple):
 
 
 def _real(t: Tiles, s: Block, size: Sequence[int]) -> tuple[Real, Real]:
-    """The rows and columns of a block's padded memory that are no padding; ``size`` is that of an image."""
+    """The rows and columns of a block's padded memory that are in the image, whose size is ``size``."""
     height, width = size
     rows = real(t.step * s.r0 - t.top, t.held(s.r1 - s.r0), height)
     return rows, real(-t.left, t.width, width)
@@ -110,7 +110,7 @@ def bind_transforms(
 ) -> list[list[Transform]]:
     """The views of every block of every worker; ``size`` is that of an image, ``unpacked`` as for :func:`in_ranges`.
 
-    All tiles are made in ``whole``, (products * products, images, rows of tiles, numbers of these), where it is given.
+    If ``whole`` is given, results go there: (products * products, images, rows of tiles, numbers of a row of tiles).
     """
     return per_block(lambda s, own: _transform(t, s, own, size, unpacked, whole), work, memory)
 

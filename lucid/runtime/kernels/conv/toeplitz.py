@@ -1,12 +1,12 @@
 """Convolution of few channels: all outputs of a tile at once, by one product with a block-Toeplitz matrix.
 
-The pixels under a tile of outputs (its patch) make one row of a matrix. The columns of the weight matrix are
-the outputs of the tile, with a zero wherever an output does not see a pixel: more products than needed, but
-one large product instead of many thin ones, and little to gather. The columns are grouped by their place in
-the pooling window, so the pooling is a maximum over groups of columns.
+The pixels under a tile of outputs (its *patch*) are one row of a matrix. The columns of the weight matrix are
+the outputs of the tile, with a zero wherever an output does not depend on a pixel: more multiplications than
+necessary, but one large product instead of many thin ones, and little to gather. The columns are grouped by their
+place in the pooling window, so the pooling is a maximum over groups of columns.
 
-One infinity or NaN of the input spreads over its tile, because zero times infinity is NaN; ``exact=True`` does
-not take this lowering.
+An infinity or NaN of the input spreads over its tile, because zero times infinity is NaN; ``exact=True`` excludes
+this lowering.
 """
 
 from __future__ import annotations
@@ -51,25 +51,25 @@ from .toeplitz_views import (
 )
 
 KEPT_NODES = 256
-"""How many nodes keep their ways, which take 30 KB each and are asked for several times while a plan is made."""
+"""The number of nodes whose ways are cached; they take 30 KB each, and are used several times while planning."""
 
 
 # ---------------------------------------------------------------- choosing the tile and the block
 
-FEW = 32
-"""Channels; with more the zeros in the matrix cost more than the windows that need no gathering."""
+MOST_CHANNELS = 32
+"""The most channels: with more, the zeros in the matrix cost more than gathering windows."""
 TILES = (64, 128, 256, 512, 1024, 2048)
-"""Tiles in a block that are considered."""
+"""Numbers of tiles of a block that are considered."""
 POOLED, ALONE = (1, 2, 3, 4), (1, 2, 4, 8)
-"""Outputs of a tile, each way, that are considered, with pooling and without."""
+"""Outputs of a tile in each direction that are considered, with pooling and without."""
 OVERLAP = 1.25
-"""What the sum of the parts falls short of, on average over many shapes: patches overlap in the cache."""
-VECTOR = 16
-"""Columns of a product that take as long as one."""
+"""By this factor the sum of the parts is too low, on average over many shapes: patches overlap in the cache."""
+VECTOR_COLUMNS = 16
+"""Columns of a product that are computed at once: fewer take as long."""
 
 
 class ToeplitzCut(NamedTuple):
-    """How the work is cut: the tiles, about how many of them are a block, and how many workers share the blocks."""
+    """How the work is cut: the tiles, about how many of them a block has, and how many workers share the blocks."""
 
     toeplitz: Toeplitz
     tiles: int
@@ -80,7 +80,7 @@ class ToeplitzCut(NamedTuple):
 
 
 def toeplitz_tilings(node: Node, inputs: tuple[TensorType, ...]) -> list[Toeplitz]:
-    """The numbers of a convolution for all tiles that are considered."""
+    """The sizes of a node's convolution for all tiles that are considered."""
     x, w, a, pool = inputs[0].concrete, inputs[1].concrete, attrs_of(node), as_fused(node.attrs).pool
     windows, taps = windows_of(w[2:], a.stride, a.padding, a.dilation), (1, 1) if pool is None else pool.kernel
 
@@ -96,10 +96,10 @@ def toeplitz_tilings(node: Node, inputs: tuple[TensorType, ...]) -> list[Toeplit
 def best_ways(
     node: Node, inputs: tuple[TensorType, ...], threads: int, work_of: Callable[[Toeplitz, Block], Work]
 ) -> list[Way]:
-    """For each tiling the best way to share it, where a block is such work."""
+    """For each tiling, the best way to share it, given the work of a block."""
 
     def all_of(t: Toeplitz) -> Iterator[Way]:
-        met = dict[Grid, int]()  # few rows are cut alike by many sizes
+        met = dict[Grid, int]()  # with few rows, many sizes lead to the same blocks
         for tiles in TILES:
             met.setdefault(t.blocks(tiles), tiles)
         for blocks, tiles in met.items():
@@ -123,7 +123,9 @@ def _work(t: Toeplitz, b: Block, itemsize: int, machine: Machine) -> Work:
         moved += 2 * tiles * t.made
     inside = tiles * (t.depth + 2 * width) * itemsize <= machine.l2
     return Work(
-        products=(product_of(machine, tiles, t.depth, -(-width // VECTOR) * VECTOR, itemsize, resident),),
+        products=(
+            product_of(machine, tiles, t.depth, -(-width // VECTOR_COLUMNS) * VECTOR_COLUMNS, itemsize, resident),
+        ),
         near=moved * itemsize if inside else 0.0,
         far=0.0 if inside else moved * itemsize,
         loops=runs,
@@ -140,9 +142,9 @@ def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
 
 
 def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
-    """Few channels, no groups; then a pooling of windows side by side, or none."""
+    """Whether there are few channels, no groups, and no pooling or one whose windows do not overlap."""
     x, epilogue = inputs[0], Epilogue.of(node, inputs)
-    if attrs_of(node).groups != 1 or x.concrete[1] > FEW or not is_float(x.dtype):
+    if attrs_of(node).groups != 1 or x.concrete[1] > MOST_CHANNELS or not is_float(x.dtype):
         return False
     if x.order not in (None, CHANNELS_LAST) or epilogue.residual or not epilogue.anywhere:
         return False
@@ -153,13 +155,13 @@ def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
 
 
 def room_of(loop: BlockLoop[Block], t: Toeplitz) -> tuple[int, int, bool]:
-    """Images and rows of tiles that hold any block, and whether blocks are whole images: all have the same padding."""
+    """The most images and rows of tiles of a block; and whether blocks are whole images, with the same padding."""
     images, _, rows = largest(loop.every)
     return images, rows, rows == t.rows.patches.count
 
 
 def gather_patches(loop: BlockLoop[Block], t: Toeplitz) -> str:
-    """Bring what patches see into one place, where it does not lie so in the input; the name of the patches."""
+    """Let the loop copy the patches to padded rows, unless they can be viewed in the input; returns their variable."""
     x = loop.k.ins[0]
     if t.inside and x.phase is not Phase.CALL:
         return loop.each("patches", bind_patches, t, loop.blocks, x)
@@ -177,7 +179,7 @@ def gather_patches(loop: BlockLoop[Block], t: Toeplitz) -> str:
 
 
 def pack(k: Emitter, t: Toeplitz, width: int) -> tuple[Operand, Operand]:
-    """The block-Toeplitz matrix (pixels of a patch, outputs of a tile), and its panels of so many columns."""
+    """The block-Toeplitz matrix (pixels of a patch, outputs of a tile), and its panels of ``width`` columns."""
     w, columns = k.ins[1], t.taps * t.made
     with k.once(w):
         packed = k.scratch((t.depth, columns), w.dtype, "toeplitz")
@@ -190,7 +192,7 @@ def pack(k: Emitter, t: Toeplitz, width: int) -> tuple[Operand, Operand]:
 
 
 def bias_of(k: Emitter, t: Toeplitz, count: int, turned: bool = False) -> Operand | None:
-    """The bias of every number of so many tiles: adding equal shapes takes a third of the time of broadcasting."""
+    """The bias, repeated for all results of ``count`` tiles: adding equal shapes takes a third of the time."""
     if len(k.ins) < 3:
         return None
     bias, cells = k.ins[2], (t.made // t.outputs, t.outputs)
@@ -206,7 +208,7 @@ def bias_of(k: Emitter, t: Toeplitz, count: int, turned: bool = False) -> Operan
 
 @kernel(CONV, CONV_POOL, lowering="toeplitz", accepts=accepts, exact=False, ways=ways, staged=True)
 def toeplitz(k: Emitter) -> None:
-    """Gather patches, multiply by the block-Toeplitz matrix, pool, add the bias, activate."""
+    """For each block: gather patches, multiply by the block-Toeplitz matrix, pool, add the bias, activate."""
     recheck(k)
     (t, most, workers), y = k.way, k.outs[0]
     work = deal(list(t.blocks(most)), workers)
@@ -248,7 +250,7 @@ def toeplitz(k: Emitter) -> None:
 
 
 def _pooling_memory(loop: BlockLoop[Block], t: Toeplitz, tiles: int) -> tuple[tuple[Operand, Operand], ...]:
-    """For each worker that of the product, and of half of it."""
+    """For each worker, scratch for the product, and for half of it."""
     dtype, one = loop.k.outs[0].dtype, tiles * t.made
     products = loop.scratch((one * t.taps,), dtype, "products")
     halves = loop.scratch((one * (t.taps // 2),), dtype, "maxima") if t.taps > 3 else products

@@ -1,12 +1,12 @@
-"""Convolution of few channels by the block-Toeplitz product turned: each output's results side by side.
+"""Convolution of few channels by the transposed block-Toeplitz product: each output's results are contiguous.
 
-Here a row of the product is one output of all tiles of a block (a plane). The pooling, the bias and the activation then
-run along planes, where in :mod:`.toeplitz` they begin anew at each tile, which takes longer than the few numbers there.
+Here a row of the product is one output of all tiles of a block (a *plane*). The pooling, the bias and the activation
+run along planes; in :mod:`.toeplitz` they start an inner loop for each tile, which takes longer than its few numbers.
 
-Patches of channels-last images are gathered as there. Other images are first parted: pixels a tile's step away from
-each other come to lie side by side. One pixel of all patches of some rows of tiles is then a single run, and the
-window matrix is gathered by as many long copies as a patch has pixels. The run goes on from one row of tiles to the
-next over some patches that lie across the border, whose results are dropped.
+Patches of channels-last images are gathered as in :mod:`.toeplitz`. Other images are first split into *parts* (phases):
+pixels that are a tile's step apart become adjacent. One pixel of all patches in some rows of tiles is then a single
+run, and the window matrix is gathered by one long copy for each pixel of a patch. The run includes some patches across
+the border, between one row of tiles and the next, whose results are dropped.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ..shared.epilogue import Epilogue
 from ..shared.loop import BlockLoop, Bound, channels_last, recheck
 from ..shared.panels import cut_for, multiply_lines, product_of
 from . import toeplitz
-from .toeplitz import FEW, KEPT_NODES, best_ways, bias_of, gather_patches, pack, room_of
+from .toeplitz import KEPT_NODES, MOST_CHANNELS, best_ways, bias_of, gather_patches, pack, room_of
 from .toeplitz_planes_views import (
     Gathering,
     Planes,
@@ -49,13 +49,13 @@ from .toeplitz_views import Toeplitz, Windows, bind_batches, bind_windows
 
 
 def _work(t: Toeplitz, b: Block, itemsize: int, machine: Machine, last: bool) -> Work:
-    """``last`` tells how results lie."""
+    """The work of a block; ``last`` says that results are channels last."""
     columns, width, images = columns_of(t, b), t.taps * t.made, b.n1 - b.n0
     resident = t.depth * width * itemsize <= machine.l2 // 2
     inside = columns * (t.depth + width) * itemsize <= machine.l2
     g, (pitch, run) = _gathered(t, b), run_of(t, b)
     smooth = (2 * (width + t.made) * columns + g.smooth) * itemsize
-    numbers, few = t.made * images * run, t.outputs <= FEW
+    numbers, few = t.made * images * run, t.outputs <= MOST_CHANNELS
     ends = t.made * images * (1 if pitch == t.cols.patches.count and not last else b.r1 - b.r0)
     return Work(
         products=(product_of(machine, columns, t.depth, -(-width // 8) * 8, itemsize, resident),),
@@ -71,14 +71,14 @@ def _work(t: Toeplitz, b: Block, itemsize: int, machine: Machine, last: bool) ->
 
 
 class Gathered(NamedTuple):
-    """What is done to gather the windows of a block.
+    """The work of gathering the windows of a block.
 
     Attributes
     ----------
     smooth, moved
         Numbers that are read and written, along planes and otherwise.
     apart
-        Numbers that lie apart.
+        Numbers that are copied with a stride.
     """
 
     smooth: int
@@ -108,16 +108,16 @@ def ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
 
 
 def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
-    """What the other block-Toeplitz product does; without pooling few outputs, as all of them are copied once more."""
+    """As for the other block-Toeplitz product; without pooling, only few outputs, as these are copied once more."""
     pooled = Epilogue.of(node, inputs).pool is not None
-    return toeplitz.accepts(node, inputs) and (pooled or inputs[1].concrete[0] <= FEW)
+    return toeplitz.accepts(node, inputs) and (pooled or inputs[1].concrete[0] <= MOST_CHANNELS)
 
 
 # ---------------------------------------------------------------- the parts of the kernel
 
 
 def _windows(loop: BlockLoop[Block], t: Toeplitz, columns: int) -> Bound:
-    """Gather the window matrix (columns, depth) of each block."""
+    """Let the loop gather the window matrix (columns, depth) of each block."""
     memory = loop.scratch((t.depth * columns,), loop.k.ins[0].dtype, "windows")
     if not t.last:
         return _by_parts(loop, t, memory)
@@ -128,7 +128,7 @@ def _windows(loop: BlockLoop[Block], t: Toeplitz, columns: int) -> Bound:
 
 
 def _by_parts(loop: BlockLoop[Block], t: Toeplitz, memory: tuple[Operand, ...]) -> Bound:
-    """Part the pixels, and gather the windows from the parts."""
+    """Let the loop split the pixels into parts, and gather the windows from these."""
     x, (images, rows, whole) = loop.k.ins[0], room_of(loop, t)
     parts = (loop.zeroed if whole else loop.scratch)((math.prod(parts_shape(t, images, rows)),), x.dtype, "parts")
     parting = loop.each("parting", bind_parts, t, loop.blocks, parts, x)
@@ -143,9 +143,10 @@ def _by_parts(loop: BlockLoop[Block], t: Toeplitz, memory: tuple[Operand, ...]) 
 
 
 def _finish(loop: BlockLoop[Block], epilogue: Epilogue, p: Planes, shape: tuple[int, int], ends: str) -> None:
-    """Add the bias, activate, copy to the output.
+    """Let the loop add the bias, activate, and copy to the output.
 
-    The activation copies too, where rows of the output are long. A copy begins a short one in a third of the time.
+    If rows of the output are long, the activation writes to it directly; for short ones, a plain copy starts in a third
+    of the time.
     """
     at_once = loop.k.way.toeplitz.last and not channels_last(loop.k.outs[0])
     target, value, low = loop.fresh("target", "value", "low")
@@ -166,7 +167,7 @@ def _finish(loop: BlockLoop[Block], epilogue: Epilogue, p: Planes, shape: tuple[
 
 @kernel(CONV, CONV_POOL, lowering="toeplitz_planes", accepts=accepts, exact=False, ways=ways, staged=True, ordered=True)
 def toeplitz_planes(k: Emitter) -> None:
-    """Part the pixels, gather patches, multiply, pool, add the bias, activate."""
+    """For each block: split the pixels into parts, gather patches, multiply, pool, add the bias, activate."""
     recheck(k)
     (t, most, workers), y = k.way, k.outs[0]
     work = deal(list(t.blocks(most)), workers)

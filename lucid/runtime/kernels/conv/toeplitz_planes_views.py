@@ -1,4 +1,4 @@
-"""What a block-Toeplitz product that is turned reads and writes, block by block."""
+"""Views for the transposed block-Toeplitz product, block by block."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ from .toeplitz_views import Toeplitz, Windows
 
 
 def phases(patches: Axis) -> int:
-    """Parts of the pixels along one axis; those a patch does not see are left out."""
+    """The number of parts of the pixels along one axis, without those that no patch reads."""
     return min(patches.stride, patches.kernel)
 
 
 def length(patches: Axis, tiles: int) -> int:
-    """Pixels of each part under so many tiles."""
+    """The number of pixels of each part under ``tiles`` tiles."""
     return tiles + (patches.kernel - 1) // patches.stride
 
 
 def parts_of(patches: Axis, first: int, last: int) -> list[Real]:
-    """Of each part's pixels under some tiles those in the input."""
+    """For each part, those of its pixels under tiles ``first`` to ``last`` that are in the input."""
     start, count = patches.start(first), length(patches, last - first)
     return [real(start + phase, count, patches.size, patches.stride) for phase in range(phases(patches))]
 
 
 def run_of(t: Toeplitz, b: Block) -> tuple[int, int]:
-    """Of one image of a block: from one row of tiles to the next in a plane, and the length of the plane."""
+    """The distance of rows of tiles in a plane of one image, and the length of the plane."""
     right = t.cols.patches.count
     pitch = right if t.last else length(t.cols.patches, right)
     return pitch, (b.r1 - b.r0 - 1) * pitch + right
 
 
 def columns_of(t: Toeplitz, b: Block) -> int:
-    """Columns of a block's window matrix."""
+    """The number of columns of a block's window matrix."""
     return (b.n1 - b.n0) * run_of(t, b)[1]
 
 
 def parts_shape(t: Toeplitz, images: int, rows: int) -> tuple[int, ...]:
-    """The parts (image, channel, row phase, column phase, row, column) of so many images and rows of tiles."""
+    """The shape of the parts: (image, channel, row phase, column phase, row, column)."""
     down, right = t.rows.patches, t.cols.patches
     return images, t.channels, phases(down), phases(right), length(down, rows), length(right, right.count)
 
@@ -69,7 +69,7 @@ def _parted(t: Toeplitz, b: Block, memory: Array) -> Array:
 def bind_parts(
     t: Toeplitz, work: Deal[Block], memory: Sequence[Array], x: Array
 ) -> list[list[list[tuple[Array, Array]]]]:
-    """For each block the copies ``target[...] = value`` that part its pixels."""
+    """For each block, the copies ``target[...] = value`` that split its pixels into parts."""
     cols = parts_of(t.cols.patches, 0, t.cols.patches.count)
 
     def parting(b: Block, own: Array) -> list[tuple[Array, Array]]:
@@ -79,7 +79,7 @@ def bind_parts(
 
 
 def _together(parts: Sequence[Real]) -> bool:
-    """Whether all parts have their real pixels at the same places: they are copied at once."""
+    """Whether the pixels of the image are at the same places in all parts, which are then copied together."""
     return all(part.places == parts[0].places for part in parts)
 
 
@@ -97,7 +97,7 @@ def _parting(parted: Array, images: Array, rows: Sequence[Real], cols: Sequence[
 
 
 class Group(NamedTuple):
-    """Some of a patch's pixels along one axis: the first, the place of it in its part, rounds, phases of each round."""
+    """Some of a patch's pixels along one axis: the first, its place in its part, the rounds, and phases of each."""
 
     first: int
     place: int
@@ -106,14 +106,14 @@ class Group(NamedTuple):
 
 
 def groups_of(patches: Axis) -> list[Group]:
-    """The whole rounds of all phases, and the rest."""
+    """The groups of a patch's pixels: whole rounds of all phases, and the rest."""
     rounds, rest = divmod(patches.kernel, patches.stride)
     found = [Group(0, 0, rounds, patches.stride)] if rounds else []
     return [*found, Group(rounds * patches.stride, rounds, 1, rest)] if rest else found
 
 
 def bind_gathering(t: Toeplitz, work: Deal[Block], memory: Sequence[tuple[Array, Array]]) -> list[list[Gathering]]:
-    """For each block how its window matrix (columns, depth) is gathered from its parts."""
+    """For each block, the copies that gather its window matrix (columns, depth) from its parts."""
     pairs = list(product(groups_of(t.rows.patches), groups_of(t.cols.patches)))
 
     def gathering(b: Block, own: tuple[Array, Array]) -> Gathering:
@@ -139,16 +139,16 @@ def _gathered(parted: Array, cells: Array, rows: Group, cols: Group) -> tuple[Ar
 
 
 class Planes(NamedTuple):
-    """A block's product (columns, numbers of a tile), seen from either side, how it is pooled, and what that makes.
+    """A block's product (columns, numbers of a tile), its transpose, the steps of its pooling, and the results.
 
     Attributes
     ----------
     steps
-        Those of ``maximum(a, b, out=a)``.
+        The arguments of ``maximum(a, b, out=a)`` for each step.
     results
-        What a tile makes, pooled, in rows of so many columns.
+        The pooled results of a tile, each a row of columns.
     bias
-        For every one of these.
+        The bias of each row.
     """
 
     product: Array
@@ -164,7 +164,7 @@ def bind_right_sides(windows: Deal[Gathering | Windows]) -> list[list[Array]]:
 
 
 def bind_planes(t: Toeplitz, work: Deal[Block], memory: Sequence[Array], bias: Array | None) -> list[list[Planes]]:
-    """What follows the gathering, for each block."""
+    """The views for product and pooling of each block."""
 
     def planes(b: Block, own: Array) -> Planes:
         count = columns_of(t, b)
@@ -179,7 +179,7 @@ def bind_planes(t: Toeplitz, work: Deal[Block], memory: Sequence[Array], bias: A
 def bind_ends(
     t: Toeplitz, work: Deal[Block], memory: Sequence[Array], least: Array | None, y: Array
 ) -> list[list[list[tuple[Array, Array, Array | None]]]]:
-    """For each block the triples ``target, value, least`` that take its results to the output."""
+    """For each block, the triples ``target, value, least`` with which its results are copied to the output."""
 
     def ends(b: Block, own: Array) -> list[tuple[Array, Array, Array | None]]:
         found = _ends(t, b, own[: t.made * columns_of(t, b)], y[b.images])

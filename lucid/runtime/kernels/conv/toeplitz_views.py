@@ -1,4 +1,4 @@
-"""What a block-Toeplitz product reads and writes, by blocks: its numbers, its weights, and the views of a block."""
+"""The block-Toeplitz product: its sizes, its weights, and the views of a block."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class Side:
     Attributes
     ----------
     window
-        That of the convolution.
+        The axis of the convolution.
     size
-        Pixels of the input.
+        The pixels of the input.
     pool
-        Outputs of the convolution in a pooling window (1 without pooling).
+        The outputs of the convolution in a pooling window (1 without pooling).
     count
-        Outputs after the pooling.
+        The outputs after the pooling.
     tile
-        How many of these a tile makes.
+        How many of these a tile has.
     """
 
     window: Window
@@ -44,20 +44,20 @@ class Side:
 
     @cached_property
     def patches(self) -> Axis:
-        """What the tiles see, as windows."""
+        """The axis of the patches, as windows over the input."""
         made, w = self.tile * self.pool, self.window
         tiles = -(-self.count // self.tile)
         return Axis(w.held(made), made * w.stride, w.before, w.after, 1, self.size, tiles)
 
     @property
     def inside(self) -> bool:
-        """Whether no tile sees anything but the input."""
+        """Whether no patch includes padding."""
         return self.window.before == 0 and self.patches.held(self.patches.count) <= self.size
 
 
 @struct(frozen=True)
 class Toeplitz:
-    """The numbers of a convolution by such products; ``last`` tells whether patches have their channels innermost."""
+    """The sizes of a convolution by such products; ``last`` says that patches have their channels last."""
 
     images: int
     channels: int
@@ -68,7 +68,7 @@ class Toeplitz:
 
     @property
     def weights(self) -> Toeplitz:
-        """The numbers for any images as far as the matrix of the weights depends on them."""
+        """The sizes that the weight matrix depends on, as those of a convolution: equal for images of any size."""
         rows, cols = (
             replace(side, window=replace(side.window, before=0, after=0), size=0, count=side.tile)
             for side in (self.rows, self.cols)
@@ -77,7 +77,7 @@ class Toeplitz:
 
     @property
     def patch(self) -> tuple[int, ...]:
-        """Shape of a patch as it lies in the matrix."""
+        """The shape of a patch in the matrix."""
         r, c = self.rows.patches.kernel, self.cols.patches.kernel
         return (r, c, self.channels) if self.last else (self.channels, r, c)
 
@@ -91,12 +91,12 @@ class Toeplitz:
 
     @property
     def made(self) -> int:
-        """Numbers that a tile makes."""
+        """The number of products of a tile, before pooling."""
         return self.rows.tile * self.cols.tile * self.outputs
 
     @property
     def whole(self) -> bool:
-        """Whether the tiles of a row, one after another, are rows of channels-last output."""
+        """Whether the tiles of a row, one after another, are rows of channels-last output, without a copy."""
         return self.rows.tile == 1 and self.cols.count == self.cols.patches.count * self.cols.tile
 
     @property
@@ -105,16 +105,16 @@ class Toeplitz:
 
     @property
     def sees_all(self) -> bool:
-        """Whether the tiles see all of the input."""
+        """Whether the tiles cover all of the input."""
         return all(axis.seen(0, axis.count).number == axis.size for axis in (self.rows.patches, self.cols.patches))
 
     def blocks(self, tiles: int) -> Grid:
-        """All rows of tiles, in blocks of about so many tiles."""
+        """All rows of tiles, in blocks of about ``tiles`` tiles."""
         rows, cols = self.rows.patches.count, self.cols.patches.count
         return row_grid(self.images, self.outputs, rows, cols, tiles * self.outputs)
 
     def tiles(self, b: Block) -> int:
-        """How many a block has."""
+        """The number of tiles of a block."""
         return b.image_rows * self.cols.patches.count
 
 
@@ -138,7 +138,7 @@ def spread(t: Toeplitz, w: Array, out: Array) -> None:
 
 
 class Padded(NamedTuple):
-    """A block's padded rows: what of them is padding, what the input, and the patches in them."""
+    """A block's padded rows: the parts that are padding, the part for the input, and the patches in them."""
 
     edges: Sequence[Array]
     inside: Array
@@ -146,7 +146,7 @@ class Padded(NamedTuple):
 
 
 def _images(t: Toeplitz, x: Array) -> Array:
-    """The input with the axes of :attr:`Toeplitz.patch` behind that of the images."""
+    """The input with the axes of :attr:`Toeplitz.patch` after that of the images."""
     return x.transpose(0, 2, 3, 1) if t.last else x
 
 
@@ -166,7 +166,7 @@ def _patches(t: Toeplitz, b: Block, images: Array) -> Array:
 
 
 def bind_patches(t: Toeplitz, work: Deal[Block], x: Array) -> list[list[Array]]:
-    """The patches of each block, seen in the input itself."""
+    """The patches of each block, viewed in the input itself."""
     images = _images(t, x)
 
     def seen(b: Block) -> Array:
@@ -213,7 +213,7 @@ class Windows(NamedTuple):
 
 
 class Pooling(NamedTuple):
-    """The product, the steps ``maximum(a, b, out)`` that halve its groups of columns until two are left, and those."""
+    """The product, the steps ``maximum(a, b, out)`` that halve its groups of columns to two, and these two."""
 
     product: Array
     steps: Steps
@@ -222,7 +222,7 @@ class Pooling(NamedTuple):
 
 
 class TileResults(NamedTuple):
-    """What tiles make, pooled, and for every number of it the bias."""
+    """The pooled results of tiles, and the bias of each of them."""
 
     out: Array
     bias: Array | None
@@ -239,18 +239,18 @@ def bind_windows(t: Toeplitz, work: Deal[Block], memory: Sequence[Array]) -> lis
 
 
 def bind_batches(windows: Deal[Windows], made: Deal[Any], panels: Array, rows: int) -> list[list[Steps]]:
-    """The products of each block in batches; where they go is the first thing ``made`` for it."""
+    """The products of each block in batches; they are written to the first item of ``made`` for the block."""
     weights = panels if panels.ndim == 3 else panels[None]
     return of_each(lambda w, m: list(small_products(w.matrix, weights, m[0], rows)), windows, made)
 
 
 def bind_tile_pooling(t: Toeplitz, work: Deal[Block], memory: Sequence[tuple[Array, Array]]) -> list[list[Pooling]]:
-    """How each block's product is pooled, in the memory of the product and in as much as half of it takes."""
+    """The pooling of each block's product, in the memory of the product and in a buffer of half its size."""
     return per_block(lambda b, own: _pooling(t, t.tiles(b), *own), work, memory)
 
 
 def _pooling(t: Toeplitz, tiles: int, memory: Array, other: Array) -> Pooling:
-    """Halves are not joined in place, as NumPy would copy one of them; only the last of an odd number of groups is."""
+    """The pooling steps; halves are not combined in place, since NumPy would copy one (except an odd last group)."""
     groups, steps = t.taps, []
     made = product = as_view(memory[: tiles * groups * t.made], tiles, groups * t.made)
     while groups > 2:
@@ -273,12 +273,12 @@ def _pooling(t: Toeplitz, tiles: int, memory: Array, other: Array) -> Pooling:
 def bind_tile_results(
     t: Toeplitz, work: Deal[Block], memory: Sequence[Array], bias: Array | None
 ) -> list[list[TileResults]]:
-    """The results of each block, in memory of their own."""
+    """The results of each block, in scratch memory."""
     return per_block(lambda b, own: _results(own[: t.tiles(b)], bias), work, memory)
 
 
 def bind_outputs(t: Toeplitz, work: Deal[Block], y: Array, bias: Array | None) -> list[list[TileResults]]:
-    """The results of each block, which lie in the output as they are made."""
+    """The results of each block, which are computed in the output itself."""
     nhwc = y.transpose(0, 2, 3, 1)
     return per_block(lambda b: _results(as_view(nhwc[b.images, b.rows], t.tiles(b), t.made), bias), work)
 
@@ -288,7 +288,7 @@ def _results(out: Array, bias: Array | None) -> TileResults:
 
 
 def bind_moves(t: Toeplitz, work: Deal[Block], memory: Sequence[Array], y: Array) -> list[list[Steps]]:
-    """For each block the copies ``target[...] = value`` that take its results to the output."""
+    """For each block, the copies ``target[...] = value`` of its results to the output."""
     nhwc = y.transpose(0, 2, 3, 1)
     return per_block(lambda b, own: list(_copies(t, b, own, nhwc)), work, memory)
 

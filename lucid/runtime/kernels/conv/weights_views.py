@@ -1,7 +1,4 @@
-"""What weights are made into before anything is multiplied by them, in parts that stay in the cache.
-
-Of several workers each makes some of the parts.
-"""
+"""Functions that pack or transform weights, in parts that stay in the cache; workers share the parts."""
 
 from __future__ import annotations
 
@@ -16,16 +13,16 @@ from ...program.views import as_view
 from ..shared.cache_lines import apart
 from ..shared.cut import evenly, pieces
 
-PART = 1 << 15
-"""Numbers that are made at a time."""
-NEAR = 1 << 17
-"""Numbers that are read at a time: long enough runs, which stay in the second-level cache."""
-NARROW = 64
-"""Outputs whose weights are copied at a time: those of more do not meet in the cache."""
+WRITTEN_PART = 1 << 15
+"""Numbers that are written at a time."""
+READ_PART = 1 << 17
+"""Numbers that are read at a time: in long runs, which stay in the second-level cache."""
+OUTPUTS_AT_ONCE = 64
+"""Outputs whose weights are copied at a time: with more, their cache lines would evict one another."""
 
 
 def _parts(sizes: tuple[int, ...], most: tuple[int, ...], worker: int, workers: int) -> Iterator[tuple[slice, ...]]:
-    """Ranges along several axes, of at most so many each; those of one of the workers."""
+    """The parts of one worker: ranges of several axes, at most ``most`` long."""
     cuts = [[slice(*cut) for cut in pieces(size, limit)] for size, limit in zip(sizes, most, strict=True)]
     first, last = evenly(prod(map(len, cuts)), workers)[worker]
     for number, part in enumerate(product(*cuts)):
@@ -36,8 +33,8 @@ def _parts(sizes: tuple[int, ...], most: tuple[int, ...], worker: int, workers: 
 def pack_weights(groups: int, w: Array, out: Array, flipped: bool, worker: int, workers: int) -> None:
     """The weight of each group as a matrix (outputs, taps), or as panels (panels, taps, outputs of a panel).
 
-    Taps are ordered as the columns of the window matrix. ``flipped`` exchanges inputs and outputs and turns the kernel
-    round: the weights of the input gradient.
+    Taps are ordered like the columns of the window matrix. ``flipped`` exchanges inputs and outputs and rotates the
+    kernel by 180 degrees, for the input gradient.
     """
     parted = w.reshape(groups, len(w) // groups, *w.shape[1:])
     taps = parted[..., ::-1, ::-1].transpose(0, 3, 4, 1, 2) if flipped else parted.transpose(0, 3, 4, 2, 1)
@@ -48,20 +45,20 @@ def pack_weights(groups: int, w: Array, out: Array, flipped: bool, worker: int, 
         target = as_view(out, source.shape)
     else:
         target = as_view(out, groups, 1, outputs, *kernel, channels).transpose(0, 1, 3, 4, 5, 2)
-    numbers, narrow = prod(kernel), min(width, NARROW)
-    most = PART // max(1, numbers * channels * outputs), 1, PART // (numbers * narrow), narrow
+    numbers, narrow = prod(kernel), min(width, OUTPUTS_AT_ONCE)
+    most = WRITTEN_PART // max(1, numbers * channels * outputs), 1, WRITTEN_PART // (numbers * narrow), narrow
     for group, panel, run, columns in _parts((*source.shape[:2], channels, width), most, worker, workers):
         part = group, panel, slice(None), slice(None), run, columns
         target[part] = apart(source[part])
 
 
 def transform_weights(both: Array, w: Array, out: Array, worker: int, workers: int) -> None:
-    """The transform along both axes of the kernel, for every pair of channels, in the precision of its matrix."""
+    """Transform kernels along both axes, for every pair of channels, in the precision of the transform's matrix."""
     count, panels, channels, width = out.shape
     taps = w.reshape(panels, width, channels, -1).transpose(0, 3, 2, 1)
-    kernel, step = taps.shape[1], max(1, PART // (width * count))
+    kernel, step = taps.shape[1], max(1, WRITTEN_PART // (width * count))
     memory = np.empty(kernel * min(step, channels) * width, both.dtype)
-    most = max(step, NEAR // (kernel * width))
+    most = max(step, READ_PART // (kernel * width))
     for panel, several in _parts((panels, channels), (1, most), worker, workers):
         near = apart(taps[panel.start, :, several])
         for first, last in pieces(near.shape[1], step):
@@ -72,7 +69,7 @@ def transform_weights(both: Array, w: Array, out: Array, worker: int, workers: i
 
 
 def filter_weights(along: Array, w: Array, out: Array, worker: int, workers: int) -> None:
-    """The transform along the rows of the kernel, which are cut in parts of as many taps as its matrix has columns."""
+    """Transform kernels along their rows, cut into parts of as many taps as the transform's matrix has columns."""
     count, panels, depth, width = out.shape
     channels, rows, cols = w.shape[1:]
     parts = depth // (cols * channels)

@@ -1,12 +1,12 @@
 """Convolution by Winograd's minimal filtering, F(2x2) and F(4x4), with bias, activation and 2x2 max pooling.
 
 Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2015): of a 3x3 kernel, an output tile of m x m
-pixels takes (m + 2)^2 products for each pair of channels instead of 9 m^2; other square kernels and a stride of two go
-the same way (:mod:`.filtering`). Both transforms are separable and are done as matrix products: rows first, straight
-from the padded rows (n rows of W x C numbers are a BLAS matrix as they lie), one gather, then columns.
+pixels takes (m + 2)^2 products for each pair of channels instead of 9 m^2; other square kernels and a stride of two
+work the same way (:mod:`.filtering`). Both transforms are separable and computed as matrix products: rows first,
+directly from the padded rows (n rows of W x C numbers are a matrix for BLAS), then one gather, then columns.
 
-The rounding error is some ten times that of a direct sum, and one infinity or NaN of the input spreads over
-its tile; ``exact=True`` does not take these lowerings.
+The rounding error is some ten times that of a direct sum, and an infinity or NaN of the input spreads over
+its tile; ``exact=True`` excludes these lowerings.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ from .winograd_views import (
 )
 
 BATCHED = 0.2
-"""Calls that take as long as one more product of a batch takes to begin."""
+"""The time to start one more product of a batch, in calls."""
 
 
 class WinogradCut(NamedTuple):
-    """How the work is cut: about how many tiles in a block, in how many ranges the outputs, and the products."""
+    """How the work is cut: about how many tiles a block has, the number of ranges of outputs, and the products."""
 
     tiles: int
     ranges: int
@@ -64,14 +64,14 @@ class WinogradCut(NamedTuple):
 
 
 def blocks(t: Winograd, cut: WinogradCut, workers: int) -> Grid:
-    """All tiles in blocks for so many workers; range by range of the outputs, so that a worker has few of them."""
+    """All tiles in blocks, range by range of the outputs, so that each worker reads the weights of few ranges."""
     return tile_blocks(t.images, t.down, t.right, t.outputs, cut.tiles, cut.ranges, workers)
 
 
 def pack(k: Emitter, w: Operand, f: Filter, panel: int) -> Operand:
     """The transformed weights (n * n, panels, channels, outputs of a panel).
 
-    What is made once is made in double precision.
+    If they are computed only once, it is in double precision.
     """
     outputs, channels, n = w.shape[0], w.shape[1], f.products
     with k.once(w):
@@ -84,7 +84,7 @@ def pack(k: Emitter, w: Operand, f: Filter, panel: int) -> Operand:
 
 
 def tiled(m: int, a: ConvAttrs, x: Sequence[int], w: Sequence[int], pooled: bool, biased: bool = False) -> Winograd:
-    """The numbers of a convolution by tiles of m x m outputs."""
+    """The sizes of a convolution by tiles of m x m outputs."""
     top, left, bottom, right = a.padding
     f = Filter(m, w[2], a.stride[0])
     rows, cols = ((size - f.taps) // f.stride + 1 for size in (x[2] + top + bottom, x[3] + left + right))
@@ -94,20 +94,20 @@ def tiled(m: int, a: ConvAttrs, x: Sequence[int], w: Sequence[int], pooled: bool
 
 
 def _with_bias(t: Winograd) -> Array:
-    """The output transform of lines and, behind them, the bias."""
+    """The output transform, extended by a column for the bias."""
     outputs = transforms(t.filter).outputs
     return np.concatenate([outputs, np.ones((t.m, 1))], axis=1)
 
 
 def fits(m: int, a: ConvAttrs, w: Sequence[int]) -> bool:
-    """Square kernels larger than the stride, no dilation or groups, and no more points than results bear."""
+    """Whether the kernel is square and larger than the stride, without dilation or groups, and rounds well enough."""
     (_, channels, height, width), (down, right) = w, a.stride
     plain = height == width and down == right < height and a.dilation == (1, 1) and a.groups == 1
     return plain and channels > 0 and Filter(m, height, down).points <= ALONG_BOTH
 
 
 def accepts(m: int, node: Node, inputs: tuple[TensorType, ...]) -> bool:
-    """Such convolutions; then 2x2 windows side by side, or no pooling."""
+    """Whether the convolution :func:`fits`, and the pooling, if any, has 2x2 windows that do not overlap."""
     if not fits(m, attrs_of(node), inputs[1].concrete) or not is_float(inputs[0].dtype):
         return False
     epilogue = Epilogue.of(node, inputs)
@@ -116,7 +116,7 @@ def accepts(m: int, node: Node, inputs: tuple[TensorType, ...]) -> bool:
 
 
 def emit(k: Emitter, m: int, cut: WinogradCut) -> None:
-    """Each worker takes blocks of tiles through all steps, which stay in its cache."""
+    """Write the loop: each worker takes blocks of tiles, which stay in its cache, through all steps."""
     recheck(k)
     x, w = k.ins[:2]
     t = numbers_of(k.node, tuple(x.type for x in k.ins), m)
@@ -133,7 +133,7 @@ def emit(k: Emitter, m: int, cut: WinogradCut) -> None:
 
 
 def buffers(loop: BlockLoop[Block], t: Winograd, x: Operand) -> Sequence[Sequence[Operand]]:
-    """Memory for the padded rows of each worker, and two buffers."""
+    """Scratch for the padded rows of each worker, and two buffers used in turn."""
     sizes = buffer_sizes(t, loop.every)
     return tuple(zip(*(loop.scratch((n,), x.dtype, name) for name, n in sizes._asdict().items()), strict=True))
 
@@ -146,7 +146,7 @@ def transform_tiles(loop: BlockLoop[Block], t: Winograd, x: Operand, memory: Seq
 
 
 def multiply_and_finish(loop: BlockLoop[Block], t: Winograd, memory: Sequence[Sequence[Operand]], views: Bound) -> None:
-    """Let the loop multiply each block's tiles, transform what comes of it and bring it to where it goes, finished."""
+    """Let the loop multiply each block's tiles, transform the products, finish them and copy them to the output."""
     k = loop.k
     bias, residual = bias_and_residual(k.attrs, k.ins)
     (y,), epilogue = k.outs, Epilogue.of(k.node, k.ins)
@@ -159,7 +159,7 @@ def multiply_and_finish(loop: BlockLoop[Block], t: Winograd, memory: Sequence[Se
     shift = None if bias is None else loop.each("bias", bind_biases, loop.blocks, bias, True)
     loop.line(multiply_lines(k, v.products), f"np.matmul({after}, {v.sums}, out={v.by_lines})")
     loop.line(*([f"{v.biases}[...] = {shift}"] if t.biased else []), f"np.matmul({last}, {v.thin}, out={v.made})")
-    if not epilogue.anywhere:  # it falls somewhere: the largest of its results is not that of the largest
+    if not epilogue.anywhere:  # the activation is not monotone, so it does not commute with the maximum
         loop.line(*epilogue.activation_lines(loop, r.whole, y.shape))
     if epilogue.pool is not None:
         loop.line(*(f"np.maximum({x}[0], {x}[1], out={x}[2])" for x in (r.halves, r.quarters)))
@@ -175,26 +175,26 @@ def multiply_and_finish(loop: BlockLoop[Block], t: Winograd, memory: Sequence[Se
 
 
 def _work(t: Winograd, work: Grid, count: int, itemsize: int, threads: int) -> Work:
-    """What the busiest of the threads does, where blocks have up to ``count`` tiles."""
+    """The work of the busiest thread, for blocks of up to ``count`` tiles."""
     if not work:
         return NOTHING
     largest = work.most
     c, k, square, machine = t.channels, largest.c1 - largest.c0, t.n**2, this_machine()
     sizes = buffer_sizes(t, [largest])
-    # weights come from beyond the second-level cache again for every block where they do not fit into it
+    # weights that do not fit the second-level cache are read from beyond it for every block
     resident = square * c * k * itemsize <= machine.l2 // 2
     product = product_of(machine, count, c, k, itemsize, resident)._replace(times=square)
     numbers = transform_work(t.inputs, [largest], largest.image_rows)
     numbers += (2 * square + 2 * t.m * t.n + 3 * t.m**2) * count * k
     inside, moved = (sizes.ping + sizes.pong) * itemsize <= machine.l2, numbers * itemsize
     around = Work(pixels=square * count, calls=14 + square * BATCHED)  # a run of channels for each point of a tile
-    # along whole rows the transforms pass twice as quickly as what is copied here and there, where they stay near
+    # within the cache, transforms of whole rows are twice as fast as strided copies
     block = around + Work((product,), near=moved / 2 if inside else 0.0, far=0.0 if inside else moved)
     return block.shared(len(work), threads)
 
 
 def ways(t: Winograd, itemsize: int, threads: int) -> list[Way]:
-    """Ways to cut the work that differ."""
+    """The distinct ways to cut the work."""
     found: dict[Grid, Way] = {}
     weights = t.outputs, t.channels, t.filter.taps, t.filter.taps
     once, _ = shared_by(transforming(weights, t.n**2, itemsize), threads, this_machine())

@@ -1,8 +1,8 @@
-"""Convolution by Winograd's minimal filtering of few tiles, whose weights are transformed on the way to the product.
+"""Convolution of few tiles by Winograd's minimal filtering, for weights that change from run to run.
 
-Where weights change from run to run, so do their transforms, which are two to four times as large. Written as a whole,
-they go to memory and come back from there. Here all tiles are transformed first; then each worker makes the weights of
-some outputs in a buffer that stays in its cache, and takes all tiles through what :mod:`.winograd` does with them.
+The transformed weights, which are two to four times as large as the weights, would have to be written to memory and
+read back at each run. Here all tiles are transformed first. Then each worker transforms the weights of some outputs in
+a buffer that stays in its cache, and multiplies all tiles by them as in :mod:`.winograd`.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from .winograd import accepts, buffers, multiply_and_finish, numbers_of, transfo
 from .winograd_views import Winograd, bind_ranges, bind_streamed, buffer_sizes
 
 WIDTHS = (128, 64, 32)
-"""Outputs of a range that are considered: many at a time are copied in long runs."""
-NEAR = 2
-"""Of the second-level cache's size: what lies a little beyond it comes from the next one."""
+"""Numbers of outputs of a range that are considered: large ones are copied in long runs."""
+NEAR_CACHES = 2
+"""Weights of a range may take this many times the second-level cache: beyond it, the next level is still near."""
 
 
 class StreamedCut(NamedTuple):
-    """How the work is cut: the outputs in so many ranges, and the products."""
+    """How the work is cut: the number of ranges of outputs, and how products are cut."""
 
     ranges: int
     product: Blocking
@@ -47,18 +47,18 @@ class StreamedCut(NamedTuple):
 
 
 def _tiles(t: Winograd, workers: int) -> Grid:
-    """All tiles in one block for each worker, of whole images."""
+    """All tiles, as one block of whole images for each worker."""
     return Grid(even_runs(t.images, -(-t.images // workers), 1, 1), (t.down, 1), (t.outputs, 1))
 
 
 def _results(t: Winograd, ranges: int, workers: int) -> Grid:
-    """These blocks, range by range of the outputs."""
+    """The blocks of results: those of all tiles, range by range of the outputs."""
     tiles = _tiles(t, workers)
     return Grid(tiles.images, tiles.rows, (t.outputs, ranges))
 
 
 def emit(k: Emitter, m: int, cut: StreamedCut) -> None:
-    """A loop over tiles, and one over ranges of the outputs."""
+    """Write a loop over tiles, and one over ranges of the outputs."""
     recheck(k)
     x, w = k.ins[:2]
     t = numbers_of(k.node, tuple(x.type for x in k.ins), m)
@@ -72,7 +72,7 @@ def emit(k: Emitter, m: int, cut: StreamedCut) -> None:
     outputs, width = t.outputs // cut.ranges, cut.product.width
     count = max(s.image_rows for s in loop.every) * t.right * outputs
     ping, pong = (loop.scratch((n * count,), x.dtype, name) for n, name in ((t.m * t.lines, "ping"), (t.n**2, "pong")))
-    memory = tuple(zip(ping, ping, pong, strict=True))  # nothing is padded any more
+    memory = tuple(zip(ping, ping, pong, strict=True))  # no buffer for padding is needed any more
     made = loop.scratch((t.n**2, outputs // width, t.channels, width), w.dtype, "transformed")
     one = transforms(t.filter).weights
     both = k.use(np.kron(one, one).astype(w.dtype), "weight_transform")
@@ -85,7 +85,7 @@ def emit(k: Emitter, m: int, cut: StreamedCut) -> None:
 
 
 def _work(t: Winograd, cut: StreamedCut, machine: Machine, itemsize: int, threads: int) -> Work:
-    """What the busiest of the threads does."""
+    """The work of the busiest thread."""
     tiles, results = _tiles(t, threads), _results(t, cut.ranges, threads)
     if not results:
         return NOTHING
@@ -105,11 +105,11 @@ def _work(t: Winograd, cut: StreamedCut, machine: Machine, itemsize: int, thread
 
 
 def ways(node: Node, inputs: tuple[TensorType, ...], threads: int, *, m: int) -> list[Way]:
-    """By ranges whose weights stay near."""
+    """Ways with ranges whose weights stay near the core."""
     machine, itemsize, t = this_machine(), inputs[0].dtype.itemsize, numbers_of(node, inputs, m)
     count = _tiles(t, threads).most.image_rows * t.right
     widths = [width for width in WIDTHS if t.outputs % width == 0] or [max(1, t.outputs)]
-    near = [width for width in widths if t.n**2 * t.channels * width * itemsize <= NEAR * machine.l2]
+    near = [width for width in widths if t.n**2 * t.channels * width * itemsize <= NEAR_CACHES * machine.l2]
     width = near[0] if near else widths[-1]
     cut = StreamedCut(t.outputs // width, blocking(machine, count, t.channels, width, itemsize))
     return [Way(_work(t, cut, machine, itemsize, threads), cut)]

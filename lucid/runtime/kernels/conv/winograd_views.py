@@ -1,4 +1,4 @@
-"""What a Winograd convolution reads and writes, block by block: its numbers, its weights, and the views of a block."""
+"""Winograd convolution: its sizes, its weights, and the views of a block."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from .tiles_views import Memory, Tiles, Transform
 
 @struct(frozen=True)
 class Winograd:
-    """The numbers of a convolution by tiles.
+    """The sizes of a convolution by tiles.
 
     Attributes
     ----------
     filter
-        What is done along either axis of a tile.
+        The filter along either axis of a tile.
     q
-        Pixels of a tile after pooling: ``m``, or half of it.
+        The pixels of a tile after pooling, in each direction: ``m``, or half of it.
     down, right
-        Tiles that cover the output.
+        The numbers of tiles that cover the output.
     top, left
         Padding before the first row and column.
     biased
-        Whether the last transform brings in a bias, as one more line of each tile.
+        Whether the last transform adds a bias, as one more line of each tile.
     """
 
     filter: Filter
@@ -50,27 +50,27 @@ class Winograd:
 
     @property
     def m(self) -> int:
-        """Output pixels of a tile, each way."""
+        """The output pixels of a tile in each direction."""
         return self.filter.m
 
     @property
     def n(self) -> int:
-        """Input pixels of a tile, each way."""
+        """The input pixels of a tile in each direction."""
         return self.filter.products
 
     @property
     def lines(self) -> int:
-        """What the last transform makes the columns of a tile from."""
+        """The number of lines from which the last transform computes the columns of a tile."""
         return self.n + self.biased
 
     @property
     def inputs(self) -> Tiles:
-        """How its inputs are read."""
+        """How the tiles of the input are read."""
         return Tiles(self.n, self.n, self.filter.step, self.right, self.channels, self.top, self.left)
 
 
 class Buffers(NamedTuple):
-    """Numbers of elements of a worker's memory: the padded rows, and two buffers used in turn."""
+    """Sizes (elements) of a worker's scratch buffers: for the padded rows, and two that are used in turn."""
 
     slab: int
     ping: int
@@ -85,7 +85,7 @@ def buffer_sizes(t: Winograd, work: Sequence[Block]) -> Buffers:
 
 
 class TileViews(NamedTuple):
-    """What follows the transform of one block, step by step; the names are those of the loop's variables."""
+    """The views for what follows the transform of one block; the names are those of the loop's variables."""
 
     products: Steps
     sums: Array
@@ -99,7 +99,7 @@ def bind_tiles(
     t: Winograd, work: Deal[Block], memory: Sequence[Memory], transformed: Deal[Transform], packed: Array, rows: int,
     unpacked: int,
 ) -> list[list[TileViews]]:  # fmt: skip
-    """The views of every block of every worker; ``rows`` are those of a block of products.
+    """The views of every block of every worker; ``rows`` is the number of rows of a block of products.
 
     ``unpacked`` as for :func:`in_ranges`.
     """
@@ -122,9 +122,9 @@ def bind_streamed(
     t: Winograd, work: Deal[Block], memory: Sequence[Memory], tiles: Deal[Block], transformed: Deal[Transform],
     made: Sequence[Array], rows: int, unpacked: int,
 ) -> list[list[TileViews]]:  # fmt: skip
-    """The same where each worker has made the weights of one range of outputs at a time, and all tiles are there.
+    """:func:`bind_tiles` for workers that compute the weights of one range of outputs at a time, for all tiles.
 
-    ``tiles`` are the blocks that those of ``transformed`` are of.
+    ``tiles`` are the blocks of which ``transformed`` holds the transformed tiles.
     """
     by_both = {
         (s.n0, s.r0): one.by_both
@@ -138,7 +138,7 @@ def bind_streamed(
 
 
 def bind_ranges(work: Deal[Block], w: Array, made: Sequence[Array]) -> list[list[Steps]]:
-    """For each block the weights of its range, and where they go when made; nothing where that has been done."""
+    """For each block, the weights of its range and the buffer for their transform; empty if that is done already."""
 
     def steps(mine: Sequence[Block], own: Array) -> list[Steps]:
         before = [None, *(s.c0 for s in mine)]
@@ -164,11 +164,11 @@ def _bind_block(
 
 
 Copy: TypeAlias = "tuple[Array, Array, Array | None]"
-"""Where tiles go, they, and the residual there, if any."""
+"""The part of the output, the tiles to copy to it, and the residual, if any."""
 
 
 class Destinations(NamedTuple):
-    """Where a block's tiles go: all pixels, the two maxima of the pooling (if any), what is left, and the copies."""
+    """The output of a block's tiles: all pixels, the two maxima of the pooling (if any), results, and copies."""
 
     whole: Array
     halves: tuple[Array, ...]
@@ -205,7 +205,7 @@ def _bind_result(t: Winograd, s: Block, memory: Memory, nhwc: Array, added: Arra
 
 
 def _copies(q: int, s: Block, tiles: Array, nhwc: Array, added: Array | None) -> Iterator[Copy]:
-    """Whole tiles in one copy; those that the border cuts in up to three more. With each the residual, if any."""
+    """One copy for whole tiles, and up to three for those that the border cuts; each with its residual, if any."""
     _, height, width, _ = nhwc.shape
     for (r0, r1, rows), (c0, c1, cols) in product(bands(height, q, s.r0, s.r1), bands(width, q, 0, tiles.shape[4])):
         part = tiles[:rows, :cols, :, r0 - s.r0 : r1 - s.r0, c0:c1]
@@ -214,6 +214,6 @@ def _copies(q: int, s: Block, tiles: Array, nhwc: Array, added: Array | None) ->
 
 
 def _tiled(q: int, place: Array, shape: Sequence[int]) -> Array:
-    """The tiles that begin with the first pixel of ``place``, where they lie in the image."""
+    """A view, as tiles, of the image from the first pixel of ``place`` on."""
     o0, o1, o2, o3 = place.strides
     return as_strided(place, shape, (o1, o2, o0, q * o1, q * o2, o3))
