@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -404,7 +404,12 @@ class Module:
                 "load_state_dict: assign: the model keeps its own tensors; leave assign out, after model.to(dtype) if "
                 "the element types differ"
             )
-        return load_state(self._state(), state_dict, strict)
+        older = {old: new for path, module in self._paths() for old, new in module._older_names(path)}
+        return load_state(self._state(), state_dict, strict, older)
+
+    def _older_names(self, path: str) -> Iterable[tuple[str, str]]:
+        """Paths that PyTorch's state dicts had before, each with that of today, of a module that stands at ``path``."""
+        return ()
 
     # ------------------------------------------------------------ calling
 

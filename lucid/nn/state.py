@@ -21,9 +21,16 @@ class LoadedKeys(NamedTuple):
     unexpected_keys: list[str]
 
 
-def load_state(own: Mapping[str, Tensor], given: Mapping[str, object], strict: bool) -> LoadedKeys:
-    """Put what is given into a model's ``own`` tensors; see :meth:`lucid.nn.Module.load_state_dict`."""
+def load_state(
+    own: Mapping[str, Tensor], given: Mapping[str, object], strict: bool, older: Mapping[str, str]
+) -> LoadedKeys:
+    """Put what is given into a model's ``own`` tensors; see :meth:`lucid.nn.Module.load_state_dict`.
+
+    ``older`` has the names of today by those that PyTorch gave before.
+    """
     checks.mapping("load_state_dict", "state_dict", given)
+    now = {name: older[name] for name in given if name in older and older[name] not in given and name not in own}
+    given = {now.get(name, name): value for name, value in given.items()}
     checks.flag("load_state_dict", "strict", strict)
     missing = [name for name in own if name not in given]
     unexpected = [name for name in given if name not in own]

@@ -218,3 +218,23 @@ def test_batch_normalisation_is_put_into_weights(make: Any, norm: Any, shape: tu
     np.testing.assert_allclose(fused(x).detach(), bn(conv(x)).detach(), rtol=1e-4, atol=1e-5)
     with pytest.raises(OptionError, match="needs a BatchNorm"):
         fuse(conv, conv)
+
+
+def test_states_of_the_older_weight_norm_load_into_the_newer() -> None:
+    older = nn.Sequential(nn.utils.weight_norm(nn.Linear(3, 2)), nn.utils.weight_norm(nn.Conv1d(2, 2, 2), dim=1))
+    for prefix in ("", "body."):
+        newer = nn.Sequential(
+            nn.utils.parametrizations.weight_norm(nn.Linear(3, 2)),
+            nn.utils.parametrizations.weight_norm(nn.Conv1d(2, 2, 2), dim=1),
+        )
+        whole = nn.ModuleDict({"body": newer}) if prefix else newer
+        state = older.state_dict(prefix)
+        assert f"{prefix}0.weight_g" in state
+        assert whole.load_state_dict(state) == ([], [])
+        for one, other in zip(older, newer, strict=True):
+            np.testing.assert_array_equal(one.weight.detach().numpy(), other.weight.detach().numpy())
+    both = {**older.state_dict(), **newer.state_dict()}
+    with pytest.raises(OptionError, match=r"unexpected \['0\.weight_g'"):
+        newer.load_state_dict(both)
+    with pytest.raises(OptionError, match=r"missing \['0\.parametrizations\.weight\.original1'"):
+        newer.load_state_dict({name: t for name, t in older.state_dict().items() if name != "0.weight_v"})

@@ -152,3 +152,14 @@ def test_copies_and_pickles_compute_their_own() -> None:
         other.parametrizations.weight.original0.mul_(0.0).add_(1.0)
     np.testing.assert_array_equal(ours(x).detach().numpy(), before)
     assert (other(x).detach().numpy() != before).any()
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated")
+def test_older_states_of_pytorch_load() -> None:
+    theirs = torch.nn.Sequential(torch.nn.utils.weight_norm(torch.nn.Linear(4, 3)), torch.nn.Linear(3, 2))
+    ours = lucid.nn.Sequential(
+        lucid.nn.utils.parametrizations.weight_norm(lucid.nn.Linear(4, 3)), lucid.nn.Linear(3, 2)
+    )
+    ours.load_state_dict({name: t.numpy() for name, t in theirs.state_dict().items()})
+    x = np.random.default_rng(1).standard_normal((5, 4)).astype(np.float32)
+    np.testing.assert_allclose(ours(x).detach().numpy(), theirs(torch.tensor(x)).detach().numpy(), rtol=1e-5, atol=1e-6)

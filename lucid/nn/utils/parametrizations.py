@@ -36,6 +36,9 @@ M = TypeVar("M", bound=Module)
 
 
 class _WeightNorm(Module):
+    older = "g", "v"
+    """Under what names the older ``nn.utils.weight_norm`` keeps the tensors, so that its state dicts load."""
+
     def __init__(self, axis: int) -> None:
         super().__init__()
         self.dim = axis
@@ -50,7 +53,8 @@ class _WeightNorm(Module):
 def weight_norm(module: M, name: str = "weight", dim: int | None = 0) -> M:
     """Learn the norm of each part of a weight, and its direction, apart.
 
-    The norms are ``parametrizations.weight.original0``, what has the directions is ``original1``.
+    The norms are ``parametrizations.weight.original0``, what has the directions is ``original1``. State dicts of the
+    older function, which has them as ``weight_g`` and ``weight_v``, load too.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ The names are PyTorch's, and so are the paths of what a state dict holds: ``para
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
@@ -50,6 +50,11 @@ class ParametrizationList(ModuleList):
     def originals(self) -> list[Tensor]:
         """What the tensor is computed from."""
         return [getattr(self, name) for name in self._names()]
+
+    def _older_names(self, path: str) -> Iterable[tuple[str, str]]:
+        before, here, name = path.rpartition("parametrizations.")
+        suffixes = getattr(self[0], "older", ()) if here else ()
+        return [(f"{before}{name}_{old}", f"{path}.original{number}") for number, old in enumerate(suffixes)]
 
     def _names(self) -> list[str]:
         return ["original"] if self.is_tensor else [f"original{number}" for number in range(self.ntensors)]
