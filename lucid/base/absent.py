@@ -133,7 +133,6 @@ NN: Final[Mapping[str, str]] = {
     "upsample": "nn.functional.interpolate",
     "multi_head_attention_forward": "nn.MultiheadAttention, or nn.functional.scaled_dot_product_attention",
     "SyncBatchNorm": "nn.BatchNorm2d, whose statistics are of the batch of each process",
-    "Buffer": "module.register_buffer(name, tensor)",
 }
 """Names of ``lucid.nn`` and ``lucid.nn.functional``."""
 

@@ -19,6 +19,7 @@ from ..graph.trace import active_trace, user_location
 from ..graph.types import as_dtype, is_float, widened
 from ..tensor.tensor import Tensor
 from ..tensor.traced import TracedTensor
+from .parameter import Buffer
 from .parameter import Parameter as Parameter
 from .state import LoadedKeys, load_state
 from .tables import ATTRIBUTES, OWN
@@ -70,6 +71,9 @@ class Module:
             raise LucidError(f"{type(self).__name__}: call super().__init__() before setting {name!r}")
         if isinstance(value, TracedTensor):
             self._set_traced(name, value)
+            return
+        if isinstance(value, Buffer):
+            self.register_buffer(name, value, value.persistent)
             return
         if isinstance(value, Parameter | Module):
             self._check_name("parameter" if isinstance(value, Parameter) else "module", name)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from ..base import checks
 from ..base.arrays import Array
 from ..errors import DTypeError, ShapeError
 from ..graph.types import as_dtype, is_float
@@ -31,6 +32,29 @@ class Parameter(Tensor):
             return cls.wrap(np.zeros(shape, wanted), requires_grad=True)
         except (MemoryError, ValueError) as error:
             raise ShapeError(f"a parameter of shape {shape} cannot be made: {error}") from error
+
+
+class Buffer(Tensor):
+    """A tensor that is a buffer of the module to whose attribute it is assigned, as by ``register_buffer``.
+
+    A buffer that is not ``persistent`` stays out of the state dict.
+    """
+
+    __slots__ = ()
+
+    persistent: ClassVar[bool] = True
+
+    def __new__(cls, data: npt.ArrayLike | Tensor | None = None, *, persistent: bool = True) -> Buffer:
+        kind: type[Buffer] = cls if checks.flag("Buffer", "persistent", persistent) else _Transient
+        return super().__new__(kind)
+
+    def __init__(self, data: npt.ArrayLike | Tensor | None = None, *, persistent: bool = True) -> None:
+        super().__init__(np.zeros(0, np.float32) if data is None else data)
+
+
+class _Transient(Buffer):
+    __slots__ = ()
+    persistent = False
 
 
 class Unsettled(Tensor):

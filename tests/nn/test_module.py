@@ -289,3 +289,39 @@ def test_printing() -> None:
         "  )\n"
         ")"
     )
+
+
+def test_a_buffer_that_is_assigned_is_registered() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Buffer(lucid.full((3,), 2.0))
+            self.count = nn.Buffer(np.zeros((), np.int64), persistent=False)
+
+        def forward(self, x: Any) -> Any:
+            self.count = self.count + 1
+            return x * self.scale
+
+    model = Scaled()
+    assert [name for name, _ in model.named_buffers()] == ["scale", "count"]
+    assert list(model.state_dict()) == ["scale"] and list(model.parameters()) == []
+    x = np.ones(3, np.float32)
+    net = lucid.compile(model)
+    np.testing.assert_array_equal(net(x).numpy(), [2, 2, 2])
+    model.load_state_dict({"scale": np.array([3, 4, 5], np.float32)})
+    np.testing.assert_array_equal(net(x).numpy(), [3, 4, 5])
+    np.testing.assert_array_equal(model(x).numpy(), [3, 4, 5])
+    assert model.count.item() == 3
+    plain = nn.Module()
+    plain.scale = model.scale
+    again = pickle.loads(pickle.dumps(plain))
+    assert list(again.state_dict()) == ["scale"] and again.scale.tolist() == [3, 4, 5]
+    model.scale = nn.Buffer([1.0], persistent=False)
+    assert list(model.state_dict()) == [] and model.scale.dtype == lucid.float32
+    kept = copy.deepcopy(nn.Buffer([1.0], persistent=False))
+    assert isinstance(kept, nn.Buffer) and not kept.persistent and nn.Buffer().shape == (0,)
+    model.other = 1
+    with pytest.raises(OptionError, match="there is an attribute 'other' already"):
+        model.other = nn.Buffer([1.0])
+    with pytest.raises(OptionError, match="persistent"):
+        nn.Buffer([1.0], persistent=1)  # type: ignore[arg-type]
