@@ -1,1 +1,1 @@
-"""Who does the work of a run: threads of this process, processes beside it, and BLAS kept out of their way."""
+"""Workers, which share the work of a run: threads, or worker processes; and control of BLAS's own threads."""

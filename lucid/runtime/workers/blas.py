@@ -1,7 +1,7 @@
-"""NumPy's BLAS: how many threads it takes, and for what processor it was made.
+"""NumPy's BLAS: the number of its threads, and the processor that its kernels are for.
 
-``threadpoolctl`` finds the library. OpenBLAS is then asked directly: its two functions take half a microsecond, and
-each run of a program that shares its work calls them twice.
+``threadpoolctl`` finds the library. OpenBLAS's two functions for the number of threads are then called directly, in
+half a microsecond, as each run of a program that shares its work calls them twice.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from typing import Any, NamedTuple
 from ...base.lazy import threadpoolctl
 
 WIDE = ("SkylakeX", "Cooperlake", "SapphireRapids")
-"""OpenBLAS's names of processors whose vectors are 512 bits wide: there it has kernels for small products."""
+"""OpenBLAS's names of processors with 512-bit vectors, for which it has kernels for small products."""
 SMALL = 1_000_000
-"""Multiply-adds of a product for which it takes them."""
+"""The most multiply-adds of a product for which it uses them."""
 ALONE = 4096
-"""Numbers in an array up to which BLAS shares no work on arrays of that size: matrices of at most 4,096 numbers make
-at most 2**18 multiply-adds, from which OpenBLAS shares a product; one with a vector it shares from 9,216 on."""
+"""Elements of an array up to which BLAS uses one thread anyway: a product of matrices of at most 4,096 numbers has at
+most 2**18 multiply-adds, the limit of OpenBLAS for using several; for a product with a vector it is 9,216 numbers."""
 LONG = 5.0
-"""Seconds after which a thread that holds BLAS is looked for."""
+"""Seconds after which it is checked whether a thread that holds BLAS still exists."""
 
 
 class Library(NamedTuple):
-    """One BLAS library: its functions, and the processor it was made for as it calls it."""
+    """One BLAS library: its functions, and its name of the processor that its kernels are for."""
 
     get_threads: Callable[[], int]
     set_threads: Callable[[int], object]
@@ -38,7 +38,7 @@ class Library(NamedTuple):
 
 @cache
 def libraries() -> tuple[Library, ...]:
-    """The library that NumPy came with; all that are loaded where that cannot be told."""
+    """The BLAS library that came with NumPy or, if that is unknown, all that are loaded."""
     found = [c for c in threadpoolctl.ThreadpoolController().lib_controllers if c.user_api == "blas"]
     own = [c for c in found if "numpy" in c.filepath]
     return tuple(map(_library, own or found))
@@ -47,7 +47,7 @@ def libraries() -> tuple[Library, ...]:
 def _library(controller: Any) -> Library:
     architecture = getattr(controller, "architecture", None) or ""
     if controller.internal_api == "openblas" and getattr(controller, "threading_layer", "") != "openmp":
-        functions = ctypes.PyDLL(controller.filepath)  # as loaded; holding the interpreter lock, which is quicker
+        functions = ctypes.PyDLL(controller.filepath)  # already loaded; keeping the interpreter lock makes calls faster
         for prefix, suffix in product(("", "scipy_"), ("", "64_", "_64")):
             get = getattr(functions, f"{prefix}openblas_get_num_threads{suffix}", None)
             set_ = getattr(functions, f"{prefix}openblas_set_num_threads{suffix}", None)
@@ -57,25 +57,25 @@ def _library(controller: Any) -> Library:
 
 
 def unpacked() -> int:
-    """Multiply-adds of a product up to which BLAS does not pack its matrices; 0 where it always does."""
+    """Multiply-adds of a product up to which BLAS does not pack its matrices; 0 if it always does."""
     return SMALL if any(library.architecture in WIDE for library in libraries()) else 0
 
 
 class Hold:
-    """Keeps BLAS to one thread while runs go on; afterwards it gets its own back.
+    """Limits BLAS to one thread while runs are in progress, and restores its number of threads afterwards.
 
-    There is no lock, as an exception out of a signal's handler could leave it taken. A thread that was interrupted
-    between :meth:`begin` and :meth:`finish` still counts; its next run ends that too.
+    There is no lock, since an exception raised by a signal handler could leave it locked. A thread that was interrupted
+    between :meth:`begin` and :meth:`finish` still counts as a holder, until its next run finishes.
     """
 
     def __init__(self) -> None:
-        self._since: dict[int, float] = {}  # which threads hold it
+        self._since: dict[int, float] = {}  # the threads that hold BLAS, and since when
         self._own: tuple[tuple[Callable[[int], object], int], ...] = ()
         self._limited = False
         self._latest = 0.0
 
     def begin(self) -> None:
-        """One thread from now on."""
+        """Limit BLAS to one thread, on behalf of the calling thread."""
         since = self._since
         if not since and not self._limited:
             self._look()
@@ -85,13 +85,13 @@ class Hold:
                 set_threads(1)
 
     def finish(self) -> None:
-        """Its own number again, if nobody else holds it."""
+        """Restore BLAS's number of threads, unless another thread holds it."""
         since, me, own = self._since, get_ident(), self._own
         since[me] = 0.0
         while True:
-            # between two lines without a call no other thread and no signal handler has its turn, so nobody sees that
-            # it is held by nobody while it has one thread, and nobody leaves it to this thread when this one has looked
-            if me in since:  # a handler that ran a model in between has ended that
+            # no other thread or signal handler runs between two lines without a call, so none can see the state between
+            # them: no holder, but a single thread; nor can another thread finish after this one has checked
+            if me in since:  # false if a signal handler has run a model in between, and finished
                 del since[me]
             if since:
                 break
@@ -106,7 +106,7 @@ class Hold:
         self._forget_dead()
 
     def limit(self, one: bool) -> None:
-        """Keep BLAS to one thread between runs too, or no longer."""
+        """Set whether BLAS is limited to one thread between runs too."""
         if one and not self._since and not self._limited:
             self._look()
         self._limited = one
@@ -114,13 +114,13 @@ class Hold:
             self._set(one)
 
     def held(self) -> bool:
-        """Whether the calling thread holds it."""
+        """Whether the calling thread holds BLAS."""
         return get_ident() in self._since
 
     def _look(self) -> None:
-        """Note the number that is its own."""
+        """Record BLAS's own number of threads."""
         own = tuple([(library.set_threads, library.get_threads()) for library in libraries()])
-        if not self._since and not self._limited:  # so nobody held it when the number was read
+        if not self._since and not self._limited:  # nobody held BLAS when the number was read
             self._own = own
 
     def _set(self, one: bool) -> None:
@@ -128,7 +128,7 @@ class Hold:
             set_threads(1 if one else number)
 
     def _forget_dead(self) -> None:
-        """Threads that ended within a run, by an exception out of nowhere, or as this process was forked."""
+        """Remove threads that ended within a run: by an asynchronous exception, or because this process was forked."""
         now = monotonic()
         if any(now - at > LONG for at in tuple(self._since.values())):
             alive = sys._current_frames()
@@ -141,4 +141,4 @@ class Hold:
 
 
 hold = Hold()
-"""The process's."""
+"""The process's only instance."""

@@ -1,4 +1,4 @@
-"""A thread that does what the caller is not to wait for, one thing after another, out of any signal handler's reach."""
+"""A thread for tasks that the caller need not wait for, and that no signal handler may interrupt."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ Task: TypeAlias = "Callable[[], object]"
 
 
 class Clerk:
-    """Runs tasks in a thread of its own.
+    """Runs tasks one after another in a thread of its own.
 
     Parameters
     ----------
     gone
-        Called, in that thread, with weak references that were put into :attr:`queue`: as their callback its ``put`` is
-        written in C, so it may come in the middle of anything.
+        Called, in that thread, with weak references from :attr:`queue`. Their callback is the queue's ``put``, which is
+        written in C, so it may safely be called at any moment.
     tick
-        Called again and again while :attr:`restless` and there is nothing else to do, more and more seldom: on a busy
-        machine the caller may have to wait for a thread that has the interpreter lock and no core.
+        Called repeatedly while :attr:`restless` and idle, at growing intervals: on a busy machine the caller may have
+        to wait for this thread if it has the interpreter lock but no core.
     """
 
     SOON, LATE = 0.1, 2.0
-    """Seconds after which it is called: at first, and at last."""
+    """The first and the longest interval (s) between calls of ``tick``."""
 
     def __init__(self, gone: Callable[[Any], object], tick: Callable[[], object]) -> None:
         self.queue: SimpleQueue[Any] = SimpleQueue()
         self.restless = False
         self._gone = gone
         self._tick = tick
-        self._thread = deque([0])  # empty once it was started
+        self._thread = deque([0])  # empty once the thread has been started
 
     def ask(self, task: Task) -> bool:
-        """Have the task done. False where there can be no thread for it."""
+        """Queue a task; return False if no thread can be started for it."""
         self.queue.put(task)
         if self._thread:
             try:
                 self._thread.pop()
                 start_new_thread(self._serve, ())
-            except IndexError:  # somebody else has just started it
+            except IndexError:  # another thread has just started it
                 return True
             except RuntimeError:
                 self._thread.append(0)
@@ -65,4 +65,4 @@ class Clerk:
                     task()
             except Exception:  # noqa: BLE001, S110 - nobody is there to hear of it, and all goes on without workers
                 pass
-            del task  # and what it holds
+            del task  # releases what it refers to

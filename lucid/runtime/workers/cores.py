@@ -1,4 +1,4 @@
-"""The processor's cores: how many this process may use, and which the caller's helpers keep off."""
+"""The processor's cores: how many this process may use, and keeping workers off the caller's core."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping
 
 _libc = ctypes.PyDLL(None) if sys.platform == "linux" else None  # others have no sched_getcpu
 _MOUNTS = ("", "unified", "cpu", "cpu,cpuacct", "cpuacct,cpu")
-"""Where the tree of control groups may be found under ``/sys/fs/cgroup``: version 2, both at once, version 1."""
+"""Folders under ``/sys/fs/cgroup`` where control groups may be: version 2, hybrid, version 1."""
 LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-"""Environment variables by which a user says how many threads a numeric library may have."""
+"""Environment variables with which users limit the threads of numeric libraries."""
 
 
 def processor() -> str:
-    """What this machine's processor is called."""
+    """The name of this machine's processor."""
     with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:
         for line in file:
             if line.startswith("model name"):
@@ -26,25 +26,25 @@ def processor() -> str:
 
 
 def available_cores() -> int:
-    """Cores this process may use: those of its affinity, within the limits of its control groups."""
+    """The number of cores that this process may use, by its affinity and the quotas of its control groups."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, int(min(cores, quota())))
 
 
 def default_threads(environment: Mapping[str, str] = os.environ) -> int:
-    """Threads that one call uses where nobody says: as many as cores, and no more than the environment allows."""
+    """The default number of threads of a call: the number of cores, unless the environment allows fewer."""
     return min([available_cores(), *_asked(environment)])
 
 
 def _asked(environment: Mapping[str, str]) -> Iterator[int]:
     for name in LIMITS:
-        first = environment.get(name, "").split(",")[0].strip()  # OpenMP takes a list, one number for each level
+        first = environment.get(name, "").split(",")[0].strip()  # OpenMP allows a list, with a number for each level
         if first.isdecimal() and int(first) > 0:
             yield int(first)
 
 
 def quota(root: str = "/sys/fs/cgroup", membership: str = "/proc/self/cgroup") -> float:
-    """Cores' worth of time that the process's control groups, each within the next, leave it; infinity for no limit."""
+    """The CPU time, in cores, that the nested control groups of the process leave it; infinity without a limit."""
     paths = {"/"}
     with contextlib.suppress(OSError, ValueError), open(membership) as file:
         for line in file:
@@ -60,7 +60,7 @@ def quota(root: str = "/sys/fs/cgroup", membership: str = "/proc/self/cgroup") -
 
 
 def _limit(folder: str) -> float:
-    """Of one control group."""
+    """The limit of one control group."""
     for read in (_limit_2, _limit_1):
         try:
             time, period = read(folder)
@@ -83,19 +83,19 @@ def _limit_1(folder: str) -> tuple[int, int]:
 
 
 def others() -> set[int]:
-    """The cores that this process may use besides the one the caller is on; none where that cannot be said."""
+    """The cores that this process may use besides the one the caller is on; empty if that is unknown."""
     if _libc is None or not hasattr(_libc, "sched_getcpu"):
         return set()
     return os.sched_getaffinity(0) - {_libc.sched_getcpu()}
 
 
 def keep_off(tasks: Iterable[int]) -> None:
-    """Let threads or processes run on any core but the caller's, where that can be said.
+    """Let threads or processes run on any core but the caller's, if that is known.
 
-    The system wakes a task where its waker is. While both are at work it may leave them there for milliseconds, and the
-    other core idle: a max pooling of 8 ms took as long on two threads as on one.
+    The system wakes a task on the core of its waker. It may leave both there for milliseconds, with another core idle:
+    a max pooling of 8 ms took as long on two threads as on one.
     """
     cores = others()
-    for task in tuple(tasks) if cores else ():  # others may begin and end meanwhile
+    for task in tuple(tasks) if cores else ():  # a copy, as tasks may begin and end meanwhile
         with contextlib.suppress(OSError):  # it may just have ended
             os.sched_setaffinity(task, cores)

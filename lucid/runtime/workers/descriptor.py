@@ -1,4 +1,4 @@
-"""File descriptors of ours: the program around us may close them, and use their numbers for files of its own."""
+"""Our file descriptors, which the host program may close, reusing their numbers for files of its own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 
 
 class Descriptor:
-    """A number of the system's, and which file it stood for when it was ours."""
+    """A file descriptor, and the identity of the file that it referred to when it was opened."""
 
     __slots__ = ("_what", "number")
 
@@ -24,11 +24,11 @@ class Descriptor:
 
     @property
     def ours(self) -> bool:
-        """Whether it is still that file."""
+        """Whether it still refers to that file."""
         return self._what is not None and self._look() == self._what
 
     def close(self) -> None:
-        """Once; nothing where it is another's by now."""
+        """Close it, once; do nothing if it refers to another file by now."""
         if self.ours:
             with contextlib.suppress(OSError):
                 os.close(self.number)

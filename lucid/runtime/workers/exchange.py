@@ -1,7 +1,7 @@
-"""The seam to other processes of a group: what a program calls where it adds up arrays over all of them.
+"""The interface to other processes of a group: functions that a program calls to add up arrays over all of them.
 
-Which processes those are is for the caller of the program to say, thread by thread. Where nothing is said, a program
-runs for itself: it is a group of one, whose sums are there already.
+The caller of the program sets the exchange, thread by thread. Without one, a program is a group of one process, whose
+sums are the arrays themselves.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from ...base.arrays import Array
 
 
 class Exchange(Protocol):
-    """The sums of one run."""
+    """Computes the sums of one run."""
 
     def begin(self, number: int, array: Array) -> None:
-        """Begin to add up an array over all processes; it is not to be touched until :meth:`end`."""
+        """Begin to add up an array over all processes; it must not be touched until :meth:`end`."""
 
     def end(self, number: int) -> None:
-        """Wait until a sum is there, in the place of the array."""
+        """Wait until a sum is complete; it replaces the array's content."""
 
     def go_on(self) -> None:
-        """Do what there is to be done for the sums that have begun, and do not wait."""
+        """Advance the sums that have begun, without waiting."""
 
     def again(self) -> None:
-        """The run is made once more, in the same memory: sums that have begun are kept for it elsewhere."""
+        """Prepare for a repetition of the run in the same memory: save the sums that have begun elsewhere."""
 
 
-_here = threading.local()  # has ``exchange`` in a thread that runs a program for a group
+_here = threading.local()  # has an attribute ``exchange`` in threads that run a program for a group
 
 
 @contextmanager
 def exchanging(exchange: Exchange) -> Iterator[None]:
-    """What this thread runs within adds up its arrays by ``exchange``."""
+    """A context in which the programs that this thread runs add up arrays by ``exchange``."""
     _here.exchange = exchange
     try:
         yield
@@ -46,13 +46,13 @@ def exchanging(exchange: Exchange) -> Iterator[None]:
 
 
 def current() -> Exchange | None:
-    """What this thread's programs add up by."""
+    """The exchange that this thread's programs use, if any."""
     found: Exchange | None = getattr(_here, "exchange", None)
     return found
 
 
 def put(place: Array, x: Array) -> None:
-    """Copy to where it is to be added up, if it does not lie there already."""
+    """Copy an array to the place where it is to be added up, unless it is there already."""
     if x.ctypes.data != place.ctypes.data:
         np.copyto(place, x)
 

@@ -1,10 +1,10 @@
-"""Memory that this process and its workers reach: arenas, packed weights, and copies of what else a region reads.
+"""Memory that this process shares with its workers: arenas, packed weights, and copies of other arrays of a region.
 
-One file without a name (``memfd_create``), far larger than memory, of which only what is written to takes any. All
-map it once, so a place in it is a number that means the same to everybody, and a worker that is started later reaches
-what was there before it. Each power of two has a part of the file of its own; a place is taken by counting, or from
-those that were given back. Both are single operations: a signal's handler that raises in between loses some addresses,
-no memory.
+It is one anonymous file (``memfd_create``), far larger than memory; only pages that are written to take any. Every
+process maps it once, so an offset means the same to all of them, and a worker that is started later can read what was
+allocated before. Each power of two has a part of the file for places of that size. A place is allocated by counting, or
+taken from those given back. Both are single operations, so a signal handler that raises in between loses some
+addresses, but no memory.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ import numpy as np
 from ...base.arrays import Array
 
 SMALLEST, LARGEST = 16, 35
-"""Binary logarithms of the bytes of the smallest and the largest place."""
+"""Binary logarithms of the sizes (bytes) of the smallest and the largest place."""
 SIZES = tuple(1 << bits for bits in range(44, 35, -2))
-"""Bytes of the file that are tried, the first that can be had is taken."""
+"""Sizes (bytes) of the file to try, in this order."""
 LARGE = 1 << 21
 """Bytes of a large page."""
 _PROT, _SHARED, _PRIVATE, _FIXED, _ANONYMOUS, _NORESERVE = 3, 0x1, 0x2, 0x10, 0x20, 0x4000
@@ -35,7 +35,7 @@ _FAILED = ctypes.c_void_p(-1).value
 
 @cache
 def libc() -> Any:
-    """The system's functions, called with the interpreter lock held; ``ctypes`` makes classes for them, once."""
+    """The C library, whose functions are called with the interpreter lock held; loaded once."""
     functions = ctypes.PyDLL(None, use_errno=True)
     functions.mmap.restype = ctypes.c_void_p
     functions.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_int64]
@@ -45,9 +45,9 @@ def libc() -> Any:
 
 
 def map_file(file: int, size: int) -> int:
-    """The address at which the file is mapped now; a forked child has it too, a dump of the process does not.
+    """Map the file and return the address; forked children inherit the mapping, core dumps exclude it.
 
-    It begins where a large page may: addresses for one more are taken, and what is over at both ends is given back.
+    It is aligned to large pages: the reserved range is larger by one page, and the excess at both ends is unmapped.
     """
     functions = libc()
     found = functions.mmap(None, size + LARGE, 0, _PRIVATE | _ANONYMOUS | _NORESERVE, -1, 0)
@@ -66,15 +66,15 @@ def map_file(file: int, size: int) -> int:
 
 
 def memory_at(address: int, nbytes: int) -> memoryview:
-    """These bytes, as numbers of 64 bits."""
+    """A view of these bytes as 64-bit numbers."""
     return memoryview((ctypes.c_char * nbytes).from_address(address)).cast("B").cast("q")
 
 
 def enlarge(memory: Array) -> None:
-    """Have new memory on large pages, as many as it fills: a quicker way to have it, and to reach it.
+    """Put new memory on large pages, as far as it fills them, which makes allocating and accessing it faster.
 
-    Most systems give shared memory none unless each is asked for (which Linux takes from 6.1 on), and then for pages
-    that are partly there. Where it gives none, all is as it was.
+    Most systems use none for shared memory unless asked to collapse each range (Linux from 6.1 on), which must be
+    partly allocated. If the system refuses, nothing changes.
     """
     whole = memory.nbytes - memory.nbytes % LARGE
     memory[:whole:LARGE] = 0
@@ -82,7 +82,7 @@ def enlarge(memory: Array) -> None:
 
 
 class HeapPlace:
-    """A place in the heap; the array made of it keeps it."""
+    """A place in the heap; an array made from it keeps it alive."""
 
     __slots__ = ("__array_interface__", "__weakref__")
 
@@ -94,18 +94,18 @@ Lasting: TypeAlias = "list[tuple[HeapPlace, Array]]"
 
 
 class Heap:
-    """The memory itself.
+    """The shared memory.
 
     Parameters
     ----------
     freed
-        Called with a weak reference when a place is no longer used, possibly in the middle of anything: a function
-        written in C. Give the reference to :meth:`give_back` later.
+        Called with a weak reference when a place is no longer used, possibly at any moment, so it must be written in C.
+        Pass the reference to :meth:`give_back` later.
 
     Raises
     ------
     OSError
-        Where there is no such memory.
+        If there is no such memory.
     """
 
     def __init__(self, freed: Callable[[Any], object]) -> None:
@@ -136,7 +136,7 @@ class Heap:
         return SIZES[-1]
 
     def take(self, nbytes: int, lasting: bool = False) -> Array | None:
-        """So many zero bytes; None where none are left. What is ``lasting`` is there in a forked child too."""
+        """Allocate zeroed bytes, or return None if none are left. ``lasting`` memory exists in forked children too."""
         bits = max(SMALLEST, (max(nbytes, 1) - 1).bit_length())
         place = self._place(bits - SMALLEST, 1 << bits) if bits <= LARGEST else None
         if place is None:
@@ -161,32 +161,32 @@ class Heap:
         return kind * self._zone + place if place + size <= self._zone else None
 
     def give_back(self, ref: object) -> None:
-        """The place that the reference stood for may be used again; its memory goes back to the system."""
+        """Make the place that the reference stood for available again, and return its memory to the system."""
         self._lasting.pop(ref, None)
         found = self._places.pop(ref, None)
         if found is not None:
             place, kind = found
             size = 1 << (kind + SMALLEST)
-            if libc().madvise(self.base + place, size, _REMOVE) == 0:  # so it is zero when it is taken again
+            if libc().madvise(self.base + place, size, _REMOVE) == 0:  # so it is zero when it is next allocated
                 self._again[kind].append(place)
 
     def offset(self, address: int) -> int | None:
-        """Where in the heap an address is."""
+        """The offset of an address in the heap; None if it is outside."""
         return address - self.base if self.base <= address < self.base + self.size else None
 
     def reaches(self, array: Array) -> bool:
-        """Whether an array lies in it."""
+        """Whether an array is in the heap."""
         return self.offset(int(array.__array_interface__["data"][0])) is not None
 
     def lasting(self) -> Lasting:
-        """What is in the places that last, as it is now: whoever has a child next goes on to write to them."""
+        """A copy of the present content of lasting places, for a forked child; the parent goes on to write to them."""
         places = [ref() for ref in tuple(self._lasting.values())]
         return [(place, np.array(place)) for place in places if place is not None]
 
     def leave(self, lasting: Lasting | None) -> None:
-        """In a forked child: private memory takes its place, and nothing is kept but what lasts, as it was before.
+        """In a forked child, replace the shared mapping by private memory with the former content of lasting places.
 
-        What was not noted, as another thread has just taken it, is kept as it is.
+        A lasting place that is not recorded, as another thread has just allocated it, keeps its present content.
         """
         noted = {id(place) for place, _ in lasting or ()}
         lasting = [*(lasting or ()), *(one for one in self.lasting() if id(one[0]) not in noted)]

@@ -1,6 +1,6 @@
-"""The worker processes of this process: as many as are wanted, alive, and told what they are to know.
+"""Keeping the wanted number of worker processes alive, and informed of programs.
 
-All of it is done by the :class:`~.clerk.Clerk`, for it may fail, block or hold something.
+All of this is done in the thread of the :class:`~.clerk.Clerk`, since it may fail, block or hold locks.
 """
 
 from __future__ import annotations
@@ -41,24 +41,24 @@ from .parcel import Region, pack
 launch = LazyModule("lucid.runtime.workers.launch")
 
 BIRTH = 300.0
-"""Seconds that a worker may take to begin: it waits for time that nobody else wants."""
+"""Seconds that a worker may take to begin: it starts at idle priority."""
 FAILURES = 3
-"""Workers in a row that never began, after which no more are started."""
+"""The number of consecutive workers that never began, after which no more are started."""
 
 
 class Hiring:
-    """The workers, up to a number that may change.
+    """The workers, up to a number that can be changed.
 
     Raises
     ------
     OSError
-        Where there is no memory to share.
+        If there is no shared memory.
     """
 
     patient = False
-    """Whether callers wait for workers, however long they take: for tests."""
+    """Whether callers wait for workers however long they take; for tests."""
     modest = True
-    """Whether workers begin in time that nobody else wants; not in tests."""
+    """Whether workers start at idle priority; not in tests."""
 
     def __init__(self) -> None:
         self.clerk = Clerk(self._gone, self._tend)
@@ -75,7 +75,7 @@ class Hiring:
         self._withdrawn: list[object] = []
 
     def want(self, count: int) -> None:
-        """Have so many workers from now on; they come when they come."""
+        """Set the number of workers; they start in the background."""
         count = min(count, WORKERS if self.patient else available_cores() - 1)
         if count != self.wanted and self.failures < FAILURES:
             self.wanted = count
@@ -92,10 +92,10 @@ class Hiring:
         return not self.links and self.failures >= FAILURES
 
     def settle(self, seconds: float = 30.0) -> bool:
-        """Wait until all workers have begun and know all there is to be known; False where that takes too long."""
+        """Wait until all workers have begun and know all jobs; return False if that takes too long."""
         board, end = self.board, monotonic() + seconds
         asked: list[int] = []
-        self.clerk.ask(partial(asked.append, 1))  # is done after all that was asked before
+        self.clerk.ask(partial(asked.append, 1))  # runs after all tasks queued before
         while monotonic() < end:
             latest = max(tuple(self._jobs.values()), default=0)
             known = [board[link.by + KNOWN] >= latest and board[link.by + ALIVE] for link in self.links]
@@ -105,7 +105,7 @@ class Hiring:
         return False
 
     def publish(self, regions: Sequence[Region], constants: Sequence[Array], take: Callable[[Job], object]) -> None:
-        """Tell the workers of a program's regions; ``take`` is then called with the job."""
+        """Describe a program's regions to the workers, then call ``take`` with the job."""
         self.clerk.ask(partial(self._publish, regions, constants, take))
 
     def _publish(self, regions: Sequence[Region], constants: Sequence[Array], take: Callable[[Job], object]) -> None:
@@ -140,7 +140,7 @@ class Hiring:
         self._settle()
 
     def _gone(self, ref: object) -> None:
-        """A job or a place in the heap that nobody has any more."""
+        """Note that a job, or a place in the heap, is no longer referenced."""
         number = self._jobs.pop(ref, None)
         if number is not None:
             self._tell(MESSAGE.pack(number, 0, 0))
@@ -149,7 +149,7 @@ class Hiring:
             self._settle()
 
     def _settle(self) -> None:
-        """Free what no worker can be writing to; look again soon where one might."""
+        """Free whatever no worker can still be writing to; try again soon for the rest."""
         board = self.board
         if not self._withdrawn or all(map(self._past, [*self.links, *self.leaving])):
             while self._withdrawn:
@@ -160,14 +160,14 @@ class Hiring:
         )
 
     def _past(self, link: Link) -> bool:
-        """Whether it does nothing, and will not begin on what was posted last."""
+        """Whether a worker is idle, and will not begin on the turn that was posted last."""
         board, to = self.board, link.to
         done = board[link.by + DONE] >> 1
         refused = board[to + STOLEN] >= board[TURN] or board[to + LEFT]
         return bool(board[link.by + START] <= done and (done >= board[TURN] or refused))
 
     def _tend(self) -> None:
-        """Let there be as many workers as are wanted, and those alive."""
+        """Start workers until there are as many as wanted, and replace those that have ended."""
         now = monotonic()
         for link in tuple(self.links):
             if link.socket is None or not link.socket.ours or launch.ended(link.socket.number):
@@ -210,7 +210,7 @@ class Hiring:
         self.links = sorted([*self.links, link], key=lambda link: link.number)
 
     def _dismiss(self, link: Link, failed: bool) -> None:
-        """Begin no more turns with it, and have its end looked for; its place stays its own until then."""
+        """Give a worker no more turns, and watch for its end; its place stays reserved until then."""
         self.failures += failed
         self.board[link.to + LEFT] = 1
         fence()
@@ -220,12 +220,12 @@ class Hiring:
             launch.hang_up(link.socket.number)
 
     def retire(self) -> None:
-        """Let all workers go: this process is another's now, or it wants none."""
+        """Dismiss all workers, because none are wanted, or because the process now runs as another user."""
         self.wanted = 0
         self.clerk.ask(self._tend)
 
     def leave(self, lasting: Lasting | None) -> None:
-        """In a forked child, which has no workers and must not reach its parent's memory."""
+        """In a forked child: drop the parent's workers and leave its memory."""
         for link in (*self.links, *self.leaving):
             if link.socket is not None:
                 link.socket.close()
@@ -234,5 +234,5 @@ class Hiring:
 
 
 def identity() -> tuple[tuple[int, ...], int]:
-    """As whom this process runs."""
+    """The user and group that this process runs as."""
     return os.getresuid(), os.getegid()

@@ -1,4 +1,4 @@
-"""Starting a worker: a fresh interpreter that is nobody's child."""
+"""Starting a worker: a fresh interpreter, detached from this process."""
 
 from __future__ import annotations
 
@@ -34,31 +34,31 @@ serve.main(int(file))
 system to weigh it so, it stays in its host's session until then."""
 
 SHELL = "/bin/sh"
-"""Starts the worker and ends, in a millisecond. Where there is none the worker's interpreter does that itself."""
+"""Starts the worker and exits within a millisecond. Without a shell, the worker's interpreter does that itself."""
 
 KEPT = ("LD_", "OPENBLAS_", "MKL_", "BLIS_", "NPY_", "GLIBC_", "MALLOC_", "LC_", "LANG", "PATH")
-"""Beginnings of the environment variables that a worker has from its host: what decides how libraries are found, and
-how they compute."""
+"""Prefixes of the environment variables that a worker inherits: those that decide how libraries are found, and how
+they compute."""
 
 HOME = Path(__file__).parents[2]
 
 
 def launch(number: int, place: int, size: int, heap: int, modest: bool) -> int:
-    """Start a worker. Returns the file descriptor of this end of its socket.
+    """Start a worker; return the file descriptor of this end of its socket.
 
     Parameters
     ----------
     number, place
-        Which part of a region is its, and where on the board it speaks.
+        Its part of each region, and its place on the board.
     size, heap
-        The shared memory, and its file.
+        The size of the shared memory, and its file descriptor.
     modest
-        Whether it is to begin in time that nobody else wants, however long that takes.
+        Whether it starts at idle priority, however long that takes.
 
     Raises
     ------
     OSError
-        Where the system does not let it.
+        If the system refuses.
     """
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with here, there, contextlib.ExitStack() as stack:
@@ -75,7 +75,7 @@ def launch(number: int, place: int, size: int, heap: int, modest: bool) -> int:
 
 
 def _start(file: int, modest: bool) -> None:
-    """The process that is started starts another and ends at once, so the host has no child to wait for."""
+    """Start a process that starts the worker and exits at once, so that the host has no child to wait for."""
     paths = [str(Path(np.__file__).parents[1])]
     command = [sys.executable, "-I", "-S", "-B", "-c", BOOT, str(file), str(int(modest)), str(HOME), *paths]
     if os.access(SHELL, os.X_OK):
@@ -90,12 +90,12 @@ def _start(file: int, modest: bool) -> None:
 
 
 def send(file: int, message: bytes, files: Sequence[int] = ()) -> bool:
-    """Whether the message could be sent; False where it has to be tried again.
+    """Send a message; return False if it must be tried again.
 
     Raises
     ------
     OSError
-        Where the worker is gone.
+        If the worker has gone.
     """
     connection = socket.socket(fileno=file)
     try:
@@ -108,7 +108,7 @@ def send(file: int, message: bytes, files: Sequence[int] = ()) -> bool:
 
 
 def hang_up(file: int) -> None:
-    """Let the worker end: it reads the end of what it is told, whoever else has this end of the socket."""
+    """Let the worker end: it reads the end of the stream, even if other processes have this end of the socket open."""
     connection = socket.socket(fileno=file)
     try:
         connection.shutdown(socket.SHUT_WR)

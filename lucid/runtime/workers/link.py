@@ -1,4 +1,4 @@
-"""What the caller knows of one worker, what workers were told of one program, and who has them now."""
+"""What the caller knows about one worker, what workers know about one program, and which run uses them now."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from .board import by, to
 from .descriptor import Descriptor
 
 FIRST, LAST = 0.02, 2.0
-"""Seconds that a worker is left alone that is not worth waiting for: at first, and at most, where it was so again and
-again."""
+"""The first and the longest time (s) for which a worker is not used after it was not worth waiting for."""
 SPARE, BURST = 0.2, 8e-3
-"""Share of the time of runs for which a worker may be waited for while it has no core, and the seconds beyond that
-for which it may at once: two slices, which the system gives to others now and then on any machine. The caller's core
-is taken as often, unseen; where each costs a fourth, what is left for both together is what one would do alone."""
+"""The share of the time of runs that may be spent waiting for a worker without a core, and the seconds allowed on top
+of that at once: two time slices, which the system gives to others now and then on any machine. The caller's own core
+is taken as often, unnoticed; if each costs a quarter, both together do no more than one would alone."""
 
 
 class Job:
-    """What workers were told of one bound program: which regions they know, under which number."""
+    """A bound program as workers know it: its regions, and its number."""
 
     __slots__ = ("__weakref__", "memory", "message", "number", "regions")
 
@@ -33,21 +32,21 @@ class Link:
         self.number, self.place = number, place
         self.to, self.by = to(place), by(place)
         self.socket: Descriptor | None = None
-        self.ended = False  # its place on the board may be another's
+        self.ended = False  # if so, its place on the board may be another worker's
         self.born = self.suspected = 0.0
-        self.trusted = 0.0  # from when on
+        self.trusted = 0.0  # the time from which it may be used again
         self.pause = FIRST / 2
-        self.lost = 0  # as it last said
-        self.waited = 0.0  # for it, in this run
-        self.waits = self.losses = 0.0  # what runs have waited, and it was without a core, beyond what is spare
+        self.lost = 0  # ``LOST``, as last read
+        self.waited = 0.0  # seconds that this run has waited for it
+        self.waits = self.losses = 0.0  # seconds waited for it, and without a core, in excess of what is allowed
         self.waiting: list[bytes] = []
         self.cores: set[int] = set()
 
     def judge(self, took: float, lost: float, now: float) -> None:
-        """After a run in which it was so long without a core: leave it alone if runs lose by that.
+        """After a run in which it was without a core for ``lost`` seconds: distrust it if runs suffer from that.
 
-        What is waited for a worker that had its core is the program's to share out better; and where one had none but
-        was not waited for, the caller has done its part in time.
+        Waiting for a worker that has its core is a matter of sharing work better. If a worker without a core was not
+        waited for, the caller has done its part in time.
         """
         self.waits = max(0.0, self.waits + self.waited - SPARE * took)
         self.losses = max(0.0, self.losses + lost - SPARE * took)
@@ -56,7 +55,7 @@ class Link:
             self.distrust(now)
 
     def distrust(self, now: float) -> None:
-        """Leave it alone for a while, the longer the sooner after it was trusted again."""
+        """Do not use it for a while: the longer, the sooner this happens again."""
         again = now - self.trusted < 10 * self.pause + 1
         self.pause = min(LAST, 2 * self.pause) if again else FIRST
         self.trusted = now + self.pause
@@ -64,7 +63,7 @@ class Link:
 
 
 class Turn:
-    """Says, by being alive and not over, that a run has the workers."""
+    """Shows, as long as it is alive and not over, that a run has the workers."""
 
     __slots__ = ("__weakref__", "began", "job", "links", "over")
 

@@ -1,4 +1,4 @@
-"""Regions as bytes: their code, and what they read and write as places in the heap."""
+"""Regions serialised as bytes: their code, with arrays as offsets in the heap."""
 
 from __future__ import annotations
 
@@ -18,31 +18,32 @@ from ...base.arrays import Array
 from .heap import Heap
 
 Region: TypeAlias = "tuple[Callable[[int], object], int]"
-"""A function of the worker's number, and how many workers there is work for."""
+"""A function of the worker's number, and the number of workers that share it."""
 
 CONSTANTS = 1 << 24
-"""Bytes of an array outside the heap up to which workers get a copy of it."""
+"""The most bytes of an array outside the heap that is copied for workers."""
 
 
 PLAIN = frozenset({("builtins", "getattr"), ("builtins", "slice"), ("functools", "partial")})
-"""What regions may be made of besides NumPy's functions and our own: methods, slices and calls that are prepared."""
+"""Objects that regions may refer to besides NumPy's functions and our own: methods, slices and partial calls."""
 
 
 class NotPortableError(Exception):
-    """A region reads what only this process has."""
+    """A region refers to something that exists only in this process."""
 
 
 class Packer(pickle.Pickler):
-    """Describes arrays by where in the heap they lie; those that lie elsewhere (constants) are copied there first.
+    """A pickler that writes arrays as offsets in the heap; constants outside it are copied there first.
 
     Parameters
     ----------
     heap
-        What workers reach.
+        The shared memory.
     constants
-        Arrays that never change: workers get copies of them. What reads others outside the heap is not for workers.
+        Arrays that never change, of which workers get copies. A region that reads other arrays outside the heap cannot
+        run on workers.
     copies
-        Those made so far, by the identity of the array they are of.
+        The copies made so far, by the id of the original array.
     """
 
     def __init__(self, out: io.BytesIO, heap: Heap, constants: Sequence[Array], copies: dict[int, Array]) -> None:
@@ -93,7 +94,7 @@ def _ours(thing: object) -> bool:
 
 
 def bounds(array: Array) -> tuple[int, int]:
-    """The addresses of the array's first byte and of the one after its last."""
+    """The addresses of an array's first byte, and of the one after its last."""
     low = high = int(array.__array_interface__["data"][0])
     if array.flags.c_contiguous:
         high += array.nbytes
@@ -106,7 +107,7 @@ def bounds(array: Array) -> tuple[int, int]:
 
 
 class _ArrayFinder(pickle.Pickler):
-    """Notes where the arrays lie that it meets."""
+    """A pickler that records the addresses of all arrays."""
 
     def __init__(self) -> None:
         super().__init__(io.BytesIO(), pickle.HIGHEST_PROTOCOL)
@@ -120,7 +121,7 @@ class _ArrayFinder(pickle.Pickler):
 
 
 def spans(regions: Sequence[Region]) -> list[list[tuple[int, int]]]:
-    """Where the arrays lie that each of the regions adds to those before it: their :func:`bounds`."""
+    """For each region, the :func:`bounds` of arrays that no region before it refers to."""
     reader, found = _ArrayFinder(), list[list[tuple[int, int]]]()
     for function, count in regions:
         with contextlib.suppress(NotPortableError, pickle.PicklingError, TypeError, AttributeError, ValueError):
@@ -131,10 +132,10 @@ def spans(regions: Sequence[Region]) -> list[list[tuple[int, int]]]:
 
 
 def meeting(places: Iterable[tuple[int, int]], arrays: Sequence[Array]) -> frozenset[int]:
-    """The indices of those of the arrays that share a byte with one of these places."""
+    """The indices of the arrays that overlap one of these address ranges."""
     full = [(low, high) for low, high in places if low < high]
     lows, highs = sorted(low for low, _ in full), sorted(high for _, high in full)
-    # as many meet as have begun by its end and have not ended by its beginning
+    # those overlap that begin before its end and do not end before its beginning
     return frozenset(
         i
         for i, (low, high) in enumerate(map(bounds, arrays))
@@ -143,7 +144,7 @@ def meeting(places: Iterable[tuple[int, int]], arrays: Sequence[Array]) -> froze
 
 
 def pack(regions: Sequence[Region], heap: Heap, constants: Sequence[Array]) -> tuple[bytes, list[int], list[Array]]:
-    """Those of the regions that a worker can do: their description, which they are, and memory it needs meanwhile."""
+    """The regions that workers can run: their serialised form, their indices, and memory to keep alive with them."""
     described: dict[int, bytes] = {}
     copies: dict[int, Array] = {}
     for index, (function, count) in enumerate(regions):
@@ -168,7 +169,7 @@ def _parts(function: Any, count: int) -> tuple[bytes, tuple[object, ...], dict[s
 
 
 def _names(code: CodeType) -> set[str]:
-    """The globals (and attributes) that a function and those within it name."""
+    """The names of globals and attributes that a function, and functions nested in it, use."""
     found = set(code.co_names)
     for constant in code.co_consts:
         if isinstance(constant, CodeType):

@@ -1,8 +1,8 @@
-"""The worker processes, as a program that has work for them sees them: who is there, and who has them now.
+"""The worker processes, as used by runs: which are available, and which run has them now.
 
-What the caller does between two instructions of a run is a few numbers on the board, and none of it has to be undone:
-whether a worker is free is read from the board, and who has the workers is told by an object that lives as long as the
-run. What may fail, block or hold something is another's (:mod:`.hiring`).
+To share a region, the caller only reads and writes a few numbers on the board, none of which have to be undone: whether
+a worker is free is read from the board, and the run that has the workers is marked by an object that lives as long as
+it. Whatever may fail, block or hold locks is done elsewhere (:mod:`.hiring`).
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ launch = LazyModule("lucid.runtime.workers.launch")
 vigil = LazyModule("lucid.runtime.workers.vigil")
 
 PATIENCE = 2_000
-"""Looks at the board that the caller takes before it lets others have the core between two looks."""
+"""How often the caller polls the board before it starts to yield its core between polls."""
 LOOK, HANGS = 0.05, 10.0
-"""Seconds after which it is looked how a worker is that is waited for; and for how many more than the run has taken it
-may compute, or for how many not get on, before it is ended."""
+"""Seconds of waiting after which the state of a worker is checked; and the seconds, in addition to those of the run,
+that it may compute, or make no progress, before it is ended."""
 
 
 class WorkerProcesses(Hiring):
-    """The workers, and their work."""
+    """The workers, and how runs use them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,19 +62,19 @@ class WorkerProcesses(Hiring):
         self._futex = libc().syscall
 
     def begin(self, job: Job, brief: bool, recent: bool) -> Turn | None:
-        """Have the workers for a run of this job; None where it is to do without."""
+        """Reserve the workers for a run of this job; None if it has to do without."""
         turn = Turn(job)
         try:
             if self._have(turn) and self._gather(turn, brief, recent):
                 return turn
-        except BaseException:  # whose traceback, which a user may keep, would keep the turn
+        except BaseException:  # its traceback, which a user may keep, would keep the turn alive
             turn.over = True
             raise
         turn.over = True
         return None
 
     def _have(self, turn: Turn) -> bool:
-        """Claim the workers: the next number is whose who enters it first, once the run that has the last is over."""
+        """Claim the workers, if the run that had them is over: the next number belongs to the first run to enter it."""
         claims, number, ref = self._claims, self._claim, weakref.ref(turn)
         while True:
             found = claims.setdefault(number, ref)
@@ -91,7 +91,7 @@ class WorkerProcesses(Hiring):
         return True
 
     def _gather(self, turn: Turn, brief: bool, recent: bool) -> bool:
-        """The workers that are there, are trusted, and know the job."""
+        """Collect the workers that have begun, are trusted, and know the job."""
         board, known, now = self.board, turn.job.number, perf_counter()
         latest, links = board[TURN], self.links
         for link in links:
@@ -118,7 +118,7 @@ class WorkerProcesses(Hiring):
         return self._wake(turn.links)
 
     def _wake(self, links: Sequence[Link]) -> bool:
-        """Ring for those that sleep, on cores where the caller is not. False where there is no other core."""
+        """Wake those that sleep, on cores other than the caller's; return False if there is no other core."""
         asleep = [link for link in links if self.board[link.by + ASLEEP]]
         if asleep:
             cores = others()
@@ -131,7 +131,7 @@ class WorkerProcesses(Hiring):
         return True
 
     def _move(self, link: Link, cores: set[int]) -> None:
-        """The system would wake it where its waker is, and leave both there for milliseconds."""
+        """Move a worker off the caller's core: the system would wake it there, and leave it for milliseconds."""
         if link.socket is not None and link.socket.ours and not launch.ended(link.socket.number):
             link.cores = cores
             with contextlib.suppress(OSError):
@@ -145,16 +145,17 @@ class WorkerProcesses(Hiring):
     def share(
         self, turn: Turn, index: int, function: Callable[[int], object], count: int, complete: bool = False
     ) -> None:
-        """Run a region on all workers, the caller among them. Who has not started when the caller is done is too late.
+        """Run a region on all workers, the caller among them.
 
-        Who has started is waited for until it is done, or has ended. Where the region is to be ``complete``, the caller
-        then takes up its part where that was left.
+        When the caller has done its own part, it also does those of workers that have not started. A worker that has
+        started is waited for until it is done, or has ended; if the region is to be ``complete``, the caller then
+        continues its part where it was left.
 
         Raises
         ------
         Abandoned
-            Where a part was left and cannot be taken up. All workers have left the region then, and nobody writes to
-            the run's memory.
+            If a part was left and cannot be continued. No worker is still in the region then, or writes to the run's
+            memory.
         """
         board = self.board
         number = board[TURN] + 1
@@ -178,11 +179,12 @@ class WorkerProcesses(Hiring):
                 function(worker)
 
     def _finish(self, link: Link, number: int, began: float) -> bool | None:
-        """Whether the worker has done its part; False where the caller is to do it, None where it was begun and left.
+        """Whether the worker has done its part; False if the caller must do it, None if it was begun and left.
 
-        It is waited for as long as it gets on: what it is at nobody else can do, and it may write to the run's memory.
+        A worker is waited for as long as it makes progress: nobody else can do its part, and it may write to the run's
+        memory.
         """
-        pid = self.pid(link)  # before it is looked whether it has started: later it may be that of who is in its place
+        pid = self.pid(link)  # read before checking whether it has started: later it may be its successor's
         if not self._started(link, number):
             return False
         now, watch = perf_counter(), None
@@ -194,12 +196,12 @@ class WorkerProcesses(Hiring):
                 with contextlib.suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
         link.waited += perf_counter() - now
-        if self.board[link.by + DONE] == 2 * number and not link.ended:  # else these are the words of another
+        if self.board[link.by + DONE] == 2 * number and not link.ended:  # else a successor may have written this
             return True
         return None if link.ended or self.board[link.by + FAILED] == number else False
 
     def _started(self, link: Link, number: int) -> bool:
-        """Whether the worker has started on its part; otherwise that is taken from it."""
+        """Whether the worker has started on its part; if not, the part is taken from it."""
         board, start = self.board, link.by + START
         if board[start] != number and not self.patient:
             board[link.to + STOLEN] = number
@@ -211,7 +213,7 @@ class WorkerProcesses(Hiring):
         return True
 
     def _done(self, link: Link, number: int, until: float) -> bool:
-        """Wait for the worker's part, until then. Returns whether it is through with it."""
+        """Wait for the worker's part, at most until ``until``; return whether the worker is through with it."""
         board, done, looks = self.board, link.by + DONE, 0
         while board[done] >> 1 != number:
             looks += 1
@@ -224,7 +226,7 @@ class WorkerProcesses(Hiring):
         return True
 
     def _ended(self, link: Link, pid: int) -> bool:
-        """Whether the worker, which has this process, is no more; the clerk may be closing its socket."""
+        """Whether the worker, with this process id, has ended; the clerk may be closing its socket."""
         try:
             if link.socket is not None and link.socket.ours:
                 return link.ended or bool(launch.ended(link.socket.number))
@@ -236,7 +238,7 @@ class WorkerProcesses(Hiring):
         return link.ended
 
     def rest(self, turn: Turn, function: Callable[[], object]) -> None:
-        """Do something that takes long, or needs the cores, in the midst of a run."""
+        """Within a run, do something that takes long, or needs the cores that workers occupy."""
         self.board[DUTY] = 0
         function()
         self.board[DUTY] = 1
@@ -244,7 +246,7 @@ class WorkerProcesses(Hiring):
         self._wake(turn.links)
 
     def end(self, turn: Turn, failed: bool) -> None:
-        """No regions follow for now."""
+        """End a run: no regions follow for now."""
         board = self.board
         board[DUTY] = 0
         if failed:
@@ -261,7 +263,7 @@ class WorkerProcesses(Hiring):
             link.lost = lost
 
     def _suspect(self, link: Link, now: float) -> None:
-        """Something is wrong with it: have that looked at, not too often."""
+        """Have a worker checked, as something may be wrong with it; not too often."""
         if now > link.suspected + 0.1:
             link.suspected = now
             self.clerk.ask(self._tend)

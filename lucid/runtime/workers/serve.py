@@ -1,7 +1,7 @@
-"""A worker: a process of its own that does its share of the regions of every program.
+"""A worker: a process that does its part of the regions of every program.
 
-It is a fresh interpreter that has NumPy and this module. Besides the memory that it shares with its host it holds one
-socket, and it ends as soon as the other end is closed, or its host ends.
+It is a fresh interpreter with NumPy and this module. Besides the memory shared with its host it holds one socket, and
+it ends as soon as the other end is closed, or its host ends.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import io
 import marshal
 import mmap
 import os
-import pickle  # written by the host, through a socket that nobody else has
+import pickle  # data comes from the host only, through a socket that nobody else has
 import select
 import signal
 import socket
@@ -57,28 +57,28 @@ from .heap import map_file, memory_at
 from .parcel import PLAIN
 
 ALERT = 9_000
-"""Looks at the board (of some 60 ns) that a worker takes after a run before it sleeps."""
+"""Polls of the board (some 60 ns each) after a run before a worker sleeps."""
 PATIENCE = 2_000
-"""Looks after which it lets others have the core between two looks."""
+"""Polls after which it yields its core between polls."""
 LONG = 500_000
-"""Looks after which it sleeps although more was to come: the caller may have been interrupted."""
+"""Polls after which it sleeps although more regions were announced: the caller may have been interrupted."""
 OFTEN = 200_000
-"""Nanoseconds between two reports of time lost."""
+"""Nanoseconds between two reports of lost time."""
 TICK = 5
-"""Seconds that it sleeps at a time."""
+"""The most seconds that it sleeps at a time."""
 PAGE = mmap.PAGESIZE
 POPULATE_READ = 22
-"""Linux's MADV_POPULATE_READ, of 5.14."""
+"""MADV_POPULATE_READ, of Linux 5.14."""
 
 Job = dict[int, tuple[Callable[[int], object], int]]
 
 
 class Unpacker(pickle.Unpickler):
-    """Makes regions from what :mod:`.parcel` wrote: no others than NumPy's and our own functions are found."""
+    """Rebuilds regions written by :mod:`.parcel`; it finds no functions but NumPy's and our own."""
 
     def __init__(self, data: bytes, base: int, reached: list[tuple[int, int]]) -> None:
         super().__init__(io.BytesIO(data))
-        self._base, self._reached = base, reached  # from where to where the arrays lie
+        self._base, self._reached = base, reached  # collects the address ranges of arrays
 
     def find_class(self, module: str, name: str) -> object:
         if module.partition(".")[0] not in ("numpy", "lucid") and (module, name) not in PLAIN:
@@ -99,7 +99,7 @@ class Unpacker(pickle.Unpickler):
 
 
 def populate(reached: list[tuple[int, int]]) -> None:
-    """Map this memory now: page by page, in its first run, a region would keep the host waiting."""
+    """Map this memory now; mapping it page by page in the first run would keep the host waiting."""
     advise = ctypes.CDLL(None).madvise
     merged: list[list[int]] = []
     for low, high in sorted(reached):
@@ -109,11 +109,11 @@ def populate(reached: list[tuple[int, int]]) -> None:
         else:
             merged.append([low, high])
     for low, high in merged:
-        advise(ctypes.c_void_p(low), ctypes.c_size_t(high - low), POPULATE_READ)  # older kernels know no such advice
+        advise(ctypes.c_void_p(low), ctypes.c_size_t(high - low), POPULATE_READ)  # older kernels ignore it
 
 
 def unpack(data: bytes, base: int) -> Job:
-    """The regions that were described."""
+    """Rebuild the regions of a job."""
     found: Job = {}
     reached: list[tuple[int, int]] = []
     for index, described in pickle.loads(data).items():  # noqa: S301
@@ -126,7 +126,7 @@ def unpack(data: bytes, base: int) -> Job:
 
 
 class Worker:
-    """Looks at the board and does what is posted there."""
+    """Polls the board, and does what is posted there."""
 
     def __init__(self, base: int, number: int, place: int) -> None:
         self._board = memory_at(base, BYTES)
@@ -139,7 +139,7 @@ class Worker:
         self._restart_clock()
 
     def work(self) -> NoReturn:
-        """Until the process ends."""
+        """Work until the process ends."""
         board, his, mine = self._board, self._his, self._mine
         turn = board[TURN]
         board[mine + ALIVE] = os.getpid()
@@ -162,13 +162,13 @@ class Worker:
                         function(self._number)
                         done -= 1
                     except BaseException:  # noqa: BLE001 - the caller does all again, and raises what it raises
-                        job.pop(region)  # it would fail there each time
+                        job.pop(region)  # it would fail each time
                         board[mine + FAILED] = turn
             board[mine + DONE] = done
             self._report()
 
     def _rest(self, turn: int, looks: int) -> int:
-        """What there is to do besides looking. Returns how long it has looked."""
+        """Between polls: yield the core, report, or sleep. Returns the number of polls so far."""
         board = self._board
         if looks >= ALERT and not board[DUTY]:
             self._sleep(turn, 0)
@@ -183,7 +183,7 @@ class Worker:
     def _sleep(self, turn: int, duty: int) -> None:
         board, ring = self._board, self._board[self._his + BELL]
         board[self._mine + ASLEEP] = 1
-        fence()  # the caller sees that this one sleeps, or this one sees what the caller has posted
+        fence()  # either the caller sees that this worker sleeps, or this worker sees what the caller has posted
         if board[TURN] == turn and board[DUTY] <= duty:
             self._call(FUTEX, self._bell, 0, ctypes.c_int(ring & 0x7FFFFFFF), struct.pack("qq", TICK, 0), None, 0)
         board[self._mine + ASLEEP] = 0
@@ -193,7 +193,7 @@ class Worker:
         self._wall, self._cpu = perf_counter_ns(), thread_time_ns()
 
     def _report(self) -> None:
-        """How long it had no core although it never slept."""
+        """Report how long it had no core although it was ready to run."""
         wall = perf_counter_ns()
         if wall - self._told > OFTEN:
             self._told = wall
@@ -203,7 +203,7 @@ class Worker:
 
 
 def listen(host: socket.socket, watch: int, worker: Worker, base: int, place: int) -> NoReturn:
-    """Learn of jobs, and end the process when the host has ended or wants no more of it."""
+    """Receive jobs, and end the process when the host has ended or hung up."""
     board = memory_at(base, BYTES)
     poll = select.poll()
     poll.register(host, select.POLLIN)
@@ -214,7 +214,7 @@ def listen(host: socket.socket, watch: int, worker: Worker, base: int, place: in
         try:
             message = host.recv(MESSAGE.size, socket.MSG_DONTWAIT)
         except BlockingIOError:
-            message = b""  # it was the host's end that was heard
+            message = b""  # the event was the end of the host
         if len(message) != MESSAGE.size:
             os._exit(0)
         number, offset, nbytes = MESSAGE.unpack(message)
@@ -229,7 +229,7 @@ def listen(host: socket.socket, watch: int, worker: Worker, base: int, place: in
 
 
 def detach(file: int) -> None:
-    """Become nobody's child, with nothing of the host's but one socket."""
+    """Detach from the host: keep nothing of it but one socket."""
     if os.fork():
         os._exit(0)
     os.setsid()
@@ -243,7 +243,7 @@ def detach(file: int) -> None:
 
 
 def main(file: int) -> None:
-    """A worker's life."""
+    """Run a worker until it ends."""
     host = socket.socket(fileno=file)
     hello, passed, _, _ = host.recvmsg(4096, socket.CMSG_LEN(2 * array.array("i").itemsize), socket.MSG_CMSG_CLOEXEC)
     files = array.array("i")

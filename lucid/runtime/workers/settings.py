@@ -21,37 +21,37 @@ if TYPE_CHECKING:
     from .heap import Lasting
     from .processes import WorkerProcesses
 
-started = LazyModule("lucid.runtime.workers.processes")  # it is not imported before there is work to share
+started = LazyModule("lucid.runtime.workers.processes")  # not imported before there is work to share
 
 POSSIBLE = sys.platform == "linux" and os.uname().machine == "x86_64" and hasattr(os, "memfd_create")
-"""Whether programs can have processes to help them on such a system."""
+"""Whether this system supports worker processes."""
 
 
 def _can_start_again() -> bool:
-    """Whether what runs is an interpreter: a frozen or embedding program would start itself."""
+    """Whether the executable is a Python interpreter: a frozen or embedding program would start itself."""
     program = os.path.basename(sys.executable or "").lower()
     return program.startswith("python") and not getattr(sys, "frozen", False)
 
 
 ALIGNMENT = 64
-"""Bytes of a line of the cache, at whose beginning arrays are laid."""
+"""Bytes of a cache line, to which arrays are aligned."""
 
 MOST_THREADS = 1024
-"""More are asked for by mistake."""
+"""The most threads that may be set; more must be a mistake."""
 
 _made: list[WorkerProcesses] = []
-"""The process's, and before it those of who this process was earlier: something may still lie in their memory."""
+"""The process's workers, preceded by those it had as another user, since arrays may still be in their memory."""
 _allowed = [POSSIBLE and _can_start_again()]
 _asked = [True]
 
 
 def helpers() -> bool:
-    """Whether programs can have processes to help them."""
+    """Whether programs can use worker processes."""
     return _allowed[0]
 
 
 def worker_processes() -> WorkerProcesses | None:
-    """The workers of this process, if they are wanted and can be had."""
+    """The workers of this process, if they are wanted and possible."""
     if not (_allowed[0] and _asked[0]) or pool().threads < 2:
         return None
     if _made and _made[-1].identity == started.identity():
@@ -69,20 +69,20 @@ def worker_processes() -> WorkerProcesses | None:
 
 
 MAPPED = 1 << 20 if sys.platform == "linux" else 1 << 63
-"""Bytes from which memory is the system's, which has it back as soon as it goes: ``malloc`` keeps much of it."""
+"""Bytes from which memory is mapped, and so returned to the system when freed; ``malloc`` would keep much of it."""
 
 
 def shared_bytes(count: int) -> Array:
-    """So many bytes that workers reach too, where there are any; memory of this process alone otherwise."""
+    """Memory of ``count`` bytes, shared with the workers if there are any, otherwise private."""
     workers = worker_processes()
     found = None if workers is None else workers.heap.take(count)
     return private_bytes(count) if found is None else found
 
 
 def lasting_copy(array: Array) -> Array | None:
-    """The same array in memory that workers reach; None where there is none, or it lies there.
+    """A copy of an array in shared memory; None if there is none, or the array is there already.
 
-    A forked child has what was in it; it does not see what is written later.
+    A forked child has its content at that time, and does not see later writes.
     """
     workers = worker_processes()
     if workers is None or workers.heap.reaches(array):
@@ -96,18 +96,18 @@ def lasting_copy(array: Array) -> Array | None:
 
 
 def reached(array: Array) -> bool:
-    """Whether workers reach an array where it lies."""
+    """Whether an array is in shared memory."""
     workers = worker_processes()
     return workers is not None and workers.heap.reaches(array)
 
 
 def private_bytes(count: int) -> Array:
-    """So many bytes that only this process reaches, on a boundary of 64; of many on large pages."""
+    """Private memory of ``count`` bytes, aligned to 64; large blocks are put on large pages."""
     if count >= MAPPED:
-        with contextlib.suppress(OSError, ValueError, OverflowError):  # NumPy then says that there is not so much
+        with contextlib.suppress(OSError, ValueError, OverflowError):  # NumPy then raises MemoryError
             pages = mmap.mmap(-1, count, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-            with contextlib.suppress(OSError):  # a system without large pages has others
-                pages.madvise(mmap.MADV_HUGEPAGE)  # mappings side by side are one to it, and share such pages
+            with contextlib.suppress(OSError):  # a system without large pages uses normal ones
+                pages.madvise(mmap.MADV_HUGEPAGE)  # the system merges adjacent mappings, which may share such pages
             return np.frombuffer(pages, np.uint8)
     memory = np.empty(count + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
@@ -144,7 +144,7 @@ def set_num_threads(threads: int, *, processes: bool = True) -> None:
 
 
 _lasting: list[Lasting] = []
-"""While this process has a child: what is in memory that workers reach, and both are to have."""
+"""While this process is being forked: the content of shared memory that both parent and child are to have."""
 
 
 def _note_lasting() -> None:
@@ -152,7 +152,7 @@ def _note_lasting() -> None:
 
 
 def _leave() -> None:
-    """A forked child has none of its parent's workers, and no business with their memory."""
+    """In a forked child: drop the parent's workers and their memory."""
     for old, lasting in zip_longest(_made, _lasting):
         old.leave(lasting)
     _made.clear()
@@ -161,7 +161,7 @@ def _leave() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_note_lasting, after_in_parent=_lasting.clear, after_in_child=_leave)
-    # the child is to have parameters as one step has left them: this begins before the above, and ends after it. These
-    # functions are written in C, so no signal's handler that raises keeps them from running
+    # the lock on writes ensures that the child gets parameters as a whole step has left them. It is acquired before the
+    # above and released after it, by functions written in C, which no raising signal handler can keep from running
     end = changes.writing.release
     os.register_at_fork(before=changes.writing.acquire, after_in_parent=end, after_in_child=end)

@@ -1,4 +1,4 @@
-"""Who works on a program's regions: the caller, with this process's workers, or with the threads of the pool."""
+"""Sharing a program's regions: among the caller and this process's workers, or the threads of the pool."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 Run: TypeAlias = "Callable[..., tuple[Any, ...]]"
 
 WORTH = 0.01
-"""Seconds that a bound program must have run before workers are told of it, which takes a few milliseconds."""
+"""Seconds that a bound program must have run before it is described to workers, which takes a few milliseconds."""
 
 RECENT = 4e-4
-"""Seconds since its last run within which a brief program wakes the workers: they stay awake for about as long."""
+"""A brief program uses workers if its last run was at most this long (s) ago: they stay awake for about that time."""
 
 
 class Sharing:
@@ -31,11 +31,11 @@ class Sharing:
     Parameters
     ----------
     workers
-        How many there are, the caller included.
+        The number of workers, including the caller.
     constants
-        Arrays outside the memory that workers reach which never change.
+        Arrays outside shared memory that never change.
     brief
-        Whether a run ends sooner than a worker wakes: then it has the help of those that are awake, or none.
+        Whether a run is shorter than waking a worker: it then uses only workers that are awake.
     """
 
     def __init__(self, workers: int, constants: Sequence[Array] = (), brief: bool = False) -> None:
@@ -57,16 +57,16 @@ class Sharing:
         return run
 
     def without(self, run: Run, inputs: Sequence[Array]) -> tuple[object, ...]:
-        """One run by the caller alone."""
+        """Run once, by the caller alone."""
         self.alone = True
         results = run(*inputs)
         self.alone = False
         return results
 
     def __enter__(self) -> None:
-        """What each run is within: workers, if there are any, are awake.
+        """Begin a run: reserve and wake the workers, if there are any.
 
-        Nothing of it depends on :meth:`__exit__`, which an exception out of a signal's handler may keep from running.
+        Nothing depends on :meth:`__exit__`, since an exception raised by a signal handler may keep it from running.
         """
         self._turn = None
         self._threads = not self.brief
@@ -86,7 +86,7 @@ class Sharing:
         self._share(region, False)
 
     def complete(self, region: int) -> None:
-        """Run a region on all workers that writes over what it reads: each of its parts to the end, and only once."""
+        """Run a region that overwrites what it reads on all workers: each part runs to its end, and only once."""
         self._share(region, True)
 
     def _share(self, region: int, complete: bool) -> None:
@@ -98,7 +98,7 @@ class Sharing:
             self.here(function, count)
 
     def here(self, function: Callable[[int], object], count: int) -> None:
-        """Run something in this process alone, within a run: on threads, if there are cores for them."""
+        """Within a run, call ``function(i)`` for each i below ``count`` in this process, on threads if possible."""
         if self._turn is not None and self._processes is not None:
             self._processes.rest(self._turn, partial(parallel, function, count))
         elif self._threads and not self.alone:
@@ -108,11 +108,11 @@ class Sharing:
                 function(worker)
 
     def _muster(self) -> None:
-        """Have this process's workers, if they know the program; tell them once it has run for some time."""
+        """Reserve this process's workers, if they know the program; describe it to them once it has run for a while."""
         workers = self._processes = worker_processes()
         if workers is None or workers.hopeless:
             return
-        self._threads = False  # on a busy machine they hold up the caller, who is not told of it as by workers
+        self._threads = False  # on a busy machine they delay the caller, unnoticed, unlike workers
         if not workers.links:
             return
         if workers is not self._told:

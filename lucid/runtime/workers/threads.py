@@ -1,10 +1,10 @@
-"""The threads that kernels share their blocks over where there are no processes; BLAS's own are kept out of their way.
+"""The threads that share the blocks of kernels if there are no worker processes.
 
-NumPy releases the interpreter lock inside its loops and products, so Python threads over blocks of work
-run at the same time. While they do, BLAS is held to one thread; afterwards it gets its own back.
+NumPy releases the interpreter lock inside its loops and products, so Python threads can work on blocks at the same
+time. Meanwhile BLAS is limited to one thread (:mod:`.blas`).
 
-A signal's handler may raise at any moment in the caller (never in another thread). So nothing here is taken that would
-have to be given back: blocks lie in a queue, whoever comes first takes one, and the caller waits for those alone that a
+A signal handler may raise at any moment in the caller (never in another thread), so nothing here is acquired that would
+have to be released: blocks are in a queue, any thread takes the next one, and the caller waits only for blocks that a
 thread has begun.
 """
 
@@ -23,15 +23,15 @@ import numpy as np
 from . import blas
 from .cores import default_threads, keep_off
 
-_thread = local()  # has ``worker`` in the threads of any pool
+_thread = local()  # has an attribute ``worker`` in the threads of any pool
 
 
 _NONE: deque[int] = deque()
-"""Blocks of a job that is over."""
+"""The blocks of a job that is over."""
 
 
 class _Job:
-    """A function, the blocks nobody has begun, and what came of each that another thread did."""
+    """A function, the blocks that no thread has begun, and the outcome of each that another thread has done."""
 
     __slots__ = ("answers", "function", "left")
 
@@ -41,7 +41,7 @@ class _Job:
         self.answers: SimpleQueue[BaseException | None] = SimpleQueue()
 
     def end(self) -> None:
-        """Hold nothing any more: threads that have no core may not look at it for long."""
+        """Release all references: a thread without a core may keep the job for long."""
         self.left = _NONE
         del self.function, self.answers
 
@@ -60,22 +60,22 @@ class _Job:
 
 
 def _serve(jobs: SimpleQueue[object], threads: deque[int]) -> None:
-    # no method of the pool: its workers would keep it alive, and so themselves
+    # not a method of the pool: its threads would keep the pool, and so themselves, alive
     _thread.worker = True
     this = get_native_id()
     threads.append(this)
-    np.seterr(all="ignore")  # as in the caller, whose program runs with NumPy's warnings off
+    np.seterr(all="ignore")  # as in the caller, whose programs run with NumPy's warnings off
     while isinstance(job := jobs.get(), _Job):
         job.help()
-        del job  # what it reads may be freed
-    jobs.put(job)  # for the others, it is the end too
+        del job  # so that what it refers to can be freed
+    jobs.put(job)  # so that the other threads end too
     threads.remove(this)
 
 
 class ThreadPool:
     """Runs blocks of work on a fixed number of threads, the caller's among them.
 
-    Whoever calls does blocks too, so where the others are busy with another caller's it does them all.
+    The caller works on blocks too; if all threads are busy with another caller's, it does all of them.
     """
 
     def __init__(self, threads: int) -> None:
@@ -84,9 +84,9 @@ class ThreadPool:
 
     def _begin(self) -> None:
         self._jobs: SimpleQueue[object] = SimpleQueue()
-        self._end = weakref.ref(self, self._jobs.put)  # written in C: it may be called in the midst of anything
+        self._end = weakref.ref(self, self._jobs.put)  # written in C, so it may be called at any moment
         self._workers: deque[int] = deque()
-        self._places = deque(range(self.threads - 1))  # those for which no thread was started
+        self._places = deque(range(self.threads - 1))  # one for each thread that has not been started
 
     def run(self, function: Callable[[int], object], count: int) -> None:
         """``function(i)`` for every i below ``count``, possibly at the same time; the first error is raised."""
@@ -103,7 +103,7 @@ class ThreadPool:
                 blas.hold.finish()
 
     def _start(self) -> bool:
-        """Start what is missing. False where there are no threads to be had."""
+        """Start missing threads; return False if none can be started."""
         while self._places:
             try:
                 self._places.pop()
@@ -139,7 +139,7 @@ class ThreadPool:
                 raise error
 
     def close(self) -> None:
-        """End the workers when they have done what they are at; the pool starts new ones when it is used again."""
+        """End the threads when they have done their present blocks; the pool starts new ones when it is used again."""
         jobs = self._jobs
         self._begin()
         jobs.put(None)
@@ -154,7 +154,7 @@ def pool() -> ThreadPool:
 
 
 def replace_pool(threads: int) -> None:
-    """Let the process have a pool of so many threads."""
+    """Replace the process's pool by one of ``threads`` threads."""
     global _pool  # the process has one pool; programs reach it through parallel()
     if threads != _pool.threads:
         old, _pool = _pool, ThreadPool(threads)
@@ -167,7 +167,7 @@ def parallel(function: Callable[[int], object], count: int) -> None:
 
 
 def _forget_pool() -> None:
-    """A forked child has none of its parent's threads."""
+    """In a forked child, which has none of its parent's threads: make a new pool."""
     global _pool
     _pool = ThreadPool(_pool.threads)
 
