@@ -1,6 +1,6 @@
-"""The kernels, file by file as the ops in ``lucid.graph.ops``. Importing this package registers them.
+"""The kernels, in files named like those of the ops in ``lucid.graph.ops``. Importing this package registers them.
 
-Those of some families are many, and are imported when one of the ops is met whose attributes are declared there.
+Some families have many kernels; their packages are imported when the first of their ops is met (:data:`HOMES`).
 """
 
 from typing import Final
@@ -45,6 +45,6 @@ HOMES: Final = {
     "lucid.graph.ops.pool": _POOL,
     "lucid.graph.ops.recurrent_types": LazyModule("lucid.runtime.kernels.recurrent"),
 }
-"""By the module that declares the attributes of ops, the package whose kernels run them."""
+"""Module that declares the attributes of ops -> package with their kernels."""
 
 kernel_homes.update(HOMES)

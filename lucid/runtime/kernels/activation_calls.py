@@ -1,4 +1,4 @@
-"""Activations of several NumPy calls, part by part so that their work stays in the cache; a result may be its input."""
+"""Activations of several NumPy calls, part by part so that data stay in the cache; the result may be the input."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ...base.arrays import Array
 from ...graph.types import DType, float32, float64
 
 PART = 1 << 15
-"""Elements of an activation that are made at a time: beginning one takes as long as some thousand of them."""
+"""Elements computed at a time: starting a part takes as long as computing some thousand elements."""
 
 
 def _constants(*values: float) -> dict[DType, tuple[Array, ...]]:
-    """For each type as 0-d arrays, whose type NumPy need not find at every call."""
+    """The numbers for each type, as 0-d arrays, whose type NumPy need not find at every call."""
     return {dtype: tuple(np.array(value, dtype) for value in values) for dtype in (float32, float64)}
 
 
@@ -23,9 +23,9 @@ _HARD_SWISH = _constants(1 / 6, 0.5, 0.0, 1.0)
 
 
 def _parts(x: Array, y: Array, work: Array) -> Iterator[tuple[Array, ...]]:
-    """Parts of ``x`` and ``y``, which are alike, as large as the rows of working memory, and these in their shape.
+    """Parts of ``x`` and ``y``, of equal layout, as long as the rows of ``work``, and these in their shape.
 
-    Where the two are one, so are their parts: NumPy then need not look for overlaps.
+    If ``x`` is ``y``, so are their parts: NumPy then does not check for overlaps.
     """
     if not y.size:
         return
@@ -35,7 +35,7 @@ def _parts(x: Array, y: Array, work: Array) -> Iterator[tuple[Array, ...]]:
         x, y = x.transpose(axes), y.transpose(axes)
     if x.flags.c_contiguous and y.flags.c_contiguous:
         x, y = x.reshape(-1), y.reshape(-1)
-        if y.size <= work.shape[1]:  # as most are; what follows takes some microseconds
+        if y.size <= work.shape[1]:  # the usual case; the code below takes some microseconds
             yield (y if same else x, y, *work[:, : y.size])
             return
     row = y.size // len(y)
@@ -53,7 +53,7 @@ def silu(x: Array, y: Array, work: Array) -> None:
     """The SiLU in ``y``, which may be ``x``."""
     one, less = _SILU[x.dtype]
     for part, out, t in _parts(x, y, work):
-        np.multiply(part, less, t)  # np.negative is wrong for some distances
+        np.multiply(part, less, t)  # np.negative is wrong for some strides
         np.exp(t, t)
         np.add(t, one, t)
         np.divide(part, t, out)

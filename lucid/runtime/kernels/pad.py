@@ -1,4 +1,4 @@
-"""Kernels of padding, axis by axis: the padding of an axis is copied from the axes that are done."""
+"""Kernels of padding, axis by axis: the padding of an axis is copied from the result for the axes before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kernels of resizing: axis by axis, those that get smaller first; what is repeated is copied at once."""
+"""Kernels of resizing: axis by axis, shrinking ones first; whole-number repetition is a copy of all axes at once."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ...graph.resampling import Taps, taps
 from ..planning.registry import kernel
 from ..program.emitter import Emitter, Operand
 
-FEW = 8
-"""Repetitions along the innermost axis up to which each is written by itself, in long runs."""
+MOST_REPEATS = 8
+"""Repetitions along the innermost axis up to which each is written separately, in long runs."""
 
 
 class ResizedAxis(NamedTuple):
-    """One axis: its place in memory, and what its elements are made of."""
+    """One axis: its place in memory, and the elements and weights that each of its new elements is computed from."""
 
     place: int
     size: int
@@ -27,18 +27,18 @@ class ResizedAxis(NamedTuple):
 
     @property
     def repeats(self) -> int:
-        """How often each element is repeated, where that is all."""
+        """How often each element is repeated, if resizing does nothing else."""
         index, weight, outside = self.taps
         count, rest = divmod(self.new, self.size)
         plain = not rest and len(index) == 1 and not outside.size and bool((weight == 1).all())
         return count if plain and np.array_equal(index[0], np.arange(self.new) // count) else 0
 
     def key(self, text: object) -> str:
-        """The subscript of this axis."""
+        """A subscript with this text for the axis."""
         return ", ".join([*[":"] * self.place, str(text)])
 
     def along(self, rank: int, weights: Array, x: Operand) -> Array:
-        """Weights, to multiply an operand with."""
+        """Weights in a shape that broadcasts along this axis of an operand."""
         return weights.astype(x.dtype).reshape(-1, *[1] * (rank - self.place - 1))
 
 
@@ -84,12 +84,12 @@ def resize(k: Emitter[ResizeAttrs]) -> None:
 
 
 def _of(value: float, y: Operand) -> float:
-    """A number of the result's element type."""
+    """The number rounded to the result's element type."""
     return value if y.dtype.kind == "f" else int(value)
 
 
 def _combine(k: Emitter[ResizeAttrs], x: Operand, y: Operand, axis: ResizedAxis) -> None:
-    """One axis: each tap taken and weighed."""
+    """Resize one axis: take each tap, and add it up with its weight."""
     for tap, (index, weight) in enumerate(zip(axis.taps.sources, axis.taps.weights, strict=True)):
         out = y if tap == 0 else k.scratch(y.shape, y.dtype, "tap")
         chosen = k.use(index, f"{k.name}_index")
@@ -102,13 +102,13 @@ def _combine(k: Emitter[ResizeAttrs], x: Operand, y: Operand, axis: ResizedAxis)
 
 
 def _repeat(k: Emitter[ResizeAttrs], x: Operand, y: Operand, axes: list[ResizedAxis]) -> None:
-    """All axes at once: the result seen with the repetitions as axes of their own."""
+    """Repeat along all axes at once, by views of the result with the repetitions as axes of their own."""
     counts = {axis.place: axis.repeats for axis in axes}
     split = [one for i, size in enumerate(x.shape) for one in ((size, counts[i]) if i in counts else (size,))]
     apart = k.target(y, split, "apart")
     spread = ", ".join(":, None" if i in counts else ":" for i in range(x.type.rank))
     inner = counts.get(x.type.rank - 1, 0)
-    if not 1 < inner <= FEW:
+    if not 1 < inner <= MOST_REPEATS:
         k.line(f"{apart}[...] = {x}[{spread}]")
         return
     outer = [i for i in counts if i < x.type.rank - 1]
@@ -120,7 +120,7 @@ def _repeat(k: Emitter[ResizeAttrs], x: Operand, y: Operand, axes: list[ResizedA
     first = dict.fromkeys(outer, "0")
     for i in range(inner):
         k.line(f"{apart}[{rows(first)}, {i}] = {x}")
-    for i in outer:  # the rows that are done, to those that are like them
+    for i in outer:  # copy finished rows to their repetitions
         k.line(f"{apart}[{rows({**first, i: '1:'})}] = {apart}[{rows({**first, i: '0:1'})}]")
         first[i] = ":"
 
@@ -140,7 +140,7 @@ def resize_grad(k: Emitter[ResizeGradAttrs]) -> None:
 
 
 def _gather(k: Emitter[ResizeGradAttrs], dy: Operand, dx: Operand, axis: ResizedAxis) -> None:
-    """One axis: what each original element is part of, weighed and added up."""
+    """The gradient of one axis: for each original element, the weighted sum over the elements computed from it."""
     if axis.repeats:
         shape = (*dx.shape[: axis.place + 1], axis.repeats, *dx.shape[axis.place + 1 :])
         k.line(f"np.add.reduce({k.reshaped(dy, shape, 'apart')}, axis={axis.place + 1}, out={dx})")

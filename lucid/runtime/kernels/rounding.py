@@ -17,9 +17,10 @@ FLOAT64 = DTYPES["float64"]
 
 @kernel(ROUND_TO)
 def round_to(k: Emitter[RoundToAttrs]) -> None:
-    """Add a number so large that what is left of ``x`` has the bits that the type has, and subtract it again.
+    """Add a number so large that ``x`` is rounded to the type's number of bits, and subtract it again.
 
-    That number has the exponent of ``x``, and not less than the least of the type: below it steps are equal.
+    The number is a multiple of the power of two in ``x``, but at least of the type's least normal number: below that,
+    all steps are equal.
     """
     (x,), (y,), grid, beyond = k.ins, k.outs, k.attrs.grid, k.attrs.beyond
     wide = _computed_in(grid, x.dtype)
@@ -50,13 +51,13 @@ def round_to(k: Emitter[RoundToAttrs]) -> None:
 
 
 def _computed_in(grid: Grid, dtype: DType) -> DType:
-    """The operand's type, or a wider one where the large number would be infinite in that."""
+    """The operand's type, or a wider one if the large number would be infinite in it."""
     top = math.log2(_power_below(grid.largest) * _factor(grid, dtype))
     return dtype if top < np.finfo(dtype.name).maxexp - 1 else FLOAT64
 
 
 def _factor(grid: Grid, dtype: DType) -> float:
-    """By how much the large number is larger than the power of two in ``x``: half more, so that no sum leaves it."""
+    """The large number per power of two in ``x``: 1.5 times a power, so that adding ``x`` keeps the exponent."""
     return 1.5 * 2.0 ** int(np.finfo(dtype.name).nmant - grid.mantissa)
 
 

@@ -1,5 +1,8 @@
-"""Gradients of recurrent layers: of a chunk of times the slopes of the gates, then back time by time, and in the end
-products over all times for the weights and the input."""
+"""Gradients of recurrent layers.
+
+For each chunk of times the derivatives of the gates, then backwards time by time; at the end, products over all times
+for the weights and the input.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +18,18 @@ from .layer import LayerWriter, Lines, R, StepNames, step_panels, ways
 
 
 class BackwardWriter(LayerWriter[R]):
-    """A layer's gradient, while its kernel writes it.
+    """A layer's gradient, as its kernel writes it.
 
     Attributes
     ----------
     y, seen, cells
-        What the layer gave, and what it kept: ``cells`` of an LSTM.
+        The layer's states, the gates that it kept and, for an LSTM, the ``cells``.
     dy
         The gradient of the states at all times.
     gone
-        Which times each of the batch has not, (T, N, 1); None where it has them all.
+        Which times are beyond each sequence's length, (T, N, 1); None if all sequences have full length.
     written
-        Whether lines write over the gates.
+        Whether lines overwrite the gates.
     """
 
     def __init__(self, k: Emitter[R], gates: int, states: int, written: bool = False) -> None:
@@ -44,15 +47,15 @@ class BackwardWriter(LayerWriter[R]):
     # ------------------------------------------------------------ operands
 
     def everywhere(self, label: str) -> Operand:
-        """Working memory for states at all times: (D, T, N, H)."""
+        """Scratch for states at all times: (D, T, N, H)."""
         return self.k.scratch((self.directions, self.times, self.batch, self.hidden), self.dtype, label)
 
     def gradients(self, label: str) -> Operand:
-        """Working memory for gradients of all gates at all times: (T, N, D, gates * H)."""
+        """Scratch for gradients of all gates at all times: (T, N, D, gates * H)."""
         return self.k.scratch((self.times, self.batch, self.directions, self.width), self.dtype, label)
 
     def weights(self, first: int, last: int) -> Operand:
-        """The state's weights of some gates, to multiply gradients with: panels (D, panels, gates * H, width)."""
+        """The state's weights of some gates, for products with gradients, as panels: (D, panels, gates * H, width)."""
         k, size, depth, d = self.k, self.hidden, (last - first) * self.hidden, self.directions
         part = f"{self.recurrent}[:, {first * size}:{last * size}]"
         width = None
@@ -67,7 +70,7 @@ class BackwardWriter(LayerWriter[R]):
         return panels
 
     def begin(self) -> tuple[Operand, ...]:
-        """The gradients of the states, which are those of the last ones before the loop, and of the first after it."""
+        """The gradients of the states: before the loop those of the last states, after it those of the first ones."""
         made = tuple(self.state(4 + i, f"d{'hc'[i]}") for i in range(self.states))
         for state, end in zip(made, self.ends, strict=True):
             self.k.line(f"{state}[...] = {end}")
@@ -76,15 +79,15 @@ class BackwardWriter(LayerWriter[R]):
     # ------------------------------------------------------------ lines
 
     def clear(self, v: StepNames, states: str, value: int = 0) -> list[str]:
-        """States of times that a sequence has not become a number."""
+        """Lines that set states beyond a sequence's length to ``value``."""
         return [] if self.gone is None else [f"np.copyto({states}, {value}, where={v.beyond})"]
 
     def clear_gates(self, v: StepNames, gates: str) -> list[str]:
-        """Gates of times that a sequence has not become 0."""
+        """Lines that set gates beyond a sequence's length to 0."""
         return [] if self.gone is None else [f"np.copyto({gates}, 0, where={v.beyond}[:, None])"]
 
     def squash(self, v: StepNames, *groups: tuple[int, int, int]) -> list[str]:
-        """The gates and their slopes: of each activation, by number, from which gate to which."""
+        """Lines for the gates and their derivatives; ``groups`` are (activation number, first gate, last gate)."""
         k = self.k
         found = [self.squashed(number, slice(first, last)) for number, first, last in groups]
         activations = k.use(found, f"{k.name}_activations")
@@ -94,19 +97,19 @@ class BackwardWriter(LayerWriter[R]):
         return [*copied, f"{k.use(steepen)}({activations}, {v.value}, {v.slope})"]
 
     def squashed(self, number: int, gates: slice) -> Squash:
-        """An activation of the directions that are being written."""
+        """An activation of the directions that lines are being written for."""
         a = self.attrs.activation(self.direction, number)
         return Squash(a.name, a.alpha, a.beta, self.attrs.clip, gates)
 
     def multiplied(self, v: StepNames, gradient: str, weight: Operand | None, which: str = "") -> str:
-        """The line that multiplies gradients of gates with their weight."""
+        """The line that multiplies gradients of gates by their weight."""
         factor, target = getattr(v, f"weight{which}"), getattr(v, f"target{which}")
         if weight is None or weight.shape[1] == 1:
             return f"{gradient}.dot({factor}, out={target})"
         return f"np.matmul({gradient}, {factor}, out={target})"
 
     def passed(self, v: StepNames, lines: Sequence[str]) -> list[str]:
-        """The gradient of a state that was kept goes on as it is, beside what the lines make."""
+        """The lines, extended such that beyond a sequence's length the state's gradient is passed on unchanged."""
         if self.gone is None:
             return list(lines)
         return [f"np.multiply({v.dh}, {v.beyond}, out={v.t})", *lines, f"np.add({v.dh}, {v.t}, out={v.dh})"]
@@ -117,7 +120,7 @@ class BackwardWriter(LayerWriter[R]):
         self, before: Lines, lines: Lines, weights: Sequence[Operand | None], inner: Operand | None = None,
         c: Operand | None = None, reset: Operand | None = None,
     ) -> Operand:  # fmt: skip
-        """The loop of these lines, then the products over all times; gives the gradients of the gates."""
+        """Write the loop of these lines, and the products over all times; returns the gradients of the gates."""
         k, rows = self.k, self.gradients("rows")
         kept = self.begin(), rows, inner, self.everywhere("h"), c, reset
         gone = self.y, self.seen, self.cells, k.ins[4 : 4 + self.states], self.dy, self.gone
@@ -142,13 +145,13 @@ class BackwardWriter(LayerWriter[R]):
         return rows
 
     def _finish_weights(self, kept: tuple[object, ...]) -> None:
-        """The products over all times; workers share the rows of each."""
+        """Write the products over all times, whose rows workers share."""
         k, results = self.k, [self.out(i, label) for i, label in enumerate(("dx", "dw", "dr", "db"))]
         loop: BlockLoop[int] = BlockLoop(k, [list(range(len(results) * 2))] * len(self.runs))
         ones = k.filled((self.times * self.batch,), self.dtype, "1", "ones")
         bound = loop.bind("products", weight_products, len(self.runs), self.x, self.weight, kept, ones, *results)
         left, right, made = loop.over(bound, "left", "right", "made")
-        loop.line(f"np.matmul({left}, {right}, out={made})")  # dot would copy parts of a matrix first
+        loop.line(f"np.matmul({left}, {right}, out={made})")  # dot would first copy a part of a matrix
         loop.emit()
 
 
@@ -204,7 +207,7 @@ def gru_grad(k: Emitter[GRUAttrs]) -> None:
     last = k.attrs.linear_before_reset
     layer = BackwardWriter(k, GRU_GATES, 1, written=last)
     every, pair, single = (layer.weights(*at) if (at == (0, 3)) == last else None for at in ((0, 3), (0, 2), (2, 3)))
-    reset = None if last else layer.everywhere("reset")  # what the last gate's weight was multiplied with
+    reset = None if last else layer.everywhere("reset")  # the operand of the last gate's weight
 
     def before(v: StepNames) -> list[str]:
         inner, apart = (v.first if last else v.reset), v.second
@@ -223,7 +226,7 @@ def gru_grad(k: Emitter[GRUAttrs]) -> None:
             f"np.add({v.dh}, {v.dy}, out={v.dh})", f"np.multiply({v.d_z}, {v.dh}, out={v.d_z})",
             f"np.multiply({v.d_n}, {v.dh}, out={v.d_n})", f"np.multiply({v.dh}, {v.a_z}, out={v.t})",
         ]  # fmt: skip
-        if last:  # the gates give way to the gradients of what was multiplied with the state
+        if last:  # the gates are overwritten by the gradients of the products with the state
             found += [
                 f"np.multiply({v.d_r}, {v.d_n}, out={v.d_r})", f"np.multiply({v.d_n}, {v.a_r}, out={v.a_n})",
                 f"{v.a_zr}[...] = {v.d_zr}", f"{v.written}[...] = {v.d}", f"{v.written_inner}[...] = {v.a}",

@@ -1,4 +1,4 @@
-"""What the gradient of a recurrent layer reads and writes, and what it computes with activations of any kind."""
+"""Views for the gradient of a recurrent layer, and functions for the derivatives of its activations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .steps_views import Chunk, Chunks, Copies, Cuts, Named, Run, Spec, bound, i
 
 
 class Squash(NamedTuple):
-    """An activation: its name and numbers, what its input is clipped to, and which gates go through it."""
+    """An activation: its name and parameters, the clip of its input, and the gates that it applies to."""
 
     name: str
     alpha: float
@@ -25,7 +25,7 @@ class Squash(NamedTuple):
 
 
 def squash(squashes: Sequence[Squash], seen: Array, value: Array, slope: Array) -> None:
-    """The gates (..., gates, N, H), and how steep the activations are there: 0 where their input is clipped."""
+    """Compute the gates (..., gates, N, H) and the activations' derivatives, which are 0 where input is clipped."""
     for one in squashes:
         at, numbers = (..., one.gates, slice(None), slice(None)), (one.alpha, one.beta)
         x = seen[at]
@@ -37,14 +37,14 @@ def squash(squashes: Sequence[Squash], seen: Array, value: Array, slope: Array) 
 
 
 def steepen(squashes: Sequence[Squash], value: Array, slope: Array) -> None:
-    """How steep the activations are at gates that are known: those whose slope follows from what they make."""
+    """Compute derivatives from known gates, for activations whose derivative follows from their result."""
     for one in squashes:
         at = (..., one.gates, slice(None), slice(None))
         SLOPES[one.name](value[at], value[at], slope[at], one.alpha, one.beta)
 
 
 class Gone(NamedTuple):
-    """What the layer was given and made, at all times: states (T, D, N, H), gates (T, D, gates, N, H)."""
+    """The layer's operands and results at all times: states (T, D, N, H), gates (T, D, gates, N, H)."""
 
     y: Array
     gates: Array
@@ -55,11 +55,11 @@ class Gone(NamedTuple):
 
 
 GoneParts: TypeAlias = "tuple[Array, Array, Array | None, Sequence[Array], Array, Array | None]"
-"""The same, bare."""
+"""Its fields as a plain tuple."""
 
 
 class Weights(NamedTuple):
-    """What gradients are multiplied with: panels (D, panels, gates * H, width), of all gates or some."""
+    """The weights that gradients are multiplied by, as panels (D, panels, gates * H, width), of all gates or some."""
 
     every: Array
     first: Array | None
@@ -70,11 +70,11 @@ class Weights(NamedTuple):
 
 
 class Made(NamedTuple):
-    """The gradients of the states (D, N, H), and what is kept of all times for those of the weights.
+    """The gradients of the states (D, N, H), and what the gradients of the weights need of all times.
 
-    ``rows`` are the gradients of what goes into the gates, (T, N, D, gates * H), and ``inner`` those of the products
-    with the state where these are others; ``h`` and ``c`` are states before each time, (D, T, N, H), and ``reset`` what
-    the last gate's weight was multiplied with.
+    ``rows`` are the gradients of the gates' inputs, (T, N, D, gates * H), and ``inner`` those of the products with the
+    state, if they differ; ``h`` and ``c`` are the states before each time, (D, T, N, H), and ``reset`` is the operand
+    of the last gate's weight.
     """
 
     states: Sequence[Array]
@@ -86,11 +86,11 @@ class Made(NamedTuple):
 
 
 MadeParts: TypeAlias = "tuple[Sequence[Array], Array, Array | None, Array, Array | None, Array | None]"
-"""The same, bare."""
+"""Its fields as a plain tuple."""
 
 
 class Room(NamedTuple):
-    """Working memory of a worker: gates of a chunk, their slopes, four states of its times, and two of one time."""
+    """Scratch of a worker: the gates of a chunk, their derivatives, four states for each time, and two for one time."""
 
     value: Array | None
     slope: Array
@@ -103,9 +103,9 @@ class Room(NamedTuple):
 
 
 def _earlier(states: Array, begin: Array, out: Array, lo: int, backwards: bool, beyond: Array | None) -> Copies:
-    """The states before each time of a chunk, of those after each time (T, N, H).
+    """Copies of the states before each time of a chunk, from those after each time (T, N, H).
 
-    Where sequences have lengths, one that goes backwards begins at its last time.
+    If sequences have lengths, the backward direction begins at each sequence's last time.
     """
     hi = lo + len(out)
     if not backwards:
@@ -118,7 +118,7 @@ def _earlier(states: Array, begin: Array, out: Array, lo: int, backwards: bool, 
 
 
 def _fixed(w: Weights, made: Made, room: Room, run: Run, hidden: int) -> Named:
-    """What is the same at all times."""
+    """The views that are the same at all times."""
     d, rows = run.direction, run.rows
     dh, dc = made.states[0][d, rows], made.states[-1][d, rows]
     found: Named = {"dh": dh, "dc": dc, "t": room.t, "s": room.s, **peepholes_of(w.peepholes, d, hidden)}
@@ -131,7 +131,7 @@ def _fixed(w: Weights, made: Made, room: Room, run: Run, hidden: int) -> Named:
 
 
 def _copies(g: Gone, made: Made, room: Room, run: Run, lo: int, count: int) -> tuple[Named, Copies]:
-    """What is copied for a chunk: the states before each time, and gradients that are cleared where this is none."""
+    """The copies for a chunk: the states before each time, and gradients, cleared beyond a sequence's length."""
     d, rows, times = run.direction, run.rows, slice(lo, lo + count)
     backwards, beyond = run.times[0] < run.times[-1], None if g.beyond is None else g.beyond[:, rows]
     found: Named = {"h": made.h[d, times, rows], "dy": g.dy[times, d, rows]}
@@ -147,7 +147,7 @@ def _copies(g: Gone, made: Made, room: Room, run: Run, lo: int, count: int) -> t
 
 
 def _before(spec: Spec, g: Gone, w: Weights, made: Made, room: Room, run: Run, lo: int, count: int) -> Named:
-    """What is computed for all times of a chunk; of the gates ``value`` and ``slope``, and parts of these."""
+    """The views of all times of a chunk; ``value`` and ``slope`` are those of the gates."""
     d, rows, times = run.direction, run.rows, slice(lo, lo + count)
     seen = g.gates[times, d, :, rows]
     found: Named = {"seen": seen}
@@ -172,7 +172,7 @@ def _turned(rows: Array, gates: int) -> Array:
 
 
 def _step(before: Named, cuts: Mapping[str, Cuts], made: Made, run: Run, t: int, lo: int) -> Named:
-    """What a time reads and writes."""
+    """The views of one time."""
     d, gates = run.direction, before["slope"].shape[1]
     found: Named = {key: before[key][t - lo] for key in ("dy", "beyond", "second") if key in before}
     found |= {**planes(before["value"][t - lo], cuts["a"]), **planes(before["slope"][t - lo], cuts["d"])}
@@ -204,14 +204,14 @@ def backward_chunks(
 
 
 Product: TypeAlias = "tuple[Array, Array, Array]"
-"""Two matrices, and where their product goes."""
+"""Two matrices, and the array for their product."""
 
 
 def weight_products(
     workers: int, x: Array, weight: Array, kept: MadeParts, ones: Array, dx: Array | None, dw: Array | None,
     dr: Array | None, db: Array | None,
 ) -> list[list[Product]]:  # fmt: skip
-    """For each worker its share of the products over all times: the gradients of the input, weights and biases."""
+    """For each worker, its share of the products over all times: the gradients of the input, weights and biases."""
     made, found = Made(*kept), []
     times, batch, directions, width = made.rows.shape
     count, features, hidden = times * batch, x.shape[-1], made.h.shape[-1]

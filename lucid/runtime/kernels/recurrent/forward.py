@@ -1,4 +1,4 @@
-"""Recurrent layers: of a chunk of times one product with what comes in, then time by time what depends on the state."""
+"""Recurrent layers: one product with the input for a chunk of times; then, time by time, what depends on the state."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from .layer import LayerWriter, Lines, R, StepNames, step_panels, ways
 from .together_views import together_chunks
 
 MANY = 1 << 18
-"""Numbers of a weight from which on a product of one row is quicker with it as it is."""
+"""Elements of a weight from which a product of one row is faster with the weight untransposed."""
 ODD = 3
-"""Rows of which BLAS multiplies two and then one, and so reads the weights twice: with a fourth it reads them once."""
+"""A number of rows for which BLAS reads the weights twice (for two rows, then one); for four it reads them once."""
 OFTEN = 8
-"""Products with a weight from which on it is worth to turn it for a single run."""
+"""The number of products with a weight from which transposing it pays even for a single run."""
 
 
 class ForwardWriter(LayerWriter[R]):
-    """A layer, while its kernel writes it.
+    """A layer, as its kernel writes it.
 
     Attributes
     ----------
     kept
-        The gates, or what goes into them, where the gradient reads it.
+        The gates or their inputs, if the gradient reads them.
     raw
-        Whether that is what goes into them, so that they have memory of their own.
+        Whether those are the inputs, so that the gates have memory of their own.
     constant
-        Whether weights stay as they are from run to run.
+        Whether weights stay the same from run to run.
     halved
-        Whether weights are halved beforehand where their product goes into a sigmoid, which then is a tanh.
+        Whether weights whose product goes into a sigmoid are halved in advance, so that it can be computed by tanh.
     panels
-        How many there are of a gate's weight.
+        The number of panels of a gate's weight.
     spare
         Whether three rows are multiplied as four.
     """
@@ -65,7 +65,7 @@ class ForwardWriter(LayerWriter[R]):
         self.spare = self.rows == ODD and whole and streamed and self._in_panels() is not None
 
     def _in_panels(self) -> int | None:
-        """Columns of a panel of the state's weight, where there are such."""
+        """The width of a panel of the state's weight; None without panels."""
         if self.k.exact or self.batch == 1:
             return None
         return step_panels(self.rows, self.hidden, self.hidden, self.gates == 1, self.dtype.itemsize)
@@ -85,7 +85,7 @@ class ForwardWriter(LayerWriter[R]):
         return panels
 
     def _rows(self, x: Operand) -> Operand:
-        """Weights (D, gates * H, inputs) as they lie, halved where their product goes into a sigmoid."""
+        """Weights (D, gates * H, inputs) untransposed, halved if their product goes into a sigmoid."""
         if not self.halved:
             return x
         k = self.k
@@ -96,9 +96,9 @@ class ForwardWriter(LayerWriter[R]):
         return copy
 
     def weights(self) -> Operand:
-        """What the state is multiplied with: panels of each gate (D, gates, panels, H, width).
+        """The weights that the state is multiplied by: panels of each gate (D, gates, panels, H, width).
 
-        Those that are not worth to turn are rows as they lie. Of one sequence they are (D, H, gates * H).
+        They are left untransposed if transposing does not pay. For a single sequence they are (D, H, gates * H).
         """
         k, size, shape = self.k, self.hidden, (self.directions, self.gates)
         if self.batch == 1:
@@ -114,7 +114,7 @@ class ForwardWriter(LayerWriter[R]):
         return k.permuted(lying, (0, 1, 2, 4, 3))
 
     def _input_weight(self, rows: int) -> tuple[int, Operand]:
-        """What the input is multiplied with, (D, panels, inputs, width), for so many rows; and how many at once."""
+        """The rows of a block of products, and the input's weights (D, panels, inputs, width), for ``rows`` rows."""
         k = self.k
         cut = cut_for(k, rows, self.features, self.width)
         if not self.turned:
@@ -125,7 +125,7 @@ class ForwardWriter(LayerWriter[R]):
         return cut.rows, k.permuted(whole, (0, 1, 3, 2))
 
     def _shift(self, outside: int) -> Operand:
-        """Both biases in one, the second only up to the last ``outside`` gates: (D, gates, 1, H)."""
+        """The sum of both biases, without the second one for the last ``outside`` gates: (D, gates, 1, H)."""
         k, width, inside = self.k, self.width, self.width - outside * self.hidden
         with k.once(self.bias):
             row = k.scratch((self.directions, width), self.dtype, "shift")
@@ -139,7 +139,7 @@ class ForwardWriter(LayerWriter[R]):
         self, lines: Lines, y: Operand | None, states: tuple[Operand, ...], cells: Operand | None = None, *,
         outside: int = 0, peepholes: Operand | None = None,
     ) -> None:  # fmt: skip
-        """The loop of these lines; of the last ``outside`` gates the second bias is not added to what comes in."""
+        """Write the loop of these lines; the input product lacks the second bias of the last ``outside`` gates."""
         k, hidden = self.k, self.hidden
         rows, weight = self._input_weight(self.chunk * self.rows)
         bias = k.view(self.bias, f"{self.bias}[:, -{hidden}:]", (self.directions, hidden)) if outside else None
@@ -185,30 +185,30 @@ class ForwardWriter(LayerWriter[R]):
     # ------------------------------------------------------------ lines
 
     def even(self, rows: int) -> int:
-        """So many rows, with those to spare."""
+        """The number of rows, with a spare one if that is faster."""
         return rows + (self.spare and rows == ODD)
 
     def of_state(self, v: StepNames) -> list[str]:
-        """Lines that multiply the state, rounded where it is so, with the weights of all gates."""
+        """Lines that multiply the state (rounded if the layer asks for that) by the weights of all gates."""
         rounds = getattr(self.attrs, "rounded", False)
         if self.spare:
             shown = f"{self.k.use(rounded)}({v.h}, {v.shown})" if rounds else f"{v.shown}[...] = {v.h}"
             return [shown, self.multiplied(v, v.left)]
         if not rounds:
             return [self.multiplied(v, v.left_h)]
-        parts = [f"_{d}" for d in range(self.directions)] if self.together else [""]  # that of each direction by itself
+        parts = [f"_{d}" for d in range(self.directions)] if self.together else [""]  # one for each direction
         each = [f"{self.k.use(rounded)}({getattr(v, f'h{part}')}, {getattr(v, f't{part}')})" for part in parts]
         return [*each, self.multiplied(v, v.left_t)]
 
     def multiplied(self, v: StepNames, state: str, which: str = "", gates: int | None = None) -> str:
-        """The line that multiplies a state with the weights of these gates, or of all."""
+        """The line that multiplies a state by the weights of these gates, or of all."""
         weight, target = getattr(v, f"weight{which}"), getattr(v, f"target{which}")
         if not self.together and (self.batch == 1 or (gates or self.gates) * self.panels == 1):
             return f"{state}.dot({weight}, out={target})"
         return f"np.matmul({state}, {weight}, out={target})"
 
     def half(self, gates: int) -> str:
-        """0.5 for so many gates: an array where that is small, which NumPy need not broadcast."""
+        """0.5 for this many gates: an array if that is small, to save NumPy the broadcasting."""
         even = self.batch % len({run.first for mine in self.runs for run in mine}) == 0
         if even and 0 < self.lanes * gates * self.hidden <= SMALL:
             shape = (gates, self.lanes, self.hidden)
@@ -216,7 +216,7 @@ class ForwardWriter(LayerWriter[R]):
         return scalar(self.k, 0.5, self.dtype)
 
     def activate(self, number: int, source: str, target: str, gates: int = 1) -> list[str]:
-        """Lines of an activation of the directions that are being written."""
+        """Lines of an activation of the directions that lines are being written for."""
         a = self.attrs.activation(self.direction, number)
         if a == SIGMOID:
             half = self.half(gates)
@@ -234,7 +234,7 @@ class ForwardWriter(LayerWriter[R]):
         return [f"{self.k.use(FUNCTIONS[a.name])}({source}, {target}, {numbers})"]
 
     def gate(self, number: int, source: str, target: str, gates: int = 1) -> list[str]:
-        """Lines of an activation behind a clip."""
+        """Lines of an activation after the clip."""
         clip = self.attrs.clip
         if clip is None:
             return self.activate(number, source, target, gates)
@@ -243,8 +243,8 @@ class ForwardWriter(LayerWriter[R]):
         return [*held, *self.activate(number, target, target, gates)]
 
     def all_gates(self, v: StepNames) -> list[str]:
-        """Lines of all gates of an LSTM, of which none sees another."""
-        if self.halved and self.attrs.activation(self.direction, 1) == TANH:  # one for all
+        """Lines of all gates of an LSTM, none of which depends on another."""
+        if self.halved and self.attrs.activation(self.direction, 1) == TANH:  # a single call for all
             half = self.half(3)
             moved = [f"np.{how}({v.a_iof}, {half}, out={v.a_iof})" for how in ("multiply", "add")]
             return [f"np.tanh({v.x}, out={v.a})", *moved]
@@ -252,7 +252,7 @@ class ForwardWriter(LayerWriter[R]):
 
 
 def _states(layer: ForwardWriter[R], count: int) -> tuple[Operand, ...]:
-    """The last states; where sequences have lengths they hold what the states are, from the first on."""
+    """The last states; if sequences have lengths, they hold the current states throughout."""
     k = layer.k
     begin, last = k.ins[4 : 4 + count], tuple(layer.state(1 + i, "hc"[i]) for i in range(count))
     if layer.attrs.lengths or not layer.times:
@@ -262,7 +262,7 @@ def _states(layer: ForwardWriter[R], count: int) -> tuple[Operand, ...]:
 
 
 def _copy_last(layer: ForwardWriter[R], states: tuple[Operand, ...], every: tuple[Operand | None, ...]) -> None:
-    """Where the states of all times lie apart from the last one, that is copied at the end."""
+    """Write copies of the last states at the end, if states of all times are stored separately."""
     if layer.attrs.lengths or not layer.times:
         return
     for number, (state, times) in enumerate(zip(states, every, strict=True)):
@@ -273,7 +273,7 @@ def _copy_last(layer: ForwardWriter[R], states: tuple[Operand, ...], every: tupl
 
 
 def _kept(layer: ForwardWriter[R], v: StepNames, *states: tuple[str, str]) -> list[str]:
-    """What was made becomes the state where a sequence has this time; elsewhere that stays, and the result is 0."""
+    """Lines that update states within a sequence's length; beyond it they stay, and the result is 0."""
     if not layer.attrs.lengths:
         return []
     return [f"np.copyto({state}, {made}, where={v.valid})" for state, made in states]

@@ -1,4 +1,4 @@
-"""What a recurrent layer reads and writes."""
+"""Views for a recurrent layer."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from .steps_views import PLACES, Chunk, Chunks, Lists, Named, Run, Spec, bound, 
 
 
 class Given(NamedTuple):
-    """What comes in at all times (T, N, I), and its weights as panels (D, panels, I, width).
+    """The input at all times (T, N, I), and its weights as panels (D, panels, I, width).
 
-    Products are of so many ``rows`` at once; to all of them ``shift`` (D, gates, 1, H) is added.
+    Products are of ``rows`` rows at once; ``shift`` (D, gates, 1, H) is added to all of them.
     """
 
     x: Array
@@ -24,9 +24,9 @@ class Given(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """What the state is multiplied with: panels (D, gates, panels, H, width), or (D, H, gates * H) for one row.
+    """The state's weights: panels (D, gates, panels, H, width), or (D, H, gates * H) for a single row.
 
-    Of some layers, what the last gate has as another bias, (D, H), and of some peepholes.
+    Some layers also have another bias of the last gate, (D, H), or peepholes.
     """
 
     recurrent: Array
@@ -35,7 +35,7 @@ class Weights(NamedTuple):
 
 
 class Sequences(NamedTuple):
-    """Arrays of a layer at all times, its first and last states (D, N, H), and which times there are."""
+    """Arrays of a layer at all times, its first and last states (D, N, H), and which times are within each sequence."""
 
     gates: Array | None
     y: Array | None
@@ -48,14 +48,14 @@ class Sequences(NamedTuple):
 SequencesParts: TypeAlias = (
     "tuple[Array | None, Array | None, Array | None, Sequence[Array], Sequence[Array], Array | None]"
 )
-"""The same, bare."""
+"""The fields of :class:`Sequences` as a plain tuple."""
 
 
 class Room(NamedTuple):
-    """Working memory of a worker.
+    """Scratch of a worker.
 
-    For inputs of its sequences, for their products, for the gates of a chunk, for what these are made of at one time,
-    for what is multiplied there, with rows to spare, where it is not the state itself, and three states.
+    For the inputs of its sequences, for their products, for the gates of a chunk, for their terms at one time, for the
+    operand of the product with the state (with spare rows) if it is not the state itself, and three states.
     """
 
     x: Array | None
@@ -70,7 +70,7 @@ class Room(NamedTuple):
 
 
 def _fixed(spec: Spec, w: Weights, room: Room, run: Run) -> Named:
-    """What is the same at all times."""
+    """The views that are the same at all times."""
     d, weight, rows = run.direction, w.recurrent[run.direction], run.last - run.first
     gates, _, hidden = room.product.shape
     product = room.product[:, :rows]
@@ -81,7 +81,7 @@ def _fixed(spec: Spec, w: Weights, room: Room, run: Run) -> Named:
     if room.active is not None:
         found |= planes(room.active, spec.cuts(gates, "a"))
     for key, (a, b) in {"": (0, gates), **{f"_{key}": cut for key, cut in PLACES[gates].items()}}.items():
-        if weight.ndim == 2:  # of one sequence
+        if weight.ndim == 2:  # for a single sequence
             found[f"weight{key}"] = weight[:, a * hidden : b * hidden]
             found[f"target{key}"] = as_view(room.product[a:b], rows, (b - a) * hidden)
         elif (b - a) * weight.shape[1] == 1:
@@ -95,7 +95,7 @@ def _fixed(spec: Spec, w: Weights, room: Room, run: Run) -> Named:
 
 
 def _before(g: Given, s: Sequences, room: Room, run: Run, lo: int, count: int) -> Chunk:
-    """What is computed for all times of a chunk; its steps are none yet."""
+    """The views of all times of a chunk, without those of its steps."""
     rows, d = run.last - run.first, run.direction
     gates, hidden = g.shift.shape[1], g.shift.shape[-1]
     x = g.x[lo : lo + count, run.rows]
@@ -103,7 +103,7 @@ def _before(g: Given, s: Sequences, room: Room, run: Run, lo: int, count: int) -
     kept = room.gates[:count] if s.gates is None else s.gates[lo : lo + count, d, :, run.rows]
     made = as_view(kept if room.made is None else room.made[: count * rows], count * rows, gates * hidden)
     shifted = as_view(made, count, rows, gates, hidden).swapaxes(1, 2), g.shift[d], kept
-    if g.x.shape[1] == 1:  # all gates of a time are one run
+    if g.x.shape[1] == 1:  # all gates of a time are contiguous
         shifted = made, as_view(g.shift[d], -1), as_view(kept, count, gates * hidden)
     products = list(small_products(as_view(seen, count * rows, x.shape[-1]), g.weight[d], made, g.rows))
     gathered = [] if room.x is None else [(seen, x)]
@@ -112,10 +112,10 @@ def _before(g: Given, s: Sequences, room: Room, run: Run, lo: int, count: int) -
 
 
 def _steps(s: Sequences, run: Run) -> Iterator[Named]:
-    """For each time the states before and after it."""
+    """For each time, the states before and after it."""
     d, rows = run.direction, run.rows
     last = [one[d, rows] for one in s.end]
-    before = last if s.valid is not None else [one[d, rows] for one in s.begin]  # overwritten where there is this time
+    before = last if s.valid is not None else [one[d, rows] for one in s.begin]  # with lengths, updated in place
     for t in run.times:
         y = last[0] if s.y is None else s.y[t, d, rows]
         cell = last[-1] if s.cells is None else s.cells[t, d, rows]

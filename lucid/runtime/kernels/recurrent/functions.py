@@ -1,4 +1,4 @@
-"""The activations of recurrent layers and their slopes, as functions on arrays that programs call."""
+"""The activations of recurrent layers and their derivatives, as functions on arrays that programs call."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ....base.arrays import Array
 Function: TypeAlias = "Callable[[Array, Array, float, float], None]"
 """``function(x, out, alpha, beta)``; ``out`` may be ``x``."""
 Slope: TypeAlias = "Callable[[Array, Array, Array, float, float], None]"
-"""``slope(x, y, out, alpha, beta)`` where ``y`` is what the activation makes of ``x``; ``out`` is neither."""
+"""``slope(x, y, out, alpha, beta)``, where ``y`` is the activation of ``x``; ``out`` must be another array."""
 
 
 def _sigmoid(x: Array, out: Array, alpha: float, beta: float) -> None:
@@ -148,20 +148,20 @@ SLOPES: Mapping[str, Slope] = {
 
 
 NUMBERS = {kind: (kind(0), kind(1), kind(255)) for kind in (np.float32, np.float64)}
-"""Of each type nothing, one step, and those between the least and the largest of what is rounded."""
+"""For each type: 0, 1, and the number of steps between the least and the largest of the rounded numbers."""
 
 
 def rounded(x: Array, out: Array) -> None:
-    """``x`` in so many steps of which one is 0.
+    """Round ``x`` to multiples of a step: 255 of them span its range, extended to include 0.
 
-    None is below the least: that is itself as many steps below 0 as it is rounded to. Where the least and the largest
-    both lie half a step from a whole one, both are rounded away from 0, and the largest is a step too far.
+    If the least and the largest number are both half a step from a whole one, both are rounded away from 0, which would
+    take 256 steps; the largest is then limited.
     """
     if not x.size:
         return
     zero, one, steps = NUMBERS[x.dtype.type]
     flat = x.ravel()
-    least, most = flat[flat.argmin()], flat[flat.argmax()]  # a third of the time that reductions take to begin
+    least, most = flat[flat.argmin()], flat[flat.argmax()]  # start in a third of the time of min() and max()
     least, most = zero if least > zero else least, zero if most < zero else most
     scale = (most - least) / steps or one
     np.divide(x, scale, out=out)

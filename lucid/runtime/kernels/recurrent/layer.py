@@ -1,9 +1,9 @@
-"""What recurrent layers and their gradients have in common: who takes what, the masks, and the loop over time.
+"""What recurrent layers and their gradients have in common: sharing among workers, masks, and the loop over time.
 
-A worker takes a direction, or all of them, for some of the batch, and goes through the times in chunks: what can be
-computed for all times of a chunk is, then step by step what depends on the state, while the chunk is in its cache.
-Lines are written with the names of views, ``v.cell``. Of these only such are bound as the lines ask for: for each
-chunk, and within it for each time, one tuple, before the first run.
+A worker takes one direction, or all of them, for some sequences of the batch, and processes the times in chunks. What
+can be computed for all times of a chunk at once is; then, step by step, what depends on the state, while the chunk is
+in the cache. Lines are written with the names of views, ``v.cell``. Only views that lines ask for are bound: one tuple
+for each chunk, and within it one for each time, before the first run.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from ..shared.panels import few_rows, is_streamed
 from .steps_views import Chunks, Run, Spec
 
 LEAST_ROWS = 256
-"""Rows of the product of a chunk, where there are so many: with fewer it spends its time packing the weights."""
+"""The least rows of the product of a chunk: with fewer, it spends its time packing the weights."""
 CHUNK_PART = 8
-"""The gates of a chunk are such a part of the second-level cache."""
+"""The gates of a chunk take up to one part in this many of the second-level cache."""
 
 
 class StepNames:
-    """The names of views, as attributes; without names it notes which are asked for."""
+    """The variables of views, as attributes; without variables, it records which views are asked for."""
 
     def __init__(self, names: dict[str, str] | None = None) -> None:
         self._names = names
@@ -51,16 +51,16 @@ R = TypeVar("R", bound=RecurrentAttrs)
 
 @struct(frozen=True)
 class Share:
-    """What a worker takes.
+    """How the work is shared.
 
     Attributes
     ----------
     apart
-        Whether it takes one direction, not all.
+        Whether a worker takes one direction instead of all.
     rows, batch
-        How many sequences at most, of how many.
+        The most sequences of a worker, and the size of the batch.
     together
-        Whether each step is of all directions.
+        Whether a step computes all directions at once.
     """
 
     apart: bool
@@ -75,29 +75,29 @@ class Share:
         return f"{' and '.join(filter(None, ['a direction' if self.apart else '', sequences]))} each"
 
     def runs(self, orders: Sequence[tuple[int, ...]]) -> list[list[Run]]:
-        """For each worker the directions, with their times, and sequences that it takes."""
+        """For each worker, its directions, with their times, and its sequences."""
         rows = pieces(self.batch, self.rows) or [(0, 0)]
         found = [[Run(d, times, a, b) for d, times in enumerate(orders)] for a, b in rows]
         return [[run] for mine in found for run in mine] if self.apart else found
 
 
 class LayerWriter(Generic[R]):
-    """A layer, or its gradient, while its kernel writes it.
+    """A layer, or its gradient, as its kernel writes it.
 
     Attributes
     ----------
     times, batch, features, directions, hidden, gates
-        Its sizes; ``gates`` how many of these there are.
+        Its sizes; ``gates`` is the number of gates.
     runs
-        For each worker the directions and sequences that it takes, and in which order these go over time.
+        For each worker, its directions and sequences, and the order of times of each direction.
     rows, lanes
-        Sequences that a worker takes at most, and how many states of them a step is of.
+        The most sequences of a worker, and the number of their states in a step.
     together
-        Whether each step is of all directions.
+        Whether a step computes all directions at once.
     chunk
-        Times of a chunk at most.
+        The most times of a chunk.
     direction
-        One of those that are being written.
+        One of the directions that lines are being written for.
     """
 
     def __init__(self, k: Emitter[R], gates: int) -> None:
@@ -118,13 +118,13 @@ class LayerWriter(Generic[R]):
         self.direction = 0
 
     def order(self, direction: int) -> tuple[int, ...]:
-        """The times in the order in which the loop takes them."""
+        """The times in the order of the loop."""
         return tuple(range(self.times))[:: -1 if self.attrs.backwards[direction] else 1]
 
     # ------------------------------------------------------------ operands
 
     def out(self, number: int, label: str) -> Operand | None:
-        """A result row by row: itself, or memory that is copied to it at the end; None where nobody reads it."""
+        """Row-major memory for a result: its own, or scratch to be copied at the end; None if nothing reads it."""
         y: Operand | None = self.k.outs[number]
         if y is None or (y.contiguous and y.type.order is None):
             return y
@@ -133,17 +133,17 @@ class LayerWriter(Generic[R]):
         return made
 
     def flat(self, x: Operand, columns: int) -> Operand:
-        """An array of all times, as a matrix with a row for each time of each of the batch."""
+        """An array of all times as a matrix with a row for each time of each sequence."""
         return self.k.target(x, (self.times * self.batch, columns), "rows")
 
     def state(self, number: int, label: str) -> Operand:
-        """A last state, or working memory where nobody reads it."""
+        """A last state, or scratch memory if nothing reads it."""
         return self.out(number, label) or self.k.scratch(
             (self.directions, self.batch, self.hidden), self.dtype, label
         )  # fmt: skip
 
     def valid(self, lengths: Operand) -> Operand:
-        """Which times each of the batch has, (T, N, 1)."""
+        """A mask (T, N, 1) of the times within each sequence's length."""
         k, lengths = self.k, self.k.laid_out(lengths)
         valid = k.scratch((self.times, self.batch, 1), bool_, "valid")
         row = k.target(lengths, (1, self.batch, 1), "lengths")
@@ -151,7 +151,7 @@ class LayerWriter(Generic[R]):
         return valid
 
     def beyond(self, valid: Operand) -> Operand:
-        """Which times each of the batch has not, (T, N, 1)."""
+        """A mask (T, N, 1) of the times beyond each sequence's length."""
         beyond = self.k.scratch(valid.shape, valid.dtype, "beyond")
         self.k.line(f"np.logical_not({valid}, out={beyond})")
         return beyond
@@ -159,9 +159,9 @@ class LayerWriter(Generic[R]):
     def memory(
         self, label: str, shape: Callable[[int], tuple[int, ...]], wanted: bool = True, *, zero: bool = False
     ) -> list[Operand | None]:  # fmt: skip
-        """For each worker working memory, of this shape for so many sequences; None where it is not wanted.
+        """Scratch for each worker, whose shape depends on the number of sequences; None if it is not wanted.
 
-        What is ``zero`` at first stays so where the layer writes nothing.
+        If ``zero``, it is zero at first, and stays so where the layer writes nothing.
         """
         at_once = self.lanes // self.rows if self.rows else 1
         sizes = [max(run.last - run.first for run in mine) * at_once for mine in self.runs]
@@ -177,13 +177,13 @@ class LayerWriter(Generic[R]):
         return (rows, self.hidden)
 
     def chunked(self, shape: Callable[[int], tuple[int, ...]]) -> Callable[[int], tuple[int, ...]]:
-        """The same at all times of a chunk."""
+        """The shape with a leading axis for the times of a chunk."""
         return lambda rows: (self.chunk, *shape(rows))
 
     # ------------------------------------------------------------ the loop
 
     def over_time(self, before: Lines, lines: Lines, function: Callable[..., Chunks], *operands: object) -> None:
-        """The loop: of each chunk the lines ``before`` its steps, and at each time ``lines``.
+        """Write the loop: for each chunk, the lines ``before`` its steps, and for each time ``lines``.
 
         ``function(spec, *operands)`` binds their views.
         """
@@ -201,7 +201,7 @@ class LayerWriter(Generic[R]):
             loop.emit()
 
     def _alike(self) -> Iterator[list[list[Run]]]:
-        """The runs that have the same activations, by worker."""
+        """The runs grouped by activations; each group by worker."""
         count = len(self.attrs.activations) // self.directions
         found: dict[object, list[int]] = {}
         for d in range(self.directions if self.times else 0):
@@ -212,22 +212,22 @@ class LayerWriter(Generic[R]):
             yield [mine for mine in kept if mine]
 
     def end(self) -> None:
-        """Copy the results that lie otherwise."""
+        """Copy results from scratch memory."""
         for y, made in self.finish:
             self.k.line(f"{y}[...] = {made}")
 
 
 def chunk_of(times: int, rows: int, row: int) -> int:
-    """Times of a chunk at most, where the gates of a sequence at one time have so many bytes."""
+    """The most times of a chunk, if the gates of a sequence at one time take ``row`` bytes."""
     cached = this_machine().l2 // CHUNK_PART // max(1, rows * row)
     most = max(1, cached, -(-LEAST_ROWS // max(1, rows)))
     return max((b - a for a, b in pieces(times, most)), default=1)
 
 
 def step_panels(rows: int, depth: int, columns: int, single: bool, itemsize: int) -> int | None:
-    """Columns of the panels of weights, where the product of a step is with such.
+    """The width of panels of weights for the product of a step; None without panels.
 
-    What is a ``single`` small product is one as it is: panels only spare BLAS to pack.
+    A ``single`` product that is small enough needs none, since panels only save BLAS the packing.
     """
     machine = this_machine()
     if single and rows * depth * columns <= machine.unpacked:
@@ -239,7 +239,7 @@ def step_panels(rows: int, depth: int, columns: int, single: bool, itemsize: int
 
 
 def ways(gates: int, *, back: bool = False) -> Callable[[Node[RecurrentAttrs], tuple[TensorType, ...], int], list[Way]]:
-    """One worker for all, or each takes a direction, some of the batch, or both; ``back`` where it is a gradient."""
+    """Ways: one worker for all; or workers share the directions, the batch, or both. ``back`` is for the gradient."""
 
     def found(node: Node[RecurrentAttrs], inputs: tuple[TensorType, ...], threads: int) -> list[Way]:
         (times, batch, features), hidden = inputs[0].concrete, inputs[2].concrete[2]
@@ -273,10 +273,10 @@ def ways(gates: int, *, back: bool = False) -> Callable[[Node[RecurrentAttrs], t
 
 
 def _go_together(node: Node[RecurrentAttrs]) -> bool:
-    """Whether a step may be of both directions.
+    """Whether a step may compute both directions at once.
 
-    They must have the same activations, neither lengths nor peepholes, and no gradient that reads what they keep, which
-    lies by times.
+    They must have the same activations, neither lengths nor peepholes, and no gradient that reads the gates they keep,
+    which are ordered by time.
     """
     attrs, keeps = node.attrs, len(node.outputs) > len(node.op.outputs or ()) - node.op.kept
     half = len(attrs.activations) // 2
@@ -285,17 +285,17 @@ def _go_together(node: Node[RecurrentAttrs]) -> bool:
 
 
 def _stay(rows: int, gates: int, hidden: int) -> bool:
-    """Whether what steps of both directions go over stays in the cache: the gates of a sequence are so many bytes.
+    """Whether the data of steps that compute both directions stay in the cache; ``gates`` is bytes per sequence.
 
-    A product of one row takes as long as its weight takes to be read; one of several hides what comes from near by.
-    Gates of many sequences take so long that calls do not count.
+    A product of one row takes as long as reading its weight; one of several rows hides reading it from the next cache.
+    With many sequences, gates take so long that the number of calls does not matter.
     """
     l2 = this_machine().l2
     return 2 * gates * hidden <= l2 * (1 if rows == 1 else 4) and 2 * rows * gates <= l2 // CHUNK_PART
 
 
 def _step(rows: int, hidden: int, gates: int, itemsize: int, back: bool) -> Work:
-    """What one time of so many sequences takes."""
+    """The work of one time for ``rows`` sequences."""
     width, machine = gates * hidden, this_machine()
     depth, columns = (width, hidden) if back else (hidden, width)
     packed = rows > 1 and step_panels(rows, depth, hidden, back or gates == 1, itemsize) is None

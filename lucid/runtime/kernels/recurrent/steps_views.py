@@ -1,4 +1,4 @@
-"""What a recurrent layer, and its gradient, read and write in each chunk of times, and at each time of it."""
+"""Views for recurrent layers and their gradients: of each chunk of times, and of each time in it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ..shared.cut import pieces
 
 Named: TypeAlias = "dict[str, Array]"
 Chunks: TypeAlias = "list[list[tuple[object, ...]]]"
-"""For each worker, one after another, the views of each chunk, the last of which is a list of those of each time."""
+"""For each worker, the views of each of its chunks; the last one is a list of the views of each time."""
 Lists: TypeAlias = "Mapping[str, Sequence[tuple[object, ...]]]"
 Copies: TypeAlias = "list[tuple[Array, Array, Array | bool]]"
-"""What is copied, to where, from where, and which of it."""
+"""Copies: target, source, and a mask of the elements to copy."""
 
 
 class Chunk(NamedTuple):
-    """Some times: the views of all of them and the lists that lines go over, by name, and the views of each."""
+    """A chunk of times: the views of all of them, and the lists that lines iterate over, by name; the views of each."""
 
     views: Named
     lists: Lists
@@ -42,18 +42,18 @@ class Run(NamedTuple):
 
 @struct(frozen=True)
 class Spec:
-    """Which views are asked for, of what.
+    """The views that are asked for.
 
     Attributes
     ----------
     before, fields
-        The names of those of a chunk, and of those of a time.
+        The names of views of a chunk, and of views of a time.
     runs
         The directions and sequences of each worker.
     hidden
         The size of a state.
     most
-        Times of a chunk at most.
+        The most times of a chunk.
     """
 
     before: tuple[str, ...]
@@ -63,7 +63,7 @@ class Spec:
     most: int
 
     def cuts(self, gates: int, *names: str) -> Cuts:
-        """Of an array of so many gates what is asked for: by one of these names all, with ``_i`` behind it a gate."""
+        """The views asked for of an array of gates: ``name`` stands for all gates, ``name_i`` for one of them."""
         found: list[tuple[str, Index]] = [("", ...)]
         found += [
             (f"_{k}", (..., a if b - a == 1 else slice(a, b), slice(None), slice(None)))
@@ -81,26 +81,26 @@ class Spec:
 
 
 Places: TypeAlias = "Mapping[str, tuple[int, int]]"
-"""Gates by name: which they are, from one to another."""
+"""Gates by name: the first, and the one after the last."""
 
 PLACES: Mapping[int, Places] = {
     1: {"z": (0, 1)},
     3: {"zr": (0, 2), "z": (0, 1), "r": (1, 2), "n": (2, 3)},
     4: {"iof": (0, 3), "i": (0, 1), "o": (1, 2), "f": (2, 3), "g": (3, 4)},
 }
-"""Of a layer with so many gates."""
+"""The names for a layer, by its number of gates."""
 PEEPHOLES: Places = {"i": (0, 1), "o": (1, 2), "f": (2, 3)}
 
 
 Index: TypeAlias = "EllipsisType | tuple[EllipsisType, int | slice, slice, slice]"
 Cuts: TypeAlias = "list[tuple[list[str], Index]]"
-"""Names of gates, or of all of them, and where these are in an array (..., gates, N, H)."""
+"""Names, and the index that they stand for in an array (..., gates, N, H)."""
 
 
 def planes(x: Array, cuts: Cuts) -> Named:
-    """Gates, and parts of them, by name; of several names the same view.
+    """Gates, and parts of them, by name; several names may share a view.
 
-    What is made in place is so without a look for overlaps where it is one view.
+    NumPy does not check for overlaps if a ufunc's input and output are the same view.
     """
     return {name: view for names, at in cuts for view in [x[at]] for name in names}
 
@@ -113,13 +113,13 @@ def peepholes_of(weight: Array | None, d: int, hidden: int) -> Named:
 
 
 def in_panels(out: Array, width: int) -> Array:
-    """Rows (..., N, H) as panels of weights make them, (..., panels, N, width)."""
+    """Rows (..., N, H) viewed as the results of products with panels, (..., panels, N, width)."""
     *outer, rows, hidden = out.shape
     return as_view(out, *outer, rows, hidden // width, width).swapaxes(-2, -3)
 
 
 def bound(spec: Spec, chunks: Callable[[int, Run], Iterator[Chunk]]) -> Chunks:
-    """What ``chunks`` gives for each run of each worker, of it what is asked for."""
+    """For each run of each worker, those views of ``chunks`` that are asked for."""
 
     def asked(chunk: Chunk) -> tuple[object, ...]:
         every = {**chunk.views, **chunk.lists}

@@ -1,7 +1,7 @@
-"""What a layer reads and writes that goes both directions at once: at each step they are at different times.
+"""Views for a layer that computes both directions at once; at each step these are at different times.
 
-Sequences of all directions lie beside one another, (D * N, H), so that what is done number by number is done once for
-all. Only products, and what is rounded, are apart.
+Sequences of all directions are adjacent, (D * N, H), so that one call computes element-wise steps for all. Only
+products and rounding are separate.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .steps_views import PLACES, Chunk, Chunks, Lists, Named, Run, Spec, bound, 
 
 
 class Sizes:
-    """Those of a layer: how many directions, sequences and gates, and how large a state."""
+    """The sizes of a layer: the numbers of directions, sequences and gates, and the size of a state."""
 
     def __init__(self, g: Given) -> None:
         self.directions, self.gates, _, self.hidden = g.shift.shape
@@ -25,7 +25,7 @@ class Sizes:
         self.rows = self.directions * self.batch
 
     def left(self, state: Array) -> Array:
-        """A state, as what is multiplied by each direction's weight."""
+        """A state as the left operand of the product with each direction's weight."""
         inner = (self.hidden,) if self.batch == 1 else (1, self.batch, self.hidden)
         return as_view(state, self.directions, 1, *inner)
 
@@ -35,14 +35,14 @@ class Sizes:
 
 
 def _product(room: Room, at: Sizes) -> Array:
-    """What comes of the state, (gates, D * N, H); one sequence's gates are a run."""
+    """The product with the state, (gates, D * N, H); for a single sequence, its gates are contiguous."""
     if at.batch > 1:
         return room.product
     return as_view(room.product, at.directions, at.gates, at.hidden).swapaxes(0, 1)
 
 
 def _targets(weight: Array, product: Array, at: Sizes) -> Named:
-    """The weights of all gates and of some, and where their products go."""
+    """The weights of all gates and of some, and the arrays for their products."""
     found: Named = {}
     for key, (a, b) in {"": (0, at.gates), **{f"_{key}": cut for key, cut in PLACES[at.gates].items()}}.items():
         if at.batch == 1:
@@ -57,7 +57,7 @@ def _targets(weight: Array, product: Array, at: Sizes) -> Named:
 
 
 def _fixed(spec: Spec, w: Weights, room: Room, at: Sizes) -> Named:
-    """What is the same at all steps."""
+    """The views that are the same at all steps."""
     product = _product(room, at)
     found: Named = {"t": room.t, "left_t": at.left(room.t), **at.by_direction("t", room.t)}
     found |= planes(product, spec.cuts(at.gates, "product"))
@@ -69,7 +69,7 @@ def _fixed(spec: Spec, w: Weights, room: Room, at: Sizes) -> Named:
 
 
 def _before(g: Given, made: Array, seen: Array, times: Sequence[tuple[int, tuple[int, ...]]], at: Sizes) -> Chunk:
-    """What is computed for all steps of a chunk, each of which is another time of each direction."""
+    """The views of all steps of a chunk, each of which is a different time for each direction."""
     count = len(seen)
     made = as_view(made, at.directions, len(made) // at.directions, -1)[:, : count * at.batch]
     sums = as_view(seen, count, at.gates, at.directions, at.batch, at.hidden)
@@ -84,7 +84,7 @@ def _before(g: Given, made: Array, seen: Array, times: Sequence[tuple[int, tuple
 
 
 def _steps(s: Sequences, steps: int, at: Sizes) -> Iterator[Named]:
-    """For each step the states before and after it."""
+    """For each step, the states before and after it."""
     last = [as_view(one, at.rows, at.hidden) for one in s.end]
     before = [as_view(one, at.rows, at.hidden) for one in s.begin]
     for step in range(steps):
@@ -98,7 +98,7 @@ def together_chunks(
     spec: Spec, given: tuple[Array, Array, int, Array], weights: tuple[Array, Array | None, Array | None],
     sequences: SequencesParts, rooms: Sequence[Sequence[Array]],
 ) -> Chunks:  # fmt: skip
-    """The views of each chunk: as :func:`.forward_chunks`, of one worker that takes all.
+    """The views of each chunk: like :func:`.forward_chunks`, for a single worker.
 
     States ``y`` at all times are (T, D * N, H), step by step.
     """
