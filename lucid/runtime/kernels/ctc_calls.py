@@ -1,4 +1,4 @@
-"""What programs call for connectionist temporal classification: all sequences of a batch together, step by step."""
+"""Functions for connectionist temporal classification: all sequences of a batch together, step by step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ...errors import ExecutionError
 
 
 def check_sequences(log_probs: Array, targets: Array, steps: Array, lengths: Array) -> None:
-    """Raise where there are more steps or classes than there is room for, or a class that there is not."""
+    """Raise if a length exceeds its array, or a class is out of range."""
     for name, counts, most in (("input", steps, len(log_probs)), ("target", lengths, targets.shape[1])):
         if counts.size and not 0 <= counts.min() <= counts.max() <= most:
             raise ExecutionError(
@@ -26,10 +26,10 @@ def ctc_loss(
     log_probs: Array, targets: Array, steps: Array, lengths: Array, blank: int, forgiving: bool, losses: Array,
     shares: Array | None,
 ) -> None:  # fmt: skip
-    """The losses, and if they are wanted the shares; see :data:`lucid.graph.ops.ctc.CTC_LOSS`.
+    """The losses and, if wanted, the shares; see :data:`lucid.graph.ops.ctc.CTC_LOSS`.
 
-    A sequence is spread out with blanks before, between and behind its classes: from one place a path stays, goes to
-    the next, or leaves out a blank between two different classes.
+    A target is extended by blanks before, between and after its classes. At each step a path stays at a place, goes to
+    the next one, or skips a blank between two different classes.
     """
     total, batch, _ = log_probs.shape
     places = 2 * targets.shape[1] + 1
@@ -57,10 +57,10 @@ def ctc_loss(
 
 
 def _forward(seen: Array, skips: Array, there: Array) -> Array:
-    """After so many steps, the logarithm of how likely all paths to a place are."""
+    """For each number of steps, the log-probability of all paths that end at a place."""
     total, batch, places = seen.shape
     forward = np.full((total + 1, batch, places), -np.inf, seen.dtype)
-    forward[0, :, 0] = 0  # one step before the first a path is before the first blank
+    forward[0, :, 0] = 0  # before the first step, a path is at the first blank
     for t in range(total):
         before, after = forward[t], forward[t + 1]
         after[...] = before
@@ -76,7 +76,7 @@ def _forward(seen: Array, skips: Array, there: Array) -> Array:
 
 
 def _backward(seen: Array, skips: Array, there: Array, steps: Array, lengths: Array) -> Array:
-    """From a step on, which is not counted, the logarithm of how likely all paths from a place to the end are."""
+    """For each step, the log-probability of all paths from a place to the end, without that step's own."""
     total, batch, places = seen.shape
     backward = np.full((total, batch, places), -np.inf, seen.dtype)
     ends = (np.arange(places) >= 2 * lengths[:, None] - 1) & there

@@ -1,4 +1,4 @@
-"""What programs call for ops with data-dependent sizes: results fill the first rows, the others are zeros."""
+"""Functions for ops with data-dependent sizes: results fill the first rows, the rest is zero."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ...graph.unique import unique_elements
 
 
 def nonzero_places(x: Array, places: Array) -> int:
-    """Where elements are not 0, a row for each; how many there are."""
+    """Write the indices of elements that are not 0, a row for each; return their number."""
     count = int(np.count_nonzero(x))
     for axis, along in enumerate(x.nonzero() if x.ndim else ()):
         places[:count, axis] = along
@@ -19,7 +19,7 @@ def nonzero_places(x: Array, places: Array) -> int:
 
 
 def different_first(x: Array, axis: int | None, ordered: bool, nan_alike: bool, *outs: Array | None) -> None:
-    """What :data:`lucid.graph.ops.data_dependent.UNIQUE` gives, each in its array, if that is asked for."""
+    """Write the outputs of :data:`lucid.graph.ops.data_dependent.UNIQUE` to those of the arrays that are not None."""
     values, *told = unique_elements(x, axis, ordered, nan_alike)
     rows = np.moveaxis(values, axis or 0, 0)
     for out, found in zip(outs, (rows, *told, np.asarray(len(rows))), strict=True):
@@ -38,7 +38,7 @@ def suppressed(
 
 
 def _fill(out: Array | None, found: Array) -> None:
-    """Put what is found first; nothing where nobody reads it."""
+    """Copy results to the beginning of an array, if there is one."""
     if out is not None and out.ndim:
         out[: len(found)] = found
         out[len(found) :] = 0

@@ -1,4 +1,4 @@
-"""The error function, which NumPy lacks: approximations, block by block so that the work stays in the cache."""
+"""The error function, which NumPy lacks, by approximations; block by block, so that data stay in the cache."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _P32 = (1.4185275e-07, -5.6684833e-06, 8.763736e-05, -6.1978471e-04, -1.9183078e
 
 # W. J. Cody, "Rational Chebyshev approximations for the error function", Math. Comp. 23 (1969), with the coefficients
 # of his routine CALERF, each above and below the line; highest power first
-NEAR = 0.46875
+INNER_LIMIT = 0.46875
 """Up to here the error function is ``x`` times the ratio :data:`INNER` of ``x²``."""
 INNER = (
     (1.85777706184603153e-1, 3.16112374387056560e0, 1.13864154151050156e2, 3.77485237685302021e2,
@@ -35,7 +35,7 @@ OUTER = (
     (1.0, 1.57449261107098347e1, 1.17693950891312499e2, 5.37181101862009858e2, 1.62138957456669019e3,
      3.29079923573345963e3, 4.36261909014324716e3, 3.43936767414372164e3, 1.23033935480374942e3),
 )  # fmt: skip
-"""``exp(x²) erfc(x)`` from there on."""
+"""The ratio for ``exp(x²) erfc(x)`` from there on."""
 
 
 def _polynomial(coefficients: Sequence[Array] | Sequence[float], t: Array, out: Array) -> None:
@@ -47,7 +47,7 @@ def _polynomial(coefficients: Sequence[Array] | Sequence[float], t: Array, out: 
 
 
 _SINGLE = tuple(np.array(c, np.float32) for c in _P32)
-"""As 0-d arrays, whose type NumPy need not find at every call."""
+"""The coefficients as 0-d arrays, whose type NumPy need not find at every call."""
 
 
 def _single(x: Array, work: Array, mask: Array) -> None:
@@ -66,8 +66,8 @@ def _double(x: Array, work: Array, mask: Array) -> None:
     np.divide(p, q, out=near)
     np.multiply(near, x, out=near)
     np.absolute(x, out=t)
-    np.less_equal(t, NEAR, out=mask)
-    np.minimum(t, 6, out=t)  # where erf is 1 to the last digit
+    np.less_equal(t, INNER_LIMIT, out=mask)
+    np.minimum(t, 6, out=t)  # erf(6) is 1 to the last digit
     _polynomial(OUTER[0], t, p)
     _polynomial(OUTER[1], t, q)
     np.divide(p, q, out=p)

@@ -35,7 +35,7 @@ def end(k: Emitter[EndAttrs]) -> None:
 
 
 def _parts(flat: Operand, shapes: Sequence[Sequence[int]]) -> Iterator[str]:
-    """The places of arrays of these shapes, one after another."""
+    """The source of views of consecutive arrays of these shapes in ``flat``."""
     at = 0
     for shape in shapes:
         size = math.prod(shape)

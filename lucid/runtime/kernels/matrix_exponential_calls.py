@@ -9,23 +9,23 @@ import numpy as np
 from ...base.arrays import Array
 
 DEGREE = 13
-"""Of both polynomials whose quotient is near to the exponential,"""
+"""The degree of both polynomials whose quotient approximates the exponential."""
 FACTORS = [
     math.factorial(2 * DEGREE - k)
     * math.factorial(DEGREE)
     / (math.factorial(2 * DEGREE) * math.factorial(k) * math.factorial(DEGREE - k))
     for k in range(DEGREE + 1)
 ]
-"""and what the powers are multiplied with there;"""
-NEAR = 5.371920351148152
-"""it is as near as float64 can tell for matrices of at most this norm."""
+"""Their coefficients."""
+LARGEST_NORM = 5.371920351148152
+"""The norm of a matrix up to which the approximation is accurate to float64."""
 
 
 def exponential(x: Array) -> Array:
-    """The exponential of each matrix; NaN where a matrix is not finite."""
+    """The exponential of each matrix; NaN if a matrix is not finite."""
     norms = np.abs(x).sum(-2, dtype=np.float64).max(-1, initial=0.0)
     finite = np.isfinite(norms)
-    halved = np.ceil(np.log2(np.maximum(np.where(finite, norms, 0.0) / NEAR, 1.0))).astype(int)
+    halved = np.ceil(np.log2(np.maximum(np.where(finite, norms, 0.0) / LARGEST_NORM, 1.0))).astype(int)
     scaled = x.astype(np.float64) * np.exp2(-halved)[..., None, None]
     found = _near(np.where(finite[..., None, None], scaled, 0.0))
     for number in range(int(halved.max(initial=0))):
@@ -34,7 +34,7 @@ def exponential(x: Array) -> Array:
 
 
 def _near(x: Array) -> Array:
-    """Of matrices of a small norm: the even powers and the odd ones, added and subtracted."""
+    """The exponential of matrices of small norm: the quotient of even powers plus and minus odd powers."""
     one, square = np.eye(x.shape[-1]), x @ x
     even, odd = FACTORS[-2] * one, FACTORS[-1] * one
     for k in range(DEGREE - 3, -1, -2):

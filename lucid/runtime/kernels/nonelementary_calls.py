@@ -1,7 +1,7 @@
-"""The error function's complement and inverse, and the gamma function's logarithm with its slopes, of float64.
+"""The complement and inverse of the error function, and the gamma function's logarithm with its derivatives.
 
-Each is a function of arrays of one axis, from approximations that hold to the last digits but one or two; float32 goes
-through float64, block by block, to stay in the cache.
+Each takes a one-dimensional float64 array, and uses approximations that are accurate except for the last one or two
+digits. Other types are converted to float64 block by block, so that data stay in the cache.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from ...base.arrays import Array
-from .erf_calls import INNER, NEAR, OUTER
+from .erf_calls import INNER, INNER_LIMIT, OUTER
 
 BLOCK = 8192
 """Elements worked on at a time."""
@@ -49,13 +49,13 @@ _END = (
 )  # fmt: skip
 
 _BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510, 43867 / 798, -174611 / 330)
-"""Those of even numbers from 2 on."""
+"""The Bernoulli numbers of even index from 2 on."""
 _LARGE = 10.0
-"""From here on the series by falling powers give all digits."""
+"""From here on, the asymptotic series give all digits."""
 
 
 def by_blocks(function: Callable[..., Array], x: Array, y: Array, *numbers: int) -> None:
-    """The function of every element of ``x``, and of these numbers, in ``y``, whatever their layouts, in float64."""
+    """Write ``function(x, *numbers)``, computed in float64, to ``y``, for arrays of any layout."""
     with np.nditer(
         [x, y], ["external_loop", "buffered", "zerosize_ok"], [["readonly"], ["writeonly"]],
         op_dtypes=[np.float64, np.float64], casting="same_kind", buffersize=BLOCK,
@@ -66,7 +66,7 @@ def by_blocks(function: Callable[..., Array], x: Array, y: Array, *numbers: int)
 
 def erfc(x: Array) -> Array:
     """``1 - erf(x)``, with all digits where that is small."""
-    size = np.minimum(np.abs(x), 30.0)  # where nothing is left
+    size = np.minimum(np.abs(x), 30.0)  # where the result is 0
     y = _ratio(*OUTER, size)
     far = size > _FAR
     beyond = np.where(far, size, _FAR)
@@ -74,7 +74,7 @@ def erfc(x: Array) -> Array:
     np.copyto(y, (1 / math.sqrt(math.pi) - below * _ratio(*_BEYOND, below)) / beyond, where=far)
     steps = np.trunc(size * 16) / 16  # whose square is exact
     y *= np.exp(-steps * steps) * np.exp((steps - size) * (steps + size))
-    near = np.abs(x) <= NEAR
+    near = np.abs(x) <= INNER_LIMIT
     inner = np.where(near, x, 0.0)
     return np.where(near, 1 - inner * _ratio(*INNER, inner * inner), np.where(x < 0, 2 - y, y))
 
@@ -94,7 +94,7 @@ def erfinv(x: Array) -> Array:
 
 
 def lgamma(x: Array) -> Array:
-    """The logarithm of the size of the gamma function; infinite at its poles, which are 0 and all negative integers."""
+    """The logarithm of the gamma function's magnitude; infinite at its poles, which are 0 and the negative integers."""
     mirrored = x < -0.5
     size = np.where(mirrored, 1 - x, x)
     y = _stirling(size)
@@ -108,9 +108,10 @@ def lgamma(x: Array) -> Array:
 
 
 def polygamma(x: Array, n: int) -> Array:
-    """The slope of ``lgamma``, and of that the ``n``-th derivative.
+    """The ``n``-th derivative of the digamma function, which is the derivative of ``lgamma``.
 
-    At its poles the slope is NaN (infinite at 0, by its sign), and the others are infinite, as PyTorch's are.
+    At the poles, digamma is NaN (at 0 infinite, with the sign of the zero), and its derivatives are infinite, as in
+    PyTorch.
     """
     mirrored = x < 0
     y = _upper(n, np.where(mirrored, 1 - x, x) + 0.0)  # no -0.0
@@ -142,12 +143,12 @@ def _apart(x: Array) -> Array:
 
 
 def _sine(x: Array) -> Array:
-    """``sin(πx)``, but for its sign."""
+    """``sin(πx)``, up to sign."""
     return np.sin(math.pi * _apart(x))
 
 
 def _stirling(x: Array) -> Array:
-    """``lgamma`` of what is :data:`_LARGE` or more (Stirling's series)."""
+    """``lgamma`` of numbers from :data:`_LARGE` on (Stirling's series)."""
     terms = [b / ((2 * k) * (2 * k - 1)) for k, b in enumerate(_BERNOULLI, 1)]
     more = _polynomial(tuple(terms[::-1]), 1 / (x * x)) / x
     y: Array = (x - 0.5) * (np.log(x) - 1) + (0.5 * math.log(2 * math.pi) - 0.5 + more)
@@ -156,19 +157,19 @@ def _stirling(x: Array) -> Array:
 
 @lru_cache(maxsize=1)
 def _about_two() -> tuple[float, ...]:
-    """``lgamma(2 + z) / z`` by powers of z, highest first: 1 less Euler's constant, and (ζ(k) - 1) / k by turns."""
+    """The power series of ``lgamma(2 + z) / z``, highest first: 1 minus Euler's constant, and ±(ζ(k) - 1) / k."""
     euler = 0.57721566490153286061
     zeta = [math.fsum(i**-k for i in range(2, 200)) + _rest(k, 200.0) for k in range(2, 30)]
     return (*[(-1) ** k * z / k for k, z in enumerate(zeta, 2)][::-1], 1 - euler)
 
 
 def _rest(k: int, n: float) -> float:
-    """The sum of ``i**-k`` from n on (Euler and Maclaurin)."""
+    """The sum of ``i**-k`` for i from n on (Euler-Maclaurin formula)."""
     return n ** (1 - k) / (k - 1) + n**-k / 2 + k * n ** (-k - 1) / 12 - k * (k + 1) * (k + 2) * n ** (-k - 3) / 720
 
 
 def _small_lgamma(x: Array) -> Array:
-    """Of -0.5 to 10: by the powers about 2, and by Stirling's series above 2.5."""
+    """``lgamma`` of numbers from -0.5 to 10: by the power series at 2, and above 2.5 by Stirling's series."""
     low = np.where(x < 0.5, x, np.where(x < 1.5, x - 1, np.where(x < 2.5, x - 2, 0.0)))
     y = low * _polynomial(_about_two(), low)
     y -= np.where(x < 1.5, np.log1p(low), 0.0)
@@ -184,10 +185,10 @@ def _small_lgamma(x: Array) -> Array:
 
 
 def _upper(n: int, x: Array) -> Array:
-    """``polygamma`` of what is not negative: of 0 it is infinite.
+    """``polygamma`` of numbers that are not negative; infinite at 0.
 
-    It is ``n! (-1)**(n+1)`` times the sum of ``(x + k)**-(n + 1)`` over all k, of which the first are added up, and the
-    rest is a series.
+    It is ``n! (-1)**(n+1)`` times the sum of ``(x + k)**-(n + 1)`` over all k: the first terms are added up, the rest
+    is an asymptotic series.
     """
     y, at = np.zeros(x.shape), x
     for _ in range(int(_LARGE) + n):
@@ -205,7 +206,7 @@ def _upper(n: int, x: Array) -> Array:
 
 @lru_cache
 def _cotangent(n: int) -> tuple[float, ...]:
-    """The ``n``-th derivative of the cotangent by powers of it, highest first."""
+    """The ``n``-th derivative of the cotangent as a polynomial in the cotangent, highest power first."""
     found = np.polynomial.Polynomial([0.0, 1.0])
     for _ in range(n):
         found = -found.deriv() * np.polynomial.Polynomial([1.0, 0.0, 1.0])

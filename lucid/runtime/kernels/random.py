@@ -16,7 +16,7 @@ def random_key(k: Emitter) -> None:
 
 
 def _draw(k: Emitter, key: Operand, target: Operand, method: str) -> None:
-    """Draw into row-major memory: the generator writes in memory order, and a draw must not depend on the layout."""
+    """Draw into row-major memory: the generator writes in memory order, and results must not depend on the layout."""
     k.line(f"{k.use(generator)}({key}).{method}(dtype=np.{target.dtype.name}, out={target})")
 
 

@@ -1,4 +1,4 @@
-"""Kernels of what eliminates unknowns."""
+"""Kernels of inverses, linear systems and factorisations by elimination."""
 
 from __future__ import annotations
 

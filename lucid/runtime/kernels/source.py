@@ -1,4 +1,4 @@
-"""Kernels of constants and filled tensors. Inputs and parameters need none: they are bound."""
+"""Kernels of constants and filled tensors. Inputs and parameters need none."""
 
 from __future__ import annotations
 

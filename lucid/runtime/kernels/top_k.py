@@ -1,4 +1,4 @@
-"""Kernels of what sorts."""
+"""Kernel of the largest elements along an axis."""
 
 from __future__ import annotations
 

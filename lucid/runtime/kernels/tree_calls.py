@@ -1,4 +1,4 @@
-"""What programs call to go down decision trees."""
+"""Functions that programs call to evaluate decision trees."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from ...base.arrays import Array
 from ...errors import ExecutionError
 
 PLACES = 1 << 15
-"""Rows and trees that go down together: what is known of each stays in the cache."""
+"""Pairs of a row and a tree that are evaluated together, so that their data stay in the cache."""
 ROWS = 8
-"""Rows that go down together at least: they pass many of the same nodes."""
+"""The least rows that are evaluated together: they visit many of the same nodes."""
 
 
 def check_trees(roots: Array, feature: Array, children: Array, features: int) -> None:
-    """Raise where a table leads to a node or a feature that there is not."""
+    """Raise if a table refers to a node or feature that does not exist."""
     count = len(feature)
     nodes = max(int(one.max(initial=-1)) for one in (roots, children))
     if nodes >= count or (count and not 0 <= int(feature.min()) <= int(feature.max()) < features):
@@ -24,10 +24,10 @@ def check_trees(roots: Array, feature: Array, children: Array, features: int) ->
 def leaves_of_trees(
     x: Array, roots: Array, feature: Array, threshold: Array, children: Array, missing: Array, depth: int, out: Array
 ) -> None:  # fmt: skip
-    """For each row and tree the leaf, all going down together, a level at a time.
+    """For each row and tree, the leaf; all descend together, one level at a time.
 
-    The rows of a tree stand side by side, so that where nodes are numbered level by level and tree by tree, as the
-    importer does, all go through the tables from front to back.
+    The rows of a tree are adjacent. If nodes are numbered level by level and tree by tree, as by the importer, the
+    tables are read from front to back.
     """
     rows = max(ROWS, PLACES // max(len(roots), 1))
     flat, tables = np.ascontiguousarray(x).reshape(-1), (feature, threshold, children.reshape(-1))
@@ -43,7 +43,7 @@ def leaves_of_trees(
 def _down(
     x: Array, starts: Array, nodes: Array, tables: tuple[Array, Array, Array], missing: Array | None, depth: int
 ) -> None:
-    """Put in the place of each node the one where its row gets to; those at a leaf are left out of what follows."""
+    """Replace each node by the leaf that its row reaches; pairs at a leaf drop out of later levels."""
     feature, threshold, pairs = tables
     places, here = np.arange(len(nodes)), nodes
     for _ in range(depth):

@@ -1,4 +1,4 @@
-"""Average pooling as sums over rows, then columns; adaptive pooling the same with windows of its own."""
+"""Average pooling as sums over rows, then over columns; adaptive pooling likewise, with windows of varying size."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _axes(a: AvgPoolAttrs, image: Sequence[int], counts: Sequence[int]) -> tuple
 
 
 def _divisors(a: AvgPoolAttrs, rows: Axis, cols: Axis, dtype: DType) -> Array:
-    """What each sum is divided by: a number, or an array (rows, columns)."""
+    """The divisor of each sum: a number, or an array (rows, columns)."""
     if a.divisor_override is not None:
         return np.array(a.divisor_override, dtype)
     counts = []
@@ -63,7 +63,7 @@ def avg_pool(k: Emitter) -> None:
 
 @kernel(AVG_POOL_GRAD)
 def avg_pool_grad(k: Emitter) -> None:
-    """Each window's share, added to every element that the window saw."""
+    """Add each window's share of its gradient to all its elements."""
     recheck(k)
     (dy,), (dx,), a = k.ins, k.outs, k.attrs.pool
     axes = _axes(a, dx.shape, dy.shape[2:])
@@ -71,7 +71,7 @@ def avg_pool_grad(k: Emitter) -> None:
 
 
 def _spread(k: Emitter, parts: list[tuple[At, At]], divisor: Array) -> None:
-    """Lines that divide the upstream gradient, and add parts of the quotients to parts of the result."""
+    """Write lines that divide the upstream gradient, and add parts of the quotients to parts of the result."""
     (dy,), (dx,) = k.ins, k.outs
     share = k.scratch(dy.shape, dy.dtype, "share", dx.type.order)
     k.line(f"np.divide({dy}, {k.use(divisor, f'{k.name}_divisor')}, out={share})")

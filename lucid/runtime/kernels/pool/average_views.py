@@ -1,4 +1,4 @@
-"""What average and adaptive poolings read and write."""
+"""Views for average and adaptive pooling."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..shared.pooling_views import At
 
 
 def bind_divisions(work: Sequence[Sequence[At]], y: Array, divisor: Array) -> list[list[tuple[Array, Array]]]:
-    """The sums of each block of images, channels and rows, and what to divide them by."""
+    """The sums of each block of images, channels and rows, and their divisors."""
     return [[(y[at], divisor[at[2]] if divisor.ndim else divisor) for at in mine] for mine in work]
 
 
@@ -27,7 +27,7 @@ def bind_means(spans: Sequence[At], source: Array, target: Array, axis: int) -> 
 
 
 def windows_arg_max(windows: Sequence[tuple[slice, slice]], x: Array, index: Array) -> None:
-    """Flat position of the first maximum (or NaN) of each window."""
+    """Write the flat position of the first maximum (or NaN) of each window to ``index``."""
     width, cols = x.shape[3], index.shape[3]
     for number, (down, right) in enumerate(windows):
         part = x[:, :, down, right]

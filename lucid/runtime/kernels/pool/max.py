@@ -1,4 +1,4 @@
-"""Max pooling: rows first, then columns, block by block."""
+"""Max pooling block by block: over rows first, then over columns."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..shared.pooling import competing, lowest, pooling_axes
 from ..shared.pooling_views import Step, bind_steps, padding_steps, window_steps
 
 BLOCK_BYTES = 1 << 19
-"""Input bytes of a block, which stays in the L2 cache."""
+"""Bytes of a block's input, which stays in the L2 cache."""
 
 
 def axes_of_node(node: Node[MaxPoolAttrs], x: TensorType) -> tuple[Axis, Axis]:
@@ -48,12 +48,12 @@ def _work(node: Node[MaxPoolAttrs], inputs: tuple[TensorType, ...], threads: int
 
 
 def begun(x: TensorType, loops: int) -> Work:
-    """Inner loops that begin over rows of ``x``."""
+    """The work of starting inner loops over rows of ``x``."""
     return Work(loops=loops) if x.nbytes < this_machine().l2 else Work(far_loops=loops)
 
 
 def in_runs(x: TensorType, numbers: float) -> Work:
-    """So many numbers of ``x``, side by side."""
+    """The work of a maximum or copy of contiguous numbers of ``x``."""
     return Work(numbers=numbers * x.dtype.itemsize / 4)
 
 
@@ -63,7 +63,7 @@ def _only_maxima(node: Node[MaxPoolAttrs], inputs: tuple[TensorType, ...]) -> bo
 
 @kernel(MAX_POOL, lowering="windows", accepts=_only_maxima, cost=_work)
 def max_pool(k: Emitter) -> None:
-    """Over rows and then over columns."""
+    """The maximum over rows, and then over columns."""
     recheck(k)
     (x,), a = k.ins, k.attrs
     axes = pooling_axes(a, x.shape, k.outs[0].shape[2:])
@@ -77,7 +77,7 @@ def max_pool(k: Emitter) -> None:
 def reduce_windows(
     loop: BlockLoop[Block], function: str, axes: tuple[Axis, Axis], neutral: Array, pad: Array | None = None
 ) -> None:
-    """Lines that reduce the windows of each block, first over rows; ``pad`` is what competes as padding, or None."""
+    """Add lines that reduce the windows of each block, first over rows; ``pad`` is the value of padding that counts."""
     k, (rows, cols) = loop.k, axes
     (x,), y = k.ins, k.outs[0]
     held: tuple[Operand | None, ...] = (None,) * len(loop.work)

@@ -1,4 +1,4 @@
-"""Gradients of max pooling: each element of the upstream gradient goes where the code says; and the way back."""
+"""Gradients of max pooling: each upstream gradient is added to the element whose code it has; also the reverse."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from .max_grad_views import Winners, bind_gather, bind_grad
 from .max_runs import LEAST_BYTES, THREAD_BYTES
 
 BLOCK_BYTES = THREAD_BYTES
-"""Bytes of the images of a block: long calls, as what goes through them need not stay in the cache."""
+"""Bytes of the images of a block: large, for long calls, as data need not stay in the cache."""
 CORNERS = 1 << 21
-"""Bytes that the places of the first taps take at most, but for those of a row of windows."""
+"""The most bytes of the positions of windows' first taps, unless those of a single row of windows take more."""
 PASSES, CALLS = 6, 12
-"""How often numbers are gone over to find a winner, and calls for it."""
+"""The passes over numbers that finding the winners takes, and the calls."""
 
 
 def _winners(attrs: MaxPoolGradAttrs, windows: TensorType, image: TensorType) -> Winners:
-    """Where the winners of these windows lie in images that lie as these do."""
+    """The geometry of the windows' winners in images of this memory order."""
     rows, cols = pooling_axes(attrs.pool, image.concrete, windows.concrete[2:])
     return Winners(rows, cols, 1 if image.order is None else image.concrete[1])
 
@@ -54,7 +54,7 @@ def _work(node: Node[MaxPoolGradAttrs], inputs: tuple[TensorType, ...], threads:
 
 @kernel(MAX_POOL_GRAD, cost=_work)
 def max_pool_grad(k: Emitter) -> None:
-    """Finds where the windows' winners lie, and adds to each what its window has."""
+    """Find the position of each window's winner, and add the window's gradient there."""
     recheck(k)
     (dx,), last = k.outs, channels_last(k.outs[0])
     dy, index = (laid_out(k, x, last, "packed") for x in k.ins)
@@ -68,7 +68,7 @@ def max_pool_grad(k: Emitter) -> None:
 
 @kernel(MAX_POOL_GATHER)
 def max_pool_gather(k: Emitter) -> None:
-    """Finds where the windows' winners lie, and takes them."""
+    """Find the position of each window's winner, and take the element there."""
     recheck(k)
     (y,), last = k.outs, channels_last(k.outs[0])
     x, index = (laid_out(k, x, last, "packed") for x in k.ins)
@@ -77,7 +77,7 @@ def max_pool_gather(k: Emitter) -> None:
 
 
 def _go_over(k: Emitter, function: Callable[..., Any], image: Operand, windows: Operand, index: Operand) -> None:
-    """A loop over blocks of planes, of which the function binds the calls."""
+    """Write a loop over blocks of planes, whose calls ``function`` binds."""
     winners = _winners(k.attrs, windows.type, image.type)
     cut = _planes(image.type, k.threads)
     loop = BlockLoop(k, deal([Block(a, b, 0, windows.shape[2], 0, winners.step) for a, b in cut], k.threads))
@@ -97,7 +97,7 @@ def _go_over(k: Emitter, function: Callable[..., Any], image: Operand, windows: 
 
 @kernel(MAX_POOL_POSITIONS)
 def max_pool_positions(k: Emitter) -> None:
-    """Row and column of the window's corner, plus an offset for each code."""
+    """The position of the window's corner, plus an offset for each code."""
     recheck(k)
     (index,), (y,) = k.ins, k.outs
     size = tuple(map(int, k.attrs.size))

@@ -1,4 +1,4 @@
-"""What gradients of max pooling read and write: where the winners lie in memory, and the calls for each block."""
+"""Gradients of max pooling: the positions of windows' winners in memory, and the calls for each block."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from ..shared.cut import Block, per_block, pieces
 from ..shared.pooling_views import Call
 
 SHORT = np.dtype(np.uint16)
-"""What tells how far a window's taps are from its first, where that is not too far."""
+"""The type of offsets of a window's taps from its first one, if they are small enough."""
 REACH = 1 << 16
-"""How far that is, and that of which such numbers are what is left."""
+"""Offsets of type ``SHORT`` must be below this, and are computed modulo this."""
 
 
 @struct(frozen=True)
 class Winners:
-    """Where the winners of windows lie among the numbers of a plane, ``step`` of which are a pixel's.
+    """The positions of windows' winners among the elements of a plane, in which a pixel has ``step`` elements.
 
-    A winner's code is its tap's number, and a greater one is padding's.
+    The code of a winner is the number of its tap; a greater code stands for padding.
     """
 
     rows: Axis
@@ -35,12 +35,12 @@ class Winners:
 
     @property
     def windows(self) -> int:
-        """How many lie side by side, with all their channels."""
+        """The number of windows of a row, for all its channels."""
         return self.cols.count * self.step
 
     @property
     def line(self) -> int:
-        """Numbers of a row of the image."""
+        """The number of elements of a row of the image."""
         return self.cols.size * self.step
 
     @property
@@ -49,36 +49,36 @@ class Winners:
 
     @property
     def right(self) -> int:
-        """How far the next tap of a row is."""
+        """The distance, in elements, of the next tap of a row."""
         return self.cols.dilation * self.step
 
     @property
     def down(self) -> int:
-        """How much farther the next tap is where it begins another row."""
+        """The additional distance of the next tap if it begins another row."""
         return self.rows.dilation * self.line - self.cols.kernel * self.right
 
     def offset(self, codes: DType) -> DType:
-        """The type of numbers that tell how far taps are from the first, made of such codes."""
+        """The type for offsets of taps that are computed from codes of this type."""
         return SHORT if self.farthest < REACH and codes.itemsize <= SHORT.itemsize else np.dtype(np.intp)
 
     @property
     def apart(self) -> bool:
-        """Whether no element of the image is seen by two windows."""
+        """Whether no two windows overlap."""
         return all(axis.extent <= axis.stride for axis in (self.rows, self.cols))
 
     @property
     def farthest(self) -> int:
-        """How far a window's last tap is from its first."""
+        """The distance of a window's last tap from its first."""
         return (self.rows.extent - 1) * self.line + (self.cols.extent - 1) * self.step
 
     def offsets(self) -> Array:
-        """For each code but padding's how far the tap is from the first."""
+        """For each code except that of padding, the offset of the tap from the first."""
         codes = np.arange(self.taps)
         found: Array = codes * self.right + codes // self.cols.kernel * self.down
         return found
 
     def corners(self, planes: int, lines: int) -> Array:
-        """The places of the first taps of so many rows of windows, in each of so many planes that follow each other."""
+        """The positions of the first taps in ``lines`` rows of windows, in each of ``planes`` consecutive planes."""
         plane = np.arange(planes) * (self.rows.size * self.line)
         down = (np.arange(lines) * self.rows.stride - self.rows.before) * self.line
         right = (np.arange(self.cols.count) * self.cols.stride - self.cols.before) * self.step
@@ -87,7 +87,7 @@ class Winners:
 
 
 class Room(NamedTuple):
-    """A worker's memory: the rows of the winners in their windows, how far these are from the first tap, and places."""
+    """A worker's scratch: the rows of winners in their windows, two terms of their offsets, and their positions."""
 
     rows: Array
     down: Array
@@ -95,19 +95,19 @@ class Room(NamedTuple):
     places: Array
 
     def of(self, size: int) -> Room:
-        """That for so many windows."""
+        """The part of it for ``size`` windows."""
         return Room(*(x[:size] for x in self))
 
 
 class Part(NamedTuple):
-    """Windows whose winners lie in ``image``, the numbers of some planes.
+    """Windows whose winners are in ``image``, the elements of some planes.
 
     Attributes
     ----------
     image, windows, codes
-        The planes, and of their windows what belongs to each, and who has won.
+        The planes; and for each of their windows, its value or gradient, and the code of its winner.
     corners
-        The places of their first taps, less ``base``.
+        The positions of their first taps, minus ``base``.
     """
 
     image: Array
@@ -118,12 +118,12 @@ class Part(NamedTuple):
 
 
 def find(winners: Winners, part: Part, room: Room) -> tuple[Array, Array | None]:
-    """The places of the winners, and where these are no padding; None where none is."""
+    """The positions of the winners, and a mask of those that are not padding; None if no winner is."""
     codes, (rows, down, right, places) = part.codes, room
     np.floor_divide(codes, winners.cols.kernel, out=rows)
     np.copyto(down, rows)
     next_row, next_tap = winners.down, winners.right
-    if down.dtype == SHORT:  # a step that no tap takes may be farther than all of them are
+    if down.dtype == SHORT:  # the terms may be out of range, though their sums are not: compute modulo REACH
         next_row, next_tap = next_row % REACH, next_tap % REACH
     np.multiply(down, next_row, out=down)
     np.copyto(right, codes)
@@ -137,7 +137,7 @@ def find(winners: Winners, part: Part, room: Room) -> tuple[Array, Array | None]
 
 
 def spread(winners: Winners, part: Part, room: Room) -> None:
-    """Adds each number of the windows to the one that has won."""
+    """Add each window's number to the element that has won."""
     (places, real), shares = find(winners, part, room), part.windows
     if real is not None:
         np.add.at(part.image, places[real], shares[real])
@@ -148,7 +148,7 @@ def spread(winners: Winners, part: Part, room: Room) -> None:
 
 
 def gather(winners: Winners, part: Part, room: Room) -> None:
-    """Takes the winner of each window; 0 for padding."""
+    """Take the winner of each window; 0 for padding."""
     places, real = find(winners, part, room)
     np.take(part.image, places, out=part.windows, mode="clip")
     if real is not None:
@@ -173,7 +173,7 @@ def bind_gather(
     winners: Winners, lines: int, work: Sequence[Sequence[Block]], x: Array, y: Array, index: Array, corners: Array,
     room: Sequence[Sequence[Array]],
 ) -> list[list[list[Call]]]:  # fmt: skip
-    """The same of the way back."""
+    """The calls for each block of each worker that take winners (:func:`gather`)."""
 
     def calls(block: Block, memory: Room) -> list[Call]:
         parts = _parts(winners, lines, block, (x, y, index), corners)
@@ -185,7 +185,7 @@ def bind_gather(
 def _parts(
     winners: Winners, lines: int, block: Block, arrays: tuple[Array, Array, Array], corners: Array
 ) -> Iterator[Part]:
-    """A block's windows: all at once, or of a single plane so many rows at a time, which have such corners."""
+    """A block's windows: all at once or, for a single plane, ``lines`` rows at a time."""
     image, windows, codes = (_planes(x, winners.step)[block.images] for x in arrays)
     for a, b in pieces(winners.rows.count, lines):
         taken = windows[:, a:b], codes[:, a:b], corners[: len(image), : b - a]

@@ -1,13 +1,13 @@
-"""Max pooling over long runs of memory, which knows of rows and columns only where windows begin.
+"""Max pooling over long runs of memory, regardless of rows and columns until windows are picked out at the end.
 
-The maximum of a window is taken at every position: two taps are everywhere equally far apart in memory, so one
-call does it for a whole block, and two windows of t taps make one of up to 2t. At the end the positions at which
-windows begin are copied out; where that pays, the columns at which they begin before rows are joined. With stride 2
-much of it is thrown away, and it is still the quicker: a call over rows of 112 numbers takes 40 ns before the first of
-each, every second number 1.1 ns, a number of a long run 0.14.
+The maximum of a window is computed at every position. Two taps are the same distance apart everywhere in memory, so one
+call computes their maximum for a whole block, and two windows of t taps are combined to one of up to 2t. At the end,
+the positions at which windows begin are copied; if it pays, the columns at which they begin already before rows are
+combined. With stride 2 much of this is thrown away, but it is still faster: a call over rows of 112 numbers takes 40 ns
+to start each row, a strided number 1.1 ns, a number of a long run 0.14 ns.
 
-The code of the tap that won is found on the way: of two windows the later one's code is the greater, and counts
-where its maximum is.
+The code of the winning tap is computed along the way: of two combined windows, the later one has the greater codes, and
+wins where its maximum is greater.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from .max import axes_of_node, begun, in_runs
 from .max_runs_views import CODED, MaxRuns, bind_max_calls
 
 THREAD_BYTES = 1 << 21
-"""Input bytes of a block for threads: calls that take long let these wait less for each other than the cache gives."""
+"""Bytes of a block's input for threads: with long calls they wait less for one another, which outweighs the cache."""
 LEAST_BYTES = 1 << 15
-"""Those of a block that is worth to be handed to another worker."""
+"""The least bytes of a block's input that are worth handing to another worker."""
 
 BINDING = 10
-"""Calls that take as long as the rest of a run whose input is the caller's."""
+"""The time of binding views to the caller's input at each run, in calls."""
 
 
 def max_runs_of(node: Node[MaxPoolAttrs], x: TensorType) -> MaxRuns:
@@ -46,7 +46,7 @@ def max_runs_of(node: Node[MaxPoolAttrs], x: TensorType) -> MaxRuns:
 
 
 def block_bytes(reached: bool) -> int:
-    """Input bytes of a block: fewer where processes reach all it reads and writes, otherwise it is for threads."""
+    """Bytes of a block's input: fewer if processes can share the work, as they can access all of the data."""
     machine = this_machine()
     return machine.l2 // 2 if machine.helpers and reached else THREAD_BYTES
 
@@ -88,7 +88,7 @@ def max_pool_runs(k: Emitter) -> None:
 
 
 def _room(k: Emitter, runs: MaxRuns, blocks: Sequence[Block], index: Operand | None, least: Any) -> tuple[Any, ...]:
-    """A worker's memory, as the parts of a :class:`~.max_runs_views.Room`."""
+    """A worker's scratch, as the fields of a :class:`~.max_runs_views.Room`."""
     size, dtype, turns = (max(map(runs.size, blocks)),), k.ins[0].dtype, range(min(2, len(runs.levels)))
     copy = k.filled(size, dtype, k.use(least, "lowest"), "padded") if runs.padded else None
     maxima = tuple(k.scratch(size, dtype, "maxima") for _ in turns)

@@ -1,4 +1,4 @@
-"""What a max pooling over long runs of memory reads and writes: its numbers, and the calls for each block."""
+"""Max pooling over long runs of memory: its sizes, and the calls for each block."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ...program.views import as_view
 from ..shared.cut import Block, even_pieces, per_block, pieces
 from ..shared.pooling_views import Call
 
-#: How far apart the windows are that are joined, in memory and in the numbers of their taps; None where columns go.
+#: The distance of the windows that a level combines, in memory and in tap numbers; None: columns are dropped.
 Level: TypeAlias = "tuple[int, int] | None"
 
 
 def _doubled(axis: Axis, apart: int, number: int) -> Iterator[tuple[int, int]]:
-    """What joins the taps along an axis: two windows of some taps are one of up to twice as many."""
+    """The levels that combine the taps along an axis: two windows of some taps become one of up to twice as many."""
     taps = 1
     while taps < axis.kernel:
         more = min(taps, axis.kernel - taps)
@@ -31,15 +31,15 @@ def _doubled(axis: Axis, apart: int, number: int) -> Iterator[tuple[int, int]]:
 
 
 CODED, PIXEL = 2.5, 70
-"""How many maxima take as long as one with its code, and as to copy a pixel besides its numbers."""
+"""The time of a maximum with its code, and of copying a pixel besides its numbers, in maxima."""
 
 
 @struct(frozen=True)
 class MaxRuns:
-    """A pooling of ``planes`` images (of a channel each, where channels do not lie innermost).
+    """A pooling of ``planes`` images (single channels, unless images are channels last).
 
-    What the windows see of a plane is ``height`` times ``width`` pixels of ``step`` elements: the image, or where a
-    window sees more than that a copy of it within the least of numbers. It is ``coded`` where somebody asks who won.
+    A plane, as windows see it, has ``height`` times ``width`` pixels of ``step`` elements: the image or, if windows
+    exceed it, a copy padded with the lowest number. It is ``coded`` if the codes of winners are wanted.
     """
 
     rows: Axis
@@ -54,7 +54,7 @@ class MaxRuns:
 
     @property
     def width(self) -> int:
-        """Of a copy a multiple of the stride, so that every so many pixels begin at the same place of each row."""
+        """The columns of a plane; for a copy, a multiple of the stride, so that rows can be reduced alike."""
         stride = self.cols.stride
         return -(-self._seen // stride) * stride if self.padded else self.cols.size
 
@@ -72,9 +72,9 @@ class MaxRuns:
 
     @cached_property
     def fewer(self) -> int:
-        """Of how many columns one is left before rows are joined: that at which windows begin.
+        """The ratio by which columns are reduced to those at which windows begin, before rows are combined; 1 if not.
 
-        That copies numbers, and pixels one by one; then as many are joined as there are windows along a row.
+        This costs a copy, pixel by pixel, and saves work on the rows.
         """
         stride, joins = self.cols.stride, len(list(_doubled(self.rows, 0, 0)))
         saved = joins * (stride - 1) * self.step * (CODED if self.coded else 1)
@@ -83,7 +83,7 @@ class MaxRuns:
 
     @cached_property
     def levels(self) -> list[Level]:
-        """How windows are joined: along the columns, and then along the rows of the columns that are left."""
+        """The levels of combining windows: along the columns, and then along the rows of the remaining columns."""
         across, down = (
             list(_doubled(axis, apart, number))
             for axis, apart, number in (
@@ -95,19 +95,19 @@ class MaxRuns:
 
     @property
     def passes(self) -> float:
-        """How often the numbers are gone over, all or what is left of them."""
+        """The number of passes over all elements; a pass over the remaining columns counts in proportion."""
         where = self.levels.index(None) if None in self.levels else len(self.levels)
         return where + (len(self.levels) - where) / self.fewer
 
     @property
     def windows(self) -> int:
-        """How many results lie side by side when windows are joined."""
+        """The number of adjacent results when windows have been combined."""
         return self.step * (self.cols.count if self.fewer == self.cols.stride else 1)
 
     def blocks(self, most: int, least: int, workers: int) -> list[Block]:
-        """Planes, or rows of windows of a single one: so many that they see up to ``most`` numbers.
+        """Blocks of planes, or of rows of windows of a single plane, that read up to ``most`` elements.
 
-        There are as many for each worker, where they then see ``least`` numbers.
+        All workers get equally many blocks, unless these would read less than ``least``.
         """
         plane = self.height * self.row
         if most >= plane:
@@ -117,24 +117,24 @@ class MaxRuns:
         return [Block(p, p + 1, a, b, 0, self.step) for p in range(self.planes) for a, b in some]
 
     def lines(self, block: Block) -> tuple[int, int]:
-        """The first and the last row that a block's windows see."""
+        """The range of rows that a block's windows read."""
         if block.r1 - block.r0 == self.rows.count:
             return 0, self.height
         first = block.r0 * self.rows.stride
         return first, first + self.rows.held(block.r1 - block.r0)
 
     def size(self, block: Block) -> int:
-        """Numbers that a block's windows see."""
+        """The number of elements that a block's windows read."""
         first, last = self.lines(block)
         return (block.n1 - block.n0) * (last - first) * self.row
 
     def first_taps(self) -> Array:
-        """For each window the number of its first tap that lies in the image."""
+        """For each window, the number of its first tap that is in the image."""
         down, right = ([axis.inside(o).low for o in range(axis.count)] for axis in (self.rows, self.cols))
         return np.add.outer(np.multiply(down, self.cols.kernel), right)
 
     def corners(self, block: Block, run: Array, down: int = 0, right: int = 0, fewer: int = 1) -> Array:
-        """What lies at one tap of a block's windows, in elements that lie as its input does, or in fewer columns."""
+        """A view of one tap of all windows of a block, in memory laid out like its input, or with fewer columns."""
         first, last = self.lines(block)
         shape = (block.n1 - block.n0, self.step, block.r1 - block.r0, self.cols.count)
         row = self.row // fewer
@@ -145,9 +145,8 @@ class MaxRuns:
 
 
 class Room(NamedTuple):
-    """A worker's memory: a padded copy of its input; maxima and codes by turns; who won, and codes of who may.
-
-    What is not needed is None, or empty.
+    """A worker's scratch: a padded copy of its input; buffers of maxima and codes, used in turn; a mask of the later
+    windows that win, and their codes. Those that are not needed are None, or empty.
     """
 
     copy: Array | None
@@ -157,10 +156,10 @@ class Room(NamedTuple):
     candidates: Array
 
 
-#: Maxima, their codes if not all are 0, and how many of them there are.
+#: Maxima, their codes (None if all are 0), and their number.
 State: TypeAlias = "tuple[Array, Array | None, int]"
 
-#: The least of numbers, and what padding holds where it competes.
+#: The lowest number, and the value of the padding if it counts.
 Pads: TypeAlias = "tuple[Array, Array | None]"
 
 
@@ -176,12 +175,12 @@ def bind_max_calls(
 
 
 def _as_planes(x: Array, runs: MaxRuns) -> Array:
-    """An array in the pooling's memory order as (planes, channels that lie innermost, rows, columns)."""
+    """An array in the pooling's memory order viewed as (planes, channels of a channels-last image, rows, columns)."""
     return x if runs.step > 1 else as_view(x, runs.planes, 1, *x.shape[2:])
 
 
 class _Binder:
-    """Makes the calls of one worker; blocks of one size share those that work in its memory only."""
+    """Makes the calls of one worker; blocks of equal size share those that use only its scratch."""
 
     def __init__(self, runs: MaxRuns, x: Array, y: Array, index: Array | None, room: Room, pads: Pads) -> None:
         self.runs, self.x, self.y, self.index, self.room = runs, x, y, index, room
@@ -217,7 +216,7 @@ class _Binder:
         yield from self._edges(block, y, codes)
 
     def _fill(self, block: Block, run: Array, first: int, last: int) -> Iterator[Call]:
-        """Copies the image. What lies beside it stays; rows above and below may have been another block's."""
+        """Copy the image, and clear the padding above and below, where another block may have had rows."""
         rows, cols = self.runs.rows, self.runs.cols
         copy = as_view(run, block.n1 - block.n0, last - first, self.runs.width, self.runs.step)
         down = real(first - rows.before, last - first, rows.size)
@@ -236,11 +235,11 @@ class _Binder:
         return calls, [self.runs.corners(block, x, fewer=self.runs.fewer) for x in state[:2] if x is not None]
 
     def _level(self, number: int, state: State, full: int) -> tuple[list[Call], State]:
-        """The calls for one level, and what they make; the input has ``full`` numbers."""
+        """The calls for one level, and the state after it; the input has ``full`` elements."""
         (m, c, size), level = state, self.runs.levels[number]
         n, d = self.room.maxima[number % 2], self.room.codes[number % 2] if self.room.codes else None
         if level is None:
-            # what windows would see beyond the end is copied too, and comes to nothing: no window begins there
+            # elements beyond the end are copied too, which is harmless, as no window begins there
             return list(self._fewer(full, m, c, n, d)), (n, None if c is None else d, full // self.runs.fewer)
         size -= level[0]
         return list(self._join(level, size, m, c, n, d)), (n, d, size)
@@ -248,7 +247,7 @@ class _Binder:
     def _join(
         self, joined: tuple[int, int], size: int, m: Array, c: Array | None, n: Array, d: Array | None
     ) -> Iterator[Call]:
-        """Joins the windows of the maxima ``m``, whose codes are ``c`` (or all 0), to those of ``n`` and ``d``."""
+        """Combine the windows with maxima ``m`` and codes ``c`` (None if all 0); results go to ``n`` and ``d``."""
         apart, number = joined
         a, b = m[:size], m[apart : apart + size]
         yield partial(np.maximum, a, b, out=n[:size])
@@ -264,14 +263,14 @@ class _Binder:
             yield partial(np.maximum, c[:size], candidates, out=d[:size])
 
     def _fewer(self, full: int, m: Array, c: Array | None, n: Array, d: Array | None) -> Iterator[Call]:
-        """Leaves the columns at which windows begin."""
+        """Drop all columns but those at which windows begin."""
         fewer, step = self.runs.fewer, self.runs.step
         for source, target in ((m, n), (c, d)):
             if source is not None and target is not None:
                 yield every(source[:full], target[: full // fewer], fewer, step)
 
     def _edges(self, block: Block, y: Array, codes: Array | None) -> Iterator[Call]:
-        """Lets the first element win where all are the least of numbers, as padding is; then padding competes."""
+        """Let the first element win if all are the lowest number, as padding is; then let padding that counts win."""
         rows, cols = self.runs.rows, self.runs.cols
         if codes is not None:
             above, left = (-(-axis.before // axis.stride) for axis in (rows, cols))
@@ -293,9 +292,9 @@ class _Binder:
 
 
 def every(source: Array, target: Array, apart: int, step: int) -> Call:
-    """Copies one of ``apart`` pixels to where they lie side by side, each of them ``step`` numbers.
+    """Copy every ``apart``-th pixel, of ``step`` numbers each, to contiguous memory.
 
-    Every second number is the lower half of one of twice its bytes, which NumPy finds twice as quickly as by steps.
+    Every second number is the lower half of one with twice the bytes; NumPy extracts it twice as fast as with a stride.
     """
     wide = {1: np.uint16, 2: np.uint32, 4: np.uint64}.get(source.itemsize)
     if wide is not None and apart == 2 and step == 1 and sys.byteorder == "little":
@@ -305,19 +304,19 @@ def every(source: Array, target: Array, apart: int, step: int) -> Call:
 
 
 def tie(runs: MaxRuns, block: Block, edge: tuple[slice, slice], y: Array, least: Array, codes: Array) -> None:
-    """Where the maximum is the least of numbers, the code is that of the first element."""
+    """Where the maximum is the lowest number, set the code to that of the first element in the image."""
     tied = np.equal(y, least)
     if tied.any():
         np.copyto(codes, runs.first_taps()[block.rows][edge], where=tied, casting="unsafe")
 
 
 def compete(y: Array, pad: Array, codes: Array, code: int) -> None:
-    """Where padding is greater, its code is the one."""
+    """Where padding is greater, set the code to that of padding."""
     np.copyto(codes, codes.dtype.type(code), where=np.greater(pad, y))
 
 
 def mark_nan(runs: MaxRuns, block: Block, run: Array, y: Array, codes: Array) -> None:
-    """NaN is greater than nothing: let the code of each window that holds one be that of its first."""
+    """Set the code of each window that contains NaN to its first one, since NaN is not greater than anything."""
     if not np.isnan(y.max()):
         return
     rows, cols = runs.rows, runs.cols
