@@ -15,7 +15,7 @@ R = TypeVar("R")
 
 
 def _after_own(register: Callable[P, R]) -> Callable[P, R]:
-    """The function that registers kernels, called when Lucid's own kernels of the same ops are registered.
+    """The function that registers kernels, which first imports Lucid's own kernels of the same ops.
 
     These are imported when one is first needed. If one of their names were taken by then, the error would come from
     that import, and from whatever op is run first, rather than from the line that took it.
@@ -24,7 +24,7 @@ def _after_own(register: Callable[P, R]) -> Callable[P, R]:
     @wraps(register)
     def registering(*ops: P.args, **traits: P.kwargs) -> R:
         for op in ops:
-            if isinstance(op, OpDef):  # what else is given is refused by name
+            if isinstance(op, OpDef):  # anything else is refused by the function itself
                 lowerings(op)
         return register(*ops, **traits)
 

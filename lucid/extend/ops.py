@@ -26,7 +26,7 @@ def register_op(op: OpDef[A], *, replace: bool = False) -> OpDef[A]:
         Its definition.
     replace
         Whether it may replace another third-party op of that name, as when a notebook cell runs again; kernels and
-        references must then be registered anew. Graphs that hold the old op are no longer valid.
+        references must then be registered again. Graphs that hold the old op are no longer valid.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The reference: every op computed straight from its definition, slow and obviously right."""
+"""The reference: every op computed directly from its definition, slow and obviously correct."""
 
 from . import attention as attention
 from . import control as control

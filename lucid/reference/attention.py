@@ -37,7 +37,7 @@ def attention(attrs: AttentionAttrs, query: Array, key: Array, value: Array, *mo
 
 
 def _seen(attrs: AttentionAttrs, query: int, keys: int) -> Array:
-    """Which keys the window of a query shows."""
+    """A mask of the keys in a query's window."""
     assert isinstance(attrs.offset, int)
     apart = np.arange(keys) - (query + attrs.offset)
     seen = np.ones(keys, bool)

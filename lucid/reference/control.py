@@ -1,4 +1,4 @@
-"""What runs graphs: these are run by their own definitions."""
+"""Ops that run graphs: the references of these graphs' ops are used in turn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connectionist temporal classification: every path of each sequence's own, one after another."""
+"""Connectionist temporal classification: a sum over all paths of each sequence, one path after another."""
 
 from __future__ import annotations
 

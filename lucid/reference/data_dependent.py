@@ -59,7 +59,7 @@ def unique(attrs: UniqueAttrs, x: Array) -> tuple[Array, ...]:
 
 
 def _alike(a: Array, b: Array, attrs: UniqueAttrs) -> bool:
-    """Whether elements or slices are the same; of elements NaN may be."""
+    """Whether elements or slices are equal; two NaN elements may count as equal."""
     return bool(np.all(a == b)) or (attrs.nan_alike and np.ndim(a) == 0 and bool(a != a and b != b))
 
 
@@ -84,7 +84,7 @@ def suppression(
 
 
 def _overlap(a: Array, b: Array, limit: Array, attrs: SuppressionAttrs) -> bool:
-    """Whether two boxes share more than so much of the area that both cover; one without an area shares none."""
+    """Whether the intersection of two boxes is more than ``limit`` of their union; not if a box has no area."""
     both = [_sides([float(value) for value in box], attrs.centred) for box in (a, b)]
     own = [(x1 - x0) * (y1 - y0) for x0, x1, y0, y1 in both]
     (a0, a1, a2, a3), (b0, b1, b2, b3) = both

@@ -1,4 +1,4 @@
-"""What LAPACK takes apart, in float64: of vectors whose signs nothing but its way of computing them decides."""
+"""Matrix decompositions by LAPACK, in float64: the signs of their vectors are defined by nothing but its algorithm."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from .evaluator import reference
 
 
 def wide(x: Array) -> Array:
-    """Floats as float64, others as they are."""
+    """Floats as float64, other types unchanged."""
     return x.astype(np.float64) if x.dtype.kind == "f" else x
 
 
@@ -90,7 +90,7 @@ def bit_cast(attrs: CastAttrs, x: Array) -> Array:
 
 @reference(ew.GCD)
 def gcd(attrs: Attrs, a: Array, b: Array) -> Array:
-    """Of the least numbers of a signed type it does not fit, and is the least number too."""
+    """The greatest common divisor; for least numbers of a signed type, which it exceeds, it wraps to that number."""
     bits, signed = 8 * a.dtype.itemsize, a.dtype.kind == "i"
 
     def one(first: int, second: int) -> int:

@@ -26,7 +26,7 @@ _REFERENCES: dict[OpDef, Reference] = {}
 def reference(*ops: OpDef[A]) -> Callable[[Reference[A]], Reference[A]]:
     """Register the decorated ``function(attrs, *arrays)`` as the definition of the ops.
 
-    It returns an array, or a tuple of them, of the shapes that the op's type rule says.
+    It returns an array, or a tuple of them, of the shapes that the op's type rule infers.
     """
 
     def decorate(function: Reference[A]) -> Reference[A]:
@@ -40,7 +40,7 @@ def reference(*ops: OpDef[A]) -> Callable[[Reference[A]], Reference[A]]:
 
 
 def known(dims: Iterable[Dim]) -> tuple[int, ...]:
-    """Sizes as numbers: a graph that is run has no others."""
+    """Concrete sizes as integers: a graph that is run has no symbolic ones."""
     return tuple(evaluate(dim, {}) for dim in dims)
 
 
@@ -50,7 +50,7 @@ def reference_of(op: OpDef) -> Reference | None:
 
 
 def run_reference(op: OpDef, attrs: Attrs, arrays: Sequence[Array]) -> tuple[Array, ...]:
-    """One op on arrays, with the outputs' dtypes that its type rule promises."""
+    """Run one op on arrays; outputs have the dtypes that its type rule infers."""
     types = [TensorType(a.shape, a.dtype) for a in arrays]
     function = _REFERENCES.get(op)
     if function is None:
@@ -75,7 +75,7 @@ def run_reference(op: OpDef, attrs: Attrs, arrays: Sequence[Array]) -> tuple[Arr
 def evaluate_reference(
     graph: Graph, inputs: Sequence[Array], parameters: Mapping[str, Array] | None = None
 ) -> list[Array]:
-    """Run a concrete graph on the references. Returns its outputs, then its updates."""
+    """Run a concrete graph by the references. Returns its outputs, then its updates."""
     values = reference_values(graph, inputs, parameters)
     return [values[value] for value in graph.results]
 

@@ -1,4 +1,4 @@
-"""Sums over the processes of a group, of one process."""
+"""Sums over the processes of a group, for a group of one process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is there on a condition: whoever asks has seen to that."""
+"""Ops that assume a condition: the caller has made sure of it."""
 
 from __future__ import annotations
 

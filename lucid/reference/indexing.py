@@ -35,7 +35,7 @@ def _checked(index: SupportsInt, size: int, *, wrap: bool = False) -> int:
 
 
 def _sliced(attrs: SliceAttrs) -> Iterator[tuple[Place, Place]]:
-    """Place in the slice, place in what it is a slice of."""
+    """Pairs of an index in the slice, and the index of the same element in the whole array."""
     starts = known(attrs.starts)
     for place in np.ndindex(*known(attrs.sizes)):
         yield place, tuple(s + i * step for s, i, step in zip(starts, place, attrs.steps, strict=True))
@@ -74,7 +74,10 @@ def scatter_elements(attrs: ScatterAttrs, values: Array, index: Array) -> Array:
 
 
 def _looked_up(axes: tuple[int, ...], shape: Place, indices: tuple[Array, ...]) -> Iterator[tuple[Place, Place]]:
-    """Place in the result, place in the data of ``shape``: found axes stand at the first if adjacent, else in front."""
+    """Pairs of an index in the result, and one in the data of ``shape``.
+
+    The axes of the indices replace the first of ``axes`` if these are adjacent; otherwise they come first.
+    """
     together = axes[-1] - axes[0] == len(axes) - 1
     spread = np.broadcast_arrays(*indices)
     kept = [axis for axis in range(len(shape)) if axis not in axes]

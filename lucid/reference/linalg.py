@@ -27,7 +27,7 @@ def linear(attrs: Attrs, x: Array, weight: Array, bias: Array | None = None) -> 
 
 @reference(einsum.EINSUM)
 def einsum_(attrs: EinsumAttrs, *operands: Array) -> Array:
-    """Every operand read at every combination of the indices (result's first), multiplied, and summed over the rest."""
+    """For each combination of indices (those of the result first), multiply the operands; sum over the others."""
     sizes: Any = einsum.label_sizes(attrs, *(x.shape for x in operands))
     labels = list(dict.fromkeys([*attrs.result, *sizes]))
     grid = dict(zip(labels, np.indices([sizes[label] for label in labels], sparse=True), strict=True))

@@ -1,4 +1,4 @@
-"""The exponential of matrices in float64: the sum that it is by definition, of a part so small that few terms count."""
+"""The exponential of matrices in float64: the defining series of a matrix scaled down so far that few terms matter."""
 
 from __future__ import annotations
 

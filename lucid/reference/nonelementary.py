@@ -1,4 +1,4 @@
-"""The error function's complement and inverse, and the gamma function's logarithm and slopes, number by number."""
+"""The error function's complement and inverse, and the gamma function's logarithm and derivatives, one by one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def polygamma(attrs: PolygammaAttrs, x: Array) -> Array:
 
 
 def _erfinv(x: float) -> float:
-    """By halving what lies between 0 and where nothing is left."""
+    """By bisection between 0 and a number where the error function is 1."""
     if not abs(x) < 1:
         return math.copysign(math.inf, x) if abs(x) == 1 else math.nan
     if abs(x) < 1e-8:
@@ -53,7 +53,7 @@ def _lgamma(x: float) -> float:
 
 
 def _polygamma(n: int, x: float) -> float:
-    """Below 0 by what repeats from one integer to the next, the difference to the same on the other side of 1/2."""
+    """Below 0 by reflection: ``p(x) - (-1)**n p(1 - x)`` has period 1, so it is computed from the fraction of ``x``."""
     if not math.isfinite(x):
         return (0.0 if n else math.inf) if x > 0 else math.nan
     if x <= 0 and x == math.floor(x):
@@ -65,7 +65,7 @@ def _polygamma(n: int, x: float) -> float:
 
 
 def _sum(n: int, x: float) -> float:
-    """The sum of ``(x + k)**-(n + 1)`` over all k with its factor; the last are an integral and its corrections."""
+    """The sum of ``(x + k)**-(n + 1)`` over all k, with its factor; the tail is an integral with corrections."""
     power, count = n + 1, max(0, math.ceil(30 + n - x))
     at, near = x + count, math.fsum((x + k) ** -power for k in range(count))
     rest = at**-power / 2 + power * at ** -(n + 2) / 12

@@ -32,7 +32,7 @@ def log_softmax(attrs: AxisAttrs, x: Array) -> Array:
 @reference(ops.STANDARDIZE)
 def standardize(attrs: StandardizeAttrs, x: Array) -> tuple[Array, ...]:
     wide = x.astype(np.float64)
-    count = np.float64(math.prod(x.shape[axis] for axis in attrs.axes))  # of none the mean is NaN
+    count = np.float64(math.prod(x.shape[axis] for axis in attrs.axes))  # the mean of no numbers is NaN
     mean = wide.sum(attrs.axes, keepdims=True) / count
     var = ((wide - mean) ** 2).sum(attrs.axes, keepdims=True) / count
     return (wide - mean) / np.sqrt(var + attrs.eps), mean, var

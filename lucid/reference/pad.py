@@ -1,4 +1,4 @@
-"""Padding, element by element: where does each come from?"""
+"""Padding, element by element: the origin of each is looked up."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .evaluator import known, reference
 
 
 def _origin(i: int, size: int, mode: str) -> int | None:
-    """Position of what stands at ``i`` (counted from the first true element), None for the constant."""
+    """The position of the element that is at ``i`` (0 is the first element of the input); None for the constant."""
     if 0 <= i < size:
         return i
     if mode == "reflect":

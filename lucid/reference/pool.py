@@ -1,4 +1,4 @@
-"""Poolings, one window after the other."""
+"""Poolings, one window after another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random ops: the numbers that belong to the key, in logical order."""
+"""Random ops: the numbers that the key determines, in logical order."""
 
 from __future__ import annotations
 

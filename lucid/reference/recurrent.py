@@ -1,4 +1,4 @@
-"""Recurrent layers from their definition, one of the batch and one time after another."""
+"""Recurrent layers from their definition, one sequence and one time after another."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def _apply(activation: Activation, x: Array, clip: float | None = None) -> Array
 
 
 def _rounded(h: Array) -> Array:
-    """To 255 steps between the least and the largest, and 0."""
+    """Round to 255 steps between the least and the largest number, extended to include 0."""
     scale = (max(h.max(), 0.0) - min(h.min(), 0.0)) / 255 or 1.0
     zero = np.round(-min(h.min(), 0.0) / scale)
     return np.asarray((np.clip(np.round(h / scale) + zero, 0, 255) - zero) * scale)
 
 
 Step = Callable[[Array, Array, Sequence[Array], int], tuple[Array, tuple[Array, ...]]]
-"""``step(x W + bias, its other bias, states, direction)`` gives what is kept of the gates, and the next states."""
+"""``step(x W + bias, the other bias, states, direction)`` returns the kept gates, and the next states."""
 
 
 def _layer(attrs: RecurrentAttrs, operands: Sequence[Array], states: int, step: Step) -> tuple[Array, ...]:
-    """The states at all times, the last ones, what is kept of the gates, and the other states at all times."""
+    """The states at all times, the last states, the kept gates, and the other states at all times."""
     operands = [one.astype(np.float64) if one.dtype.kind == "f" else one for one in operands]
     x, weight, _, bias = operands[:4]
     begin, half = operands[4 : 4 + states], bias.shape[1] // 2

@@ -1,4 +1,4 @@
-"""Resizing, axis by axis and element by element: where does it lie, and what is near it?"""
+"""Resizing, axis by axis and element by element: each is computed from the elements near its place in the input."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .evaluator import reference
 
 
 def _place(a: ResizeAttrs, number: int, i: int, size: int, new: int) -> float:
-    """Where element ``i`` of the resized axis lies in the original one."""
+    """The position in the original axis of element ``i`` of the resized one."""
     scale = a.scales[number]
     scale = new / size if scale is None else scale
     if a.coordinates == "align_corners":
@@ -43,9 +43,9 @@ def _filter(a: ResizeAttrs, distance: float) -> float:
 
 
 def _near(a: ResizeAttrs, number: int, i: int, size: int, new: int) -> dict[int, float] | None:
-    """The elements that the new one is made of, with their weights; None where it lies beyond all."""
+    """The elements that a new one is computed from, with their weights; None if it is outside the input."""
     place = _place(a, number, i, size, new)
-    if abs(2 * place - round(2 * place)) < 1e-9:  # a hair beside a whole number, or half of one
+    if abs(2 * place - round(2 * place)) < 1e-9:  # rounding errors beside a multiple of 1/2
         place = round(2 * place) / 2
     if a.coordinates == "tf_crop_and_resize" and not 0 <= place <= size - 1:
         return None
@@ -73,7 +73,7 @@ def _near(a: ResizeAttrs, number: int, i: int, size: int, new: int) -> dict[int,
 
 
 def _matrix(a: ResizeAttrs, number: int, size: int) -> tuple[Array, list[int]]:
-    """What each new element takes of each old one, and which lie beyond."""
+    """The weights (new, old) of old elements in new ones, and the new elements outside the input."""
     new = int(a.sizes[number])  # type: ignore[arg-type]  # concrete
     weights, beyond = np.zeros((new, size)), []
     for i in range(new):
@@ -90,7 +90,7 @@ def resize(attrs: ResizeAttrs, x: Array) -> Array:
     y = x.copy()
     for number, axis in enumerate(attrs.axes):
         weights, _ = _matrix(attrs, number, x.shape[axis])
-        if attrs.mode == "nearest":  # nothing is computed, so any number may come in
+        if attrs.mode == "nearest":  # elements are only copied, so any type is possible
             y = y.take(weights.argmax(1), axis)
         else:
             y = np.moveaxis(np.tensordot(weights, y, (1, axis)), 0, axis)

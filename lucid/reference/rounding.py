@@ -1,4 +1,4 @@
-"""Rounding to the numbers of a narrower type: whole ones, or those on the grid of a floating-point type."""
+"""Rounding to integers, or to the numbers of a narrower floating-point type."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def round_straight(attrs: Attrs, x: Array) -> Array:
 
 @reference(ROUND_TO)
 def round_to(attrs: RoundToAttrs, x: Array) -> Array:
-    """To the nearest multiple of the step that the type has there, of two to the even one."""
+    """Round to the nearest multiple of the type's step at that magnitude, half to even."""
     grid, size = attrs.grid, np.abs(wide(x))
     exponent = np.maximum(np.frexp(size)[1] - 1, grid.least)
     nearest = np.ldexp(np.rint(np.ldexp(size, grid.mantissa - exponent)), exponent - grid.mantissa)

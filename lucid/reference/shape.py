@@ -1,4 +1,4 @@
-"""Shape ops, element by element from what they promise."""
+"""Shape ops, element by element."""
 
 from __future__ import annotations
 

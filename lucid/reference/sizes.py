@@ -1,4 +1,4 @@
-"""Sizes that data decides, as the references find them."""
+"""Data-dependent sizes, determined by the references."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def reference_sizes(
     parameters: Mapping[str, Array] | None = None,
     known: Mapping[Value, Array] | None = None,
 ) -> Mapping[str, int]:
-    """The sizes, and those of the graph that data decides besides; for ``known`` see :func:`reference_values`."""
+    """The sizes, extended by the data-dependent ones of the graph; for ``known`` see :func:`reference_values`."""
     if not found_sizes(graph):
         return sizes
     found = dict(sizes)

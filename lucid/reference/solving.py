@@ -1,6 +1,6 @@
-"""Inverses, solutions, determinants and Cholesky's factor in float64, by elimination, one matrix after the other.
+"""Inverses, solutions, determinants and Cholesky factors in float64, by elimination, one matrix after another.
 
-NaN stands for those that there are not.
+Results that do not exist are NaN.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def cholesky(attrs: Attrs, x: Array) -> Array:
 
 
 def _eliminated(matrix: Array, sides: Array) -> tuple[list[float], Array]:
-    """What a matrix has on its diagonal when it is made one, the first of them with the sign, and the solution."""
+    """The pivots of Gauss-Jordan elimination, each with the sign of its row exchange, and the solution."""
     a, size = np.concatenate([matrix, sides], 1).astype(np.float64), len(matrix)
     pivots = []
     for i in range(size):

@@ -1,4 +1,4 @@
-"""What sorts, row by row."""
+"""The largest elements along an axis, by sorting row by row."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ def top_k(attrs: TopKAttrs, x: Array) -> tuple[Array, Array]:
     for row in np.ndindex(rows.shape[:-1]):
         numbers = [(np.isnan(value), value) if value.dtype.kind == "f" else value for value in rows[row]]
         order = sorted(range(len(numbers)), key=numbers.__getitem__, reverse=attrs.largest)
-        places[row] = order[: attrs.k]  # sorting keeps the order of equal ones, backwards too
+        places[row] = order[: attrs.k]  # sorting is stable, also in reverse
     found = np.moveaxis(places, -1, attrs.axis)
     return np.take_along_axis(x, found, attrs.axis), found

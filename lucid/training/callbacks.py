@@ -143,7 +143,7 @@ class EarlyStopping(_Watching):
     def load_state_dict(self, state_dict: Mapping[str, object]) -> None:
         name, before = "EarlyStopping", self.best
         super().load_state_dict(state_dict)
-        found, self.best = self.best, before  # until all is known to be right
+        found, self.best = self.best, before  # keep the old one until everything has been checked
         waited, epoch = checks.integer(name, "waited", state_dict["waited"], 0), state_dict["best_epoch"]
         best_epoch = None if epoch is None else checks.integer(name, "best_epoch", epoch, 0)
         weights: dict[str, Array] | None = None
@@ -192,7 +192,7 @@ class ModelCheckpoint(_Watching):
 
     def on_fit_begin(self, run: Run) -> None:
         folder = os.path.dirname(self.path) or "."
-        if "{" not in folder and not os.path.isdir(folder):  # said before an epoch was for nothing
+        if "{" not in folder and not os.path.isdir(folder):  # raise now, not after the first epoch
             raise FileError(f"ModelCheckpoint: {named(self.path)}: there is no folder {named(folder)}; make it first")
         if self.best_only:
             super().on_fit_begin(run)

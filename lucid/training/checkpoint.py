@@ -71,7 +71,7 @@ def save_checkpoint(
     """
     parts = _given("save_checkpoint", (model, optimizer, scheduler, loader, accumulated, average))
     checks.integer("save_checkpoint", "step", step, 0)
-    with changes.writing:  # a step of another thread waits before it writes
+    with changes.writing:  # a step in another thread waits before it writes
         state = {
             "checkpoint": VERSION,
             "step": step,
@@ -172,7 +172,7 @@ def put_back(parts: Mapping[str, tuple[Stateful, object]]) -> None:
     states = {name: (part, checked(name, part, state)) for name, (part, state) in parts.items()}
     before: list[tuple[Stateful, dict[str, object]]] = []
     try:
-        for part, state in sorted(states.values(), key=lambda pair: isinstance(pair[0], Module)):  # which is checked
+        for part, state in sorted(states.values(), key=lambda pair: isinstance(pair[0], Module)):  # modules last
             if not isinstance(part, Module):
                 before.append((part, as_state("its own state", part.state_dict())))
             part.load_state_dict(state)

@@ -1,4 +1,4 @@
-"""Epochs in a group of processes: all start alike, have equally many batches, and decide by the same numbers."""
+"""Epochs in a group of processes: all start with the same state, and have equally many batches and equal results."""
 
 from __future__ import annotations
 

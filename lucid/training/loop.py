@@ -230,7 +230,7 @@ def _update(metrics: Sequence[Metric], output: object, target: object) -> None:
     if metrics:
         given = output.detach() if isinstance(output, Tensor) else output
         for metric in metrics:
-            metric.update(given, target)  # type: ignore[arg-type]  # what is no tensor, a metric of the user's may take
+            metric.update(given, target)  # type: ignore[arg-type]  # a user's metric may take other objects
 
 
 def _gone_through(forward: Forward, data: Iterable[object], metrics: Sequence[Metric]) -> tuple[dict[str, float], int]:

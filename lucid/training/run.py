@@ -195,6 +195,6 @@ class Run:
 
 
 def _pairs(found: object) -> list[tuple[object, object]]:
-    """Names, and what has them; what is no such list has none."""
+    """The (name, value) pairs of a list of such pairs; none for any other object."""
     listed = found if isinstance(found, list) else []
     return [(one[0], one[1]) if isinstance(one, list) and len(one) == 2 else (None, None) for one in listed]

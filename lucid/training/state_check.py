@@ -84,14 +84,14 @@ def _check_optimizer(what: str, optimizer: Optimizer, found: Mapping[str, object
     if [group.get("params") if isinstance(group, dict) else None for group in groups] != numbers:
         raise FileError(f"{what}: it is of other groups of parameters")
     for group, mine in zip(groups, own["param_groups"], strict=True):
-        others = group.keys() - optimizer.defaults.keys() - {"params"}  # which schedules have put there
+        others = group.keys() - optimizer.defaults.keys() - {"params"}  # those that schedules have added
         if not optimizer.defaults.keys() <= group.keys() or others - mine.keys() - {"initial_lr", "name"}:
             raise FileError(f"{what}: a group has the options {shown(sorted(group))}: it is of another optimiser")
         for name in others - {"name"}:
             checks.number(what, name, group[name])
     for slots in (
         () if optimizer.evaluates else state.values()
-    ):  # else it is no state of updates, and checked at loading
+    ):  # otherwise it is not a state of updates, and is checked when it is loaded
         if not isinstance(slots, dict) or not all(isinstance(slot, np.ndarray) for slot in slots.values()):
             raise FileError(f"{what}: the state of a parameter is no dict of arrays")
         steps = slots.get("step")
