@@ -163,7 +163,7 @@ class ModelCheckpoint(_Watching):
     path
         The file; ``{epoch}`` and ``{step}`` in its name are replaced by their numbers.
     every
-        Also save after every so many steps, not only after epochs.
+        Also save whenever this many more steps have been done, not only after epochs.
     best_only
         Save only after epochs that are the best so far.
     monitor, mode

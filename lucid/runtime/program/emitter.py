@@ -266,7 +266,7 @@ class Emitter(Generic[E]):
     def scratch(
         self, shape: Sequence[int], dtype: DType, base: str = "tmp", order: tuple[int, ...] | None = None
     ) -> Operand:
-        """Uninitialised working memory whose axes lie in ``order``; its content is gone after the node."""
+        """Uninitialised working memory whose axes are in ``order`` in memory; its content is lost after the node."""
         phase = Phase.STATE if self._once else Phase.ARENA
         type_ = TensorType(tuple(int(d) for d in shape), dtype, order)
         operand = Operand(self.names.unique(f"{self.name}_{base}"), type_, phase, persistent=self._once)

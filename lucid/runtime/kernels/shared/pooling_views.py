@@ -105,5 +105,5 @@ def bind_steps(
 
 
 def tap_parts(rows: Axis, cols: Axis) -> list[tuple[int, At, At]]:
-    """For each tap that lies in the image for any window: its number, what it reads of the image, and the windows."""
+    """For each tap that is in the image for any window: its number, the elements it reads, and the windows."""
     return [(number, (..., *elements), (..., *windows)) for number, elements, windows in taps_of((rows, cols))]
