@@ -1,4 +1,4 @@
-"""In-place updates: what a program writes over its own parameters, after everything else has been computed."""
+"""In-place updates: the nodes with which a program overwrites its own parameters, after everything else."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from ...graph.ops.fused import element_by_element
 
 
 def updates_last(graph: Graph) -> tuple[Graph, frozenset[str]]:
-    """The graph with what may be written over a parameter at the end, and the names of what stands there.
+    """The graph with all nodes that may overwrite a parameter moved to the end, and the names of the moved nodes.
 
-    That is each element-wise node that makes the new value of a parameter from the old one, and what reads its result;
-    unless an output depends on it, since outputs are there before anything is written.
+    These are the element-wise nodes that compute the new value of a parameter from the old one, and the nodes that read
+    their results; but none that an output depends on, since outputs exist before anything is overwritten.
     """
     before = reachable(graph.dag, [value.node for value in graph.outputs])
     last: set[str] = set()
