@@ -1,4 +1,4 @@
-"""Average pooling, and adaptive pooling, whose windows follow from the size of the output."""
+"""Average pooling, and adaptive pooling, whose windows are derived from the output size."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ OUTPUT_SIZES = {
 
 @attributes
 class AvgPoolAttrs(Attrs):
-    """Windows of an average pooling; ``padding`` is what stands before each axis, then what stands after."""
+    """Windows of an average pooling; ``padding`` lists the zeros before each axis, then those after each."""
 
     kernel: Numbers
     stride: Numbers
@@ -43,7 +43,7 @@ class AvgPoolAttrs(Attrs):
 
 @attributes
 class AvgPoolGradAttrs(Attrs):
-    """A pooling and the size of the images that it pooled."""
+    """A pooling and the size of its input images."""
 
     pool: AvgPoolAttrs
     size: tuple[Dim, ...]
@@ -53,7 +53,7 @@ class AvgPoolGradAttrs(Attrs):
 
 @attributes
 class AdaptiveAttrs(Attrs):
-    """Size of the images of the output."""
+    """Size of the output images."""
 
     size: tuple[Dim, ...]
 
@@ -62,7 +62,7 @@ class AdaptiveAttrs(Attrs):
 
 @attributes
 class AdaptiveGradAttrs(Attrs):
-    """Size of the images that were pooled."""
+    """Size of the input images."""
 
     size: tuple[Dim, ...]
 
@@ -80,7 +80,7 @@ def _avg_infer(attrs: AvgPoolAttrs, x: TensorType) -> TensorType:
 
 
 def average_output(op: str, dilation: Numbers, attrs: AvgPoolAttrs, x: TensorType) -> TensorType:
-    """Type of the means, for images of as many axes as there are dilations; raises where the windows do not fit."""
+    """The type of the means, for images with an axis for each dilation; raises if the windows do not fit."""
     _need_float(op, x, len(dilation))
     if attrs.divisor_override == 0:
         raise OptionError(f"{op}: divisor_override must not be 0")
@@ -100,7 +100,7 @@ def _avg_grad_infer(attrs: AvgPoolGradAttrs, dy: TensorType) -> TensorType:
 
 
 def _adapted(op: str, x: TensorType, size: tuple[Dim, ...]) -> TensorType:
-    """An image batch pooled to that size."""
+    """The type of an image batch pooled to ``size``."""
     if any(isinstance(dim, int) and dim < 1 for dim in size) or 0 in x.shape[2:]:
         raise ShapeError(f"{op}: an output of {' x '.join(map(str, size))} cannot be pooled from {x}")
     return resized(op, x, size)
@@ -156,7 +156,7 @@ ADAPTIVE_AVG_POOL_GRAD = register(
         inputs=("dy",), outputs=("dx",), windowed=True, channels_last=True, family="gradient",
     )
 )  # fmt: skip
-#: Where the maximum of each adaptive window stands, as row * width + column.
+#: The position of the maximum of each adaptive window, as row * width + column.
 ADAPTIVE_ARG_MAX = register(
     OpDef("AdaptiveArgMax2d", _adaptive_arg_infer, NO_GRADIENT, attrs=AdaptiveAttrs, outputs=("index",), windowed=True)
 )
@@ -180,7 +180,7 @@ def avg_pool2d(
     kernel_size, stride, padding
         An int, or two (vertical, horizontal). ``stride=None`` is the kernel size.
     ceil_mode
-        Let a last window hang over the end; what lies beyond the padding is never counted.
+        Allow a last window that extends beyond the end; elements beyond the padding are never counted.
     count_include_pad
         Count the zeros of the padding in the mean.
     divisor_override
@@ -198,7 +198,7 @@ def avg_pool_attrs(
     op: str, axes: int, kernel_size: object, stride: object, padding: object, ceil_mode: bool, count_include_pad: bool,
     divisor_override: int | None,
 ) -> AvgPoolAttrs:  # fmt: skip
-    """The attributes that the arguments of a pooling along so many axes stand for."""
+    """The attributes for the arguments of a pooling over ``axes`` axes."""
     kernel = per_axis(op, "kernel_size", kernel_size, 1, axes)
     pads = per_axis(op, "padding", padding, 0, axes)
     if divisor_override is not None:
@@ -214,7 +214,7 @@ def avg_pool_attrs(
 
 
 def output_dims(op: str, output_size: object, x: TensorType) -> tuple[Dim, ...]:
-    """The size that an adaptive pooling is to give an image batch."""
+    """The output size of an adaptive pooling as dimensions; None keeps that of the input."""
     axes = x.rank - 2
     sizes = tuple(output_size) if isinstance(output_size, tuple | list) else (output_size,) * axes
     if len(sizes) != axes:
@@ -226,7 +226,7 @@ def output_dims(op: str, output_size: object, x: TensorType) -> tuple[Dim, ...]:
 
 
 def _even_windows(x: TensorType, size: tuple[Dim, ...]) -> Numbers | None:
-    """The window size, where the output's size divides the input's."""
+    """The window size if the output size divides the input size, else None."""
     quotients = (exact_quotient(*pair_) for pair_ in zip(x.shape[2:], size, strict=True))
     found = tuple(q for q in quotients if isinstance(q, int) and q > 0)
     return found if len(found) == len(size) else None
@@ -256,7 +256,7 @@ def adaptive_max_pool2d(
 ) -> AbstractTensor | tuple[AbstractTensor, AbstractTensor]:
     """Maximum over windows that divide the input into ``output_size``, as :func:`adaptive_avg_pool2d`.
 
-    With ``return_indices`` also where each maximum stands, as int64 ``row * W + column``.
+    With ``return_indices`` also the positions of the maxima, as int64 ``row * W + column``.
     """
     x, single = image_batch("adaptive_max_pool2d", x)
     attrs = AdaptiveAttrs(output_dims("adaptive_max_pool2d", output_size, x.type))

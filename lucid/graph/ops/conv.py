@@ -26,10 +26,10 @@ from .windows import (
 
 @attributes
 class ConvAttrs(Attrs):
-    """How the windows lie, with a number for each axis of the image.
+    """The windows of a convolution, with a number for each axis of the image.
 
-    ``padding`` is what stands before each axis, then what stands after: (top, left, bottom, right). Where it is
-    ``exact``, nothing that rounds otherwise than a plain sum of products runs it.
+    ``padding`` lists the zeros before each axis, then those after each: (top, left, bottom, right). If ``exact``, only
+    kernels may run it that round as a plain sum of products does, which rules out Winograd's method.
     """
 
     stride: Numbers = (1, 1)
@@ -41,7 +41,7 @@ class ConvAttrs(Attrs):
 
 @attributes
 class OfConvAttrs(Attrs):
-    """What is asked about a convolution."""
+    """Attributes of an op that belongs to a convolution, such as its gradients."""
 
     conv: ConvAttrs
 
@@ -64,7 +64,7 @@ class ConvWeightAttrs(OfConvAttrs):
 
 @attributes
 class ConvTransposeAttrs(OfConvAttrs):
-    """Transposed convolution; ``output_padding``, less than the stride, stands after each axis."""
+    """Transposed convolution; ``output_padding``, less than the stride, is added at the end of each axis."""
 
     output_padding: Numbers = (0, 0)
 
@@ -83,7 +83,7 @@ def _check_types(op: str, x: TensorType, w: TensorType, axes: int = 2) -> None:
 
 
 def _kernel(op: str, w: TensorType) -> Numbers:
-    """The size of the kernel, which is a number along each axis."""
+    """The size of the kernel along each axis; raises unless all are known and positive."""
     sizes = tuple(k for k in w.shape[2:] if isinstance(k, int) and k > 0)
     if len(sizes) != w.rank - 2:
         raise ShapeError(f"{op}: the kernel of the weight {w} must have a positive size")
@@ -96,7 +96,7 @@ def _check_groups(op: str, channels: Dim, outputs: Dim, groups: int) -> None:
 
 
 def conv_output(attrs: ConvAttrs, x: TensorType, w: TensorType, axes: int = 2) -> TensorType:
-    """Type of the convolution of images of so many axes; raises where they do not fit."""
+    """The result type of a convolution of images with ``axes`` axes; raises if input and weight do not match."""
     op = f"conv{axes}d"
     _check_types(op, x, w, axes)
     windows = _windows(op, attrs, _kernel(op, w))
@@ -180,7 +180,7 @@ def _weight_gradient(c: GradContext[ConvWeightAttrs]) -> Gradients:
 
 
 def _transposed_size(op: str, attrs: ConvTransposeAttrs, x: TensorType, w: TensorType) -> Shape:
-    """Size of the transposed convolution's output."""
+    """The size of the images that a transposed convolution returns."""
     windows = _windows(op, attrs.conv, _kernel(op, w))
     check_numbers(op, "output_padding", attrs.output_padding, len(windows), 0)
     along = zip(x.shape[2:], windows, attrs.output_padding, strict=True)
@@ -196,7 +196,7 @@ def _transpose_infer(
 def transposed_output(
     attrs: ConvTransposeAttrs, x: TensorType, w: TensorType, b: TensorType | None, axes: int = 2
 ) -> TensorType:
-    """Type of a transposed convolution of images of so many axes; raises where they do not fit."""
+    """The result type of a transposed convolution of images with ``axes`` axes; raises if the operands do not match."""
     op = f"conv_transpose{axes}d"
     _check_types(op, x, w, axes)
     if x.shape[1] != w.shape[0]:
@@ -211,8 +211,8 @@ def transposed_output(
             f"{op}: output_padding {attrs.output_padding} must be smaller than the stride {attrs.conv.stride}"
         )
     if any(isinstance(dim, int) and dim < 1 for dim in size):
-        made = " x ".join(map(str, size))
-        raise ShapeError(f"{op}: the output of {x} with the weight {w} would be {made}; use less padding")
+        given = " x ".join(map(str, size))
+        raise ShapeError(f"{op}: the output of {x} with the weight {w} would be {given}; use less padding")
     if b is not None:
         check_bias(op, b, w.shape[1] * attrs.conv.groups, x)
     y = x.with_shape((x.shape[0], w.shape[1] * attrs.conv.groups, *size))
@@ -228,7 +228,7 @@ def _transpose_decompose(
 
 
 def along_channels(bias: AbstractTensor, like: AbstractTensor) -> AbstractTensor:
-    """A bias in a shape that is added to images."""
+    """A bias reshaped so that it broadcasts along the channels of images."""
     return reshape(bias, 1, -1, *(1,) * (like.type.rank - 2))
 
 
@@ -267,7 +267,7 @@ def _padding(op: str, padding: object, stride: Numbers, dilation: Numbers, kerne
             return (0,) * 2 * len(kernel)
         if padding != "same":
             raise OptionError(f'{op}: padding is a number, "same" or "valid", got {shown(padding)}')
-        if any(one != 1 for one in stride):
+        if any(step != 1 for step in stride):
             raise OptionError(f'{op}: padding="same" needs stride 1, got {stride}; give the padding as numbers')
         sizes = [k for k in kernel if isinstance(k, int)]
         if len(sizes) < len(kernel):
@@ -283,7 +283,7 @@ def _padding(op: str, padding: object, stride: Numbers, dilation: Numbers, kerne
 def conv_attrs(
     op: str, axes: int, weight: TensorType, stride: object, padding: object, dilation: object, groups: object
 ) -> ConvAttrs:
-    """The attributes that a convolution's arguments stand for, along so many axes."""
+    """The attributes for the arguments of a convolution over ``axes`` axes."""
     if weight.rank != axes + 2:
         raise ShapeError(f"{op}: the weight must have rank {axes + 2}, got {weight}")
     strides, dilations = per_axis(op, "stride", stride, 1, axes), per_axis(op, "dilation", dilation, 1, axes)
@@ -315,7 +315,7 @@ def conv2d(
     padding
         Zeros around the input: an int, two (vertical, horizontal), four (top, left, bottom, right), "valid" or "same".
     groups
-        The channels fall into so many groups, each convolved on its own.
+        The number of groups of channels, each convolved separately.
 
     Returns
     -------
@@ -348,7 +348,7 @@ def conv_transpose2d(
     bias
         Shape (K,), or None.
     stride, padding, dilation, groups
-        Those of the convolution whose input gradient this is.
+        Those of the convolution of which this is the input gradient.
     output_padding
         Rows and columns added at the bottom and right, fewer than the stride or the dilation.
 
@@ -364,7 +364,7 @@ def conv_transpose2d(
 
 
 def with_rest(y: AbstractTensor, beyond: Numbers, bias: AbstractTensor | None) -> AbstractTensor:
-    """A transposed convolution with what no window reaches at the end of each axis, and then its bias."""
+    """Append ``beyond`` zeros to each axis of a transposed convolution, where no window reaches; then add the bias."""
     if not any(beyond):
         return y
     y = pad(y, [amount for more in reversed(beyond) for amount in (0, more)])
@@ -378,10 +378,10 @@ def transpose_attrs(
     axes: int, weight: TensorType, stride: object, padding: object, output_padding: object, groups: object,
     dilation: object,
 ) -> tuple[ConvTransposeAttrs, Numbers]:  # fmt: skip
-    """The attributes, and how many more zeros stand at the end of each axis.
+    """The attributes of a transposed convolution, and how many zeros to add at the end of each axis afterwards.
 
-    A stride less one can be left over of the input of a convolution. What ``output_padding`` asks for beyond that
-    is first what the padding at the end of an axis had taken away.
+    A convolution can leave over at most ``stride - 1`` elements at the end of its input, so the op can only produce so
+    much output padding. Any more first undoes the padding at the end of the axis; the rest are zeros.
     """
     op = f"conv_transpose{axes}d"
     if isinstance(padding, str):

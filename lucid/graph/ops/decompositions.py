@@ -1,7 +1,7 @@
 """Matrix decompositions: symmetric eigenvalues, singular values, and QR.
 
-Signs of vectors, and the choice among equal values, are LAPACK's; gradients are right for functions that do not depend
-on these, as in PyTorch.
+The signs of vectors, and the vectors of equal values, are as LAPACK chooses them. As in PyTorch, gradients are right
+for functions that do not depend on that choice.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from .source import full
 
 @attributes
 class FactorAttrs(Attrs):
-    """What shapes the factors have.
+    """The shapes of the factors.
 
     Attributes
     ----------
     tall
-        Whether there are at least as many rows as columns.
+        Whether the matrix has at least as many rows as columns.
     whole
-        Whether the orthogonal matrices are square, also where fewer columns are enough.
+        Whether the orthogonal matrices are square even if fewer columns would do.
     """
 
     tall: bool = True
@@ -54,17 +54,17 @@ class FactorAttrs(Attrs):
 
 @attributes
 class PseudoInverseAttrs(Attrs):
-    """Singular values count for 0 that are at most ``rtol`` times the largest; None is as much as rounding makes."""
+    """Singular values of at most ``rtol`` times the largest count as 0; None is the size of rounding errors."""
 
     rtol: float | None = None
 
     def cutoff(self, x: TensorType) -> float:
-        """How much of the largest that is for matrices of a type."""
+        """``rtol``, or for None its default for matrices of a type."""
         return self.rtol if self.rtol is not None else max(x.concrete[-2:]) * float(np.finfo(x.dtype.name).eps)
 
 
 def _check_matrices(op: str, x: TensorType) -> None:
-    """Raise where the last two axes are no matrices of floating-point numbers."""
+    """Raise unless the last two axes are matrices of floating-point numbers."""
     if not is_float(x.dtype):
         raise DTypeError(f"{op}: needs floating-point matrices, got {x}")
     if x.rank < 2:
@@ -72,7 +72,7 @@ def _check_matrices(op: str, x: TensorType) -> None:
 
 
 def _fewer(op: str, attrs: FactorAttrs, x: TensorType) -> Dim:
-    """The smaller of the two sizes of matrices."""
+    """The smaller of the numbers of rows and columns."""
     _check_matrices(op, x)
     rows, columns = x.shape[-2:]
     fewer, more = (columns, rows) if attrs.tall else (rows, columns)
@@ -110,7 +110,7 @@ def _turned(x: AbstractTensor) -> AbstractTensor:
 
 
 def _gaps(values: AbstractTensor) -> AbstractTensor:
-    """In row i and column j how much the j-th value is above the i-th, and 1 on the diagonal."""
+    """The matrix of ``values[j] - values[i]`` in row i and column j, with 1 on the diagonal."""
     gaps = ew.sub(unsqueeze(values, -2), unsqueeze(values, -1))
     return ew.add(gaps, diag_embed(full(values, 1, values.type.shape)))
 
@@ -121,7 +121,7 @@ def _beside_diagonal(x: AbstractTensor) -> AbstractTensor:
 
 
 def _eigh_gradient(c: GradContext) -> Gradients:
-    """As of a symmetric matrix, by both of its halves (Magnus, 1985)."""
+    """The gradient for a symmetric matrix, spread over both halves (Magnus, 1985)."""
     values, vectors = c.outputs
     inner = diag_embed(c.cotangent(0))
     if c.cotangents[1] is not None:
@@ -132,11 +132,11 @@ def _eigh_gradient(c: GradContext) -> Gradients:
 
 
 def _svd_gradient(c: GradContext[FactorAttrs]) -> Gradients:
-    """By Townsend, "Differentiating the singular value decomposition" (2016)."""
+    """See Townsend, "Differentiating the singular value decomposition" (2016)."""
     s = c.outputs[1]
 
     def some(x: AbstractTensor) -> AbstractTensor:
-        """As many columns as there are singular values."""
+        """The first columns, one for each singular value."""
         return piece(x, x.type.rank - 1, 0, s.type.shape[-1]) if c.attrs.whole else x
 
     u, v = some(c.outputs[0]), some(_turned(c.outputs[2]))
@@ -160,7 +160,7 @@ def _svd_gradient(c: GradContext[FactorAttrs]) -> Gradients:
 
 
 def _qr_gradient(c: GradContext[FactorAttrs]) -> Gradients:
-    """Walter and Lehmann (2018); of the columns that are more than the rows, by the others (Roberts, 2020)."""
+    """See Walter and Lehmann (2018), and for columns beyond the number of rows Roberts (2020)."""
     (x,), (q, r) = c.inputs, c.outputs
     rows, columns = x.type.shape[-2:]
     dq, dr = c.cotangent(0), c.cotangent(1)
@@ -177,7 +177,7 @@ def _qr_gradient(c: GradContext[FactorAttrs]) -> Gradients:
 
 
 def _pinv_gradient(c: GradContext[PseudoInverseAttrs]) -> Gradients:
-    """By Golub and Pereyra, "The differentiation of pseudo-inverses" (1973), for matrices whose rank stays."""
+    """See Golub and Pereyra, "The differentiation of pseudo-inverses" (1973); holds while the rank is constant."""
     x, y, slope = c.inputs[0], c.outputs[0], _turned(c.dy)
     turned, inner = _turned(y), matmul(slope, y)
     outer = matmul(inner, turned)
@@ -187,13 +187,13 @@ def _pinv_gradient(c: GradContext[PseudoInverseAttrs]) -> Gradients:
 
 
 def _square_gradient(q: AbstractTensor, r: AbstractTensor, dq: AbstractTensor, dr: AbstractTensor) -> AbstractTensor:
-    """Of matrices with no more columns than rows."""
+    """The gradient for matrices with no more columns than rows."""
     inner = ew.sub(matmul(r, _turned(dr)), matmul(_turned(dq), q))
     both = ew.add(tril(inner), _turned(tril(inner, -1)))
     return _turned(solve(r, _turned(ew.add(dq, matmul(q, both)))))
 
 
-#: Of a matrix that is taken for symmetric: its lower half is read.
+#: Takes a symmetric matrix, of which only the lower half is read.
 EIGH = register(
     OpDef("Eigh", _eigh_infer, _eigh_gradient, outputs=("values", "vectors"), conventional=True, family="linear")
 )
@@ -213,14 +213,14 @@ QR = register(OpDef("Qr", _qr_infer, _qr_gradient, attrs=FactorAttrs, outputs=("
 
 
 class Eigen(NamedTuple):
-    """Eigenvalues, the smallest first, and eigenvectors as columns."""
+    """Eigenvalues in ascending order, and eigenvectors as columns."""
 
     eigenvalues: AbstractTensor
     eigenvectors: AbstractTensor
 
 
 class Singular(NamedTuple):
-    """``U``, singular values, the largest first, and ``Vh``, the transpose of ``V``."""
+    """``U``, the singular values in descending order, and ``Vh``, the transpose of ``V``."""
 
     U: AbstractTensor
     S: AbstractTensor
@@ -228,14 +228,14 @@ class Singular(NamedTuple):
 
 
 class Triangular(NamedTuple):
-    """Orthonormal columns, and what makes the matrix of them: an upper triangle."""
+    """``Q`` with orthonormal columns, and the upper triangle ``R``."""
 
     Q: AbstractTensor
     R: AbstractTensor
 
 
 def eigh(x: AbstractTensor, UPLO: str = "L") -> Eigen:  # noqa: N803 - PyTorch's name
-    """The eigenvalues of symmetric matrices, the smallest first, and their eigenvectors.
+    """The eigenvalues of symmetric matrices in ascending order, and their eigenvectors.
 
     Parameters
     ----------
@@ -248,12 +248,12 @@ def eigh(x: AbstractTensor, UPLO: str = "L") -> Eigen:  # noqa: N803 - PyTorch's
 
 
 def eigvalsh(x: AbstractTensor, UPLO: str = "L") -> AbstractTensor:  # noqa: N803 - PyTorch's name
-    """The eigenvalues of symmetric matrices, the smallest first; ``UPLO`` is that of :func:`eigh`."""
+    """The eigenvalues of symmetric matrices in ascending order; ``UPLO`` as for :func:`eigh`."""
     return apply_all(EIGH, NoAttrs(), _half("eigvalsh", x, UPLO))[0]
 
 
 def _half(function: str, x: AbstractTensor, uplo: str) -> AbstractTensor:
-    """Matrices whose lower half is that half of ``x``."""
+    """Matrices whose lower half is the chosen half of ``x``."""
     x = floating(x)
     check_square_floats(function, x.type)
     if uplo.upper() not in ("L", "U"):
@@ -262,7 +262,7 @@ def _half(function: str, x: AbstractTensor, uplo: str) -> AbstractTensor:
 
 
 def matrices(function: str, x: AbstractTensor) -> AbstractTensor:
-    """Matrices of floating-point numbers; raise where it holds none."""
+    """``x`` as floating-point matrices; raises if it has fewer than two axes."""
     x = floating(x)
     _check_matrices(function, x.type)
     return x
@@ -289,13 +289,13 @@ def svd(x: AbstractTensor, full_matrices: bool = True) -> Singular:
 
 
 def svdvals(x: AbstractTensor) -> AbstractTensor:
-    """The singular values of matrices, the largest first."""
+    """The singular values of matrices in descending order."""
     x = matrices("svdvals", x)
     return apply_all(SVD, FactorAttrs(_is_tall(x)), x)[1]
 
 
 def pseudo_inverse(x: AbstractTensor, rtol: float | None = None) -> AbstractTensor:
-    """The pseudo-inverse of matrices, of which singular values up to ``rtol`` times the largest count for 0."""
+    """The pseudo-inverse of matrices; singular values of at most ``rtol`` times the largest count as 0."""
     return apply(PINV, PseudoInverseAttrs(None if rtol is None else float(rtol)), matrices("pinv", x))
 
 

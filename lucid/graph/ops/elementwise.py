@@ -42,11 +42,12 @@ from .source import constant, full
 # ---------------------------------------------------------------- type rules
 
 
-#: Element types by what can be computed with them.
+#: Sets of element types, as NumPy's kind letters: f(loat), i(nt), u(nsigned), b(ool).
 _FLOATS, NUMBERS, _INTEGRAL, _ALL = "f", "fiu", "iub", "fiub"
 
 
 def check_kind(op: str, kinds: str, x: TensorType) -> None:
+    """Raise unless the element type of ``x`` is one of ``kinds`` (NumPy's kind letters)."""
     if x.dtype.kind not in kinds:
         wanted = {"f": "floating-point numbers", "fiu": "numbers", "iub": "integers or bools", "iu": "integers"}[kinds]
         raise DTypeError(f"{op}: needs {wanted}, got {x}")
@@ -82,6 +83,7 @@ def unary(
     infer: InferRule[A] | None = None,
     **traits: Unpack[UnaryTraits],
 ) -> OpDef[A]:
+    """Define and register an element-wise op of one operand."""
     rule = infer or _like_input(name, kinds)
     return register(OpDef(name, rule, gradient, attrs=attrs, elementwise=True, **traits))
 
@@ -137,12 +139,12 @@ class SoftplusAttrs(Attrs):
 
 @attributes
 class SqrtAttrs(Attrs):
-    """The slope at 0 is infinite, or 0 where ``flat``."""
+    """The slope at 0 is 0 if ``flat``, else infinite."""
 
     flat: bool = False
 
 
-#: gelu by tanh is ``x * (1 + tanh(GELU_SCALE * (x + GELU_CUBE * x**3))) / 2``.
+#: The tanh approximation of gelu is ``x * (1 + tanh(GELU_SCALE * (x + GELU_CUBE * x**3))) / 2``.
 GELU_SCALE, GELU_CUBE = math.sqrt(2 / math.pi), 0.044715
 
 
@@ -164,7 +166,7 @@ def _softplus_gradient(c: GradContext[SoftplusAttrs]) -> Gradients:
 
 
 def _level(c: GradContext) -> Gradients:
-    """Of what is level between its steps: zeros, as in PyTorch, and not none at all."""
+    """The gradient of a step function: zeros, as in PyTorch, rather than no gradient."""
     return reduced(c, *[lambda: full(c.dy, 0.0)] * len(c.inputs))
 
 
@@ -204,7 +206,7 @@ def _silu_slope(x: AbstractTensor) -> AbstractTensor:
 
 
 def _hard_swish_slope(x: AbstractTensor) -> AbstractTensor:
-    """That of a hard sigmoid is 0 at either end."""
+    """The hard sigmoid in it has slope 0 at -3 and at 3."""
     return where(x <= -3.0, 0.0, where(x >= 3.0, full(x, 1.0, ()), x * (1 / 3) + 0.5))
 
 
@@ -219,7 +221,7 @@ def _pow_gradient(c: GradContext) -> Gradients:
 
 
 def _extremum_gradient(loses: Callable[[AbstractTensor, AbstractTensor], AbstractTensor]) -> GradientRule:
-    """As in PyTorch: what loses takes nothing, equal ones half each, and both all of it where one is NaN."""
+    """As in PyTorch: the winner takes the gradient; equal operands take half each; with a NaN, both take all of it."""
 
     def rule(c: GradContext) -> Gradients:
         a, b = c.inputs
@@ -352,7 +354,7 @@ _round = _rounding(ROUND)
 
 
 def round_(x: AbstractTensor, decimals: int = 0) -> AbstractTensor:
-    """The nearest integer, of two equally near ones the even; with ``decimals``, so many digits after the point."""
+    """Round to the nearest integer, or to ``decimals`` digits after the point; ties go to the even neighbour."""
     if decimals == 0:
         return _round(x)
     scale = 10.0**decimals
@@ -368,7 +370,7 @@ def sqrt(x: T) -> T:
 
 
 def flat_sqrt(x: T) -> T:
-    """The square root with slope 0 at 0, as a norm and a standard deviation have it."""
+    """The square root with slope 0 at 0, for norms and standard deviations."""
     result: T = apply(SQRT, SqrtAttrs(flat=True), floating(x))
     return result
 
@@ -424,17 +426,17 @@ def div(a: Operand, b: Operand) -> AbstractTensor:
 
 
 def floor_divide(a: Operand, b: Operand) -> AbstractTensor:
-    """``a // b``, rounded towards minus infinity; integers divided by 0 are an error of the run."""
+    """``a // b``, rounded towards minus infinity; integer division by 0 is an error when the program runs."""
     return _two(FLOOR_DIVIDE, a, b)
 
 
 def remainder(a: Operand, b: Operand) -> AbstractTensor:
-    """``a % b`` with the sign of ``b``; integers modulo 0 are an error of the run."""
+    """``a % b`` with the sign of ``b``; integers modulo 0 are an error when the program runs."""
     return _two(REMAINDER, a, b)
 
 
 def pow_(a: Operand, b: Operand) -> AbstractTensor:
-    """``a ** b``; of integers no power by a negative number, and by negative elements the whole part of it."""
+    """``a ** b``; for integers, a negative number ``b`` is refused, and negative elements give the truncated power."""
     if isinstance(b, int | np.integer) and b < 0 and isinstance(a, AbstractTensor) and not is_float(a.type.dtype):
         raise OptionError(f"pow: an integer to the power of {b} is no integer; write x.float() ** {b}, got {a.type}")
     return _two(POW, a, b)
@@ -456,7 +458,7 @@ def compare(op: OpDef, a: Operand, b: Operand) -> AbstractTensor:
 
 
 def isnan(x: AbstractTensor) -> AbstractTensor:
-    """Whether each element is NaN: the one number that differs from itself."""
+    """Whether each element is NaN, the only value that differs from itself."""
     return _two(NOT_EQUAL, x, x)
 
 
@@ -467,13 +469,13 @@ def logical(op: OpDef, a: Operand, b: Operand) -> AbstractTensor:
 
 def where(condition: AbstractTensor | npt.ArrayLike, a: Operand, b: Operand) -> AbstractTensor:
     """``a`` where ``condition`` (a bool tensor or array) holds, else ``b``; broadcast together."""
-    world = next((x for x in (condition, a, b) if isinstance(x, AbstractTensor)), None)
-    if world is None:
+    tensor = next((x for x in (condition, a, b) if isinstance(x, AbstractTensor)), None)
+    if tensor is None:
         raise DTypeError("where: none of its arguments is a tensor")
     if not isinstance(condition, AbstractTensor):
-        condition = constant(world, np.asarray(condition, bool))
+        condition = constant(tensor, np.asarray(condition, bool))
     if not any(isinstance(x, AbstractTensor) for x in (a, b)):
-        a = constant(world, np.asarray(a, float32.name if isinstance(a, float) else None))
+        a = constant(tensor, np.asarray(a, float32.name if isinstance(a, float) else None))
     return apply(WHERE, NoAttrs(), condition, *promote(a, b))
 
 

@@ -1,6 +1,6 @@
 """Gathering and indexing with tensors, and their transposes, which scatter.
 
-When gradients are scattered, values that meet at the same place are added up.
+Gradients that are scattered to the same place are added.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Indices: TypeAlias = "AbstractTensor | npt.ArrayLike"
 
 @attributes
 class ScatterAttrs(Attrs):
-    """``shape`` of the result, ``axis`` the indices count along."""
+    """``shape`` of the result, and the ``axis`` that is indexed."""
 
     axis: int
     shape: Shape
@@ -35,7 +35,7 @@ class ScatterAttrs(Attrs):
 
 @attributes
 class IndexAttrs(Attrs):
-    """``axes`` (ascending) are looked up, one index tensor each."""
+    """``axes`` (ascending) are indexed, by one index tensor each."""
 
     axes: tuple[int, ...]
 
@@ -99,7 +99,7 @@ def _integers(op: str, *indices: TensorType) -> None:
 
 
 def indexed_shape(op: str, axes: tuple[int, ...], data: Shape, indices: Sequence[TensorType]) -> Shape:
-    """NumPy's rule: the indices' broadcast shape stands where adjacent axes stood, else in front."""
+    """The result's shape by NumPy's rule: the indices' shape replaces adjacent axes, else it goes in front."""
     _integers(op, *indices)
     ascending = bool(axes) and list(axes) == sorted(set(axes)) and axes[0] >= 0 and axes[-1] < len(data)
     if not ascending or len(axes) != len(indices):
@@ -180,7 +180,7 @@ SCATTER_ELEMENTS = register(
 )  # fmt: skip
 
 
-#: ``x`` looked up at integer indices along some axes; negative ones count from the end.
+#: Elements of ``x`` at integer indices along some axes; negative ones count from the end.
 INDEX = register(
     OpDef(
         "Index",
@@ -219,14 +219,14 @@ def gather(x: T, dim: int, index: Indices) -> T:
     """Elements of ``x`` at ``index`` along ``dim``; ``index`` has the rank of ``x`` (``torch.gather``)."""
     axis, where_from = normal_axis("gather", dim, x.type.rank, scalar=True), _as_index("gather", x, index)
     shape = where_from.type.shape
-    if x.type.rank <= 1 and len(shape) <= 1:  # a scalar, of either, is a vector of one element
+    if x.type.rank <= 1 and len(shape) <= 1:  # scalars count as vectors of one element
         x, where_from = flatten(x), flatten(where_from)
     result: T = reshape(apply(GATHER_ELEMENTS, AxisAttrs(axis), x, where_from), shape)
     return result
 
 
 def take_along_dim(x: AbstractTensor, indices: Indices, dim: int | None = None) -> AbstractTensor:
-    """Elements of ``x`` at ``indices`` along ``dim`` (of the flat tensor without), the other axes broadcast."""
+    """Elements of ``x`` (the flat tensor without ``dim``) at ``indices`` along ``dim``; the other axes broadcast."""
     index = _as_index("take_along_dim", x, indices)
     if dim is None:
         return gather(flatten(x), 0, flatten(index))
@@ -251,13 +251,13 @@ def index_select(x: T, dim: int, index: Indices) -> T:
 
 
 def index_with(x: T, axes: tuple[int, ...], indices: Sequence[AbstractTensor]) -> T:
-    """``x`` looked up along ``axes`` at integer tensors."""
+    """``x`` indexed by integer tensors along ``axes``."""
     result: T = apply(INDEX, IndexAttrs(axes), x, *indices)
     return result
 
 
 def _as_index(op: str, x: AbstractTensor, index: Indices) -> AbstractTensor:
-    """Integer indices as a tensor in the world of ``x``."""
+    """Integer indices as a tensor of the kind of ``x``: eager, or of the same trace."""
     if not isinstance(index, AbstractTensor):
         array = np.asarray(index)
         index = constant(x, array.astype(np.int64) if array.size == 0 else array)
@@ -275,7 +275,7 @@ def embedding(indices: Indices, weight: T, padding_idx: int | None = None) -> T:
     weight
         Matrix (rows, features).
     padding_idx
-        A row that takes no gradient; a negative one counts from the end.
+        A row that gets no gradient; a negative number counts from the end.
     """
     if weight.type.rank != 2:
         raise ShapeError(f"embedding: the weight must be a matrix (rows, features), got {weight.type}")
@@ -305,13 +305,13 @@ def one_hot(indices: T, num_classes: Dim = -1) -> T:
 
 
 def concrete_array(x: Indices, what: str, way_out: str) -> Array:
-    """The content of an array or eager tensor, which says what a shape is; a traced one has none yet."""
+    """The content of an array or eager tensor on which a shape depends; raises for a traced one, which has none yet."""
     return content(x, f"{what} has a data-dependent shape, which a static graph cannot hold; {way_out}")
 
 
 def content(x: Indices, words: str) -> Array:
-    """The content of an array or eager tensor; of a traced one an error with these words."""
-    read = getattr(x, "__array__", None)  # NumPy would ask a tensor for two other names first
+    """The content of an array or eager tensor; raises with the message ``words`` for a traced one."""
+    read = getattr(x, "__array__", None)  # quicker than np.asarray, which tries two other protocols first
     if isinstance(x, AbstractTensor) and read is None:
         raise TraceError(words)
     try:
@@ -321,7 +321,7 @@ def content(x: Indices, words: str) -> Array:
 
 
 def masked_fill(x: AbstractTensor, mask: Indices, value: float | AbstractTensor) -> AbstractTensor:
-    """``x`` with ``value``, a number or a tensor of one, where ``mask`` holds; the element type stays."""
+    """``x`` with ``value``, a number or a tensor of one element, where ``mask`` is true; the element type stays."""
     if isinstance(value, AbstractTensor):
         if value.type.rank:
             raise OptionError(f"masked_fill: value is a number, got a tensor {value.type}; for tensors use where")

@@ -1,4 +1,4 @@
-"""Loops: over slices of arrays, and while a condition on data holds.
+"""Loops: ``Scan`` over slices of arrays, and ``Loop`` while a condition on data holds.
 
 Carried values keep their types from one iteration to the next. The body is a region (:mod:`lucid.graph.region`) that
 takes the carried values, then those of the iteration, then the captured ones.
@@ -27,14 +27,14 @@ V = TypeVar("V")
 
 @attributes
 class Along(Attrs):
-    """Where the slices of an array lie: along an axis, and from its end on where in ``reverse``."""
+    """How an array is cut into slices: along an axis, from its end if ``reverse``."""
 
     axis: int = 0
     reverse: bool = False
 
     @property
     def turned(self) -> Along:
-        """The other way round."""
+        """The same axis in the opposite direction."""
         return replace(self, reverse=not self.reverse)
 
     def slice_type(self, x: TensorType) -> TensorType:
@@ -42,16 +42,16 @@ class Along(Attrs):
         return x.with_shape((*x.shape[: self.axis], *x.shape[self.axis + 1 :]))
 
     def stack_type(self, y: TensorType, length: Dim) -> TensorType:
-        """The type of so many slices."""
+        """The type of ``length`` slices of type ``y``, stacked."""
         return y.with_shape((*y.shape[: self.axis], length, *y.shape[self.axis :]))
 
 
 @attributes
 class ScanAttrs(RegionAttrs):
-    """``length`` turns hand on ``carried`` values, each turn with a slice of all that is ``scanned``.
+    """A loop of ``length`` iterations with ``carried`` values, each of which sees a slice of every ``scanned`` array.
 
-    The body takes what is carried, the slices, and what it captures. It gives what is carried on, and a slice of each
-    of the ``stacked`` results.
+    The body takes the carried values, the slices, and the captured values. It returns the new carried values, and a
+    slice of each of the ``stacked`` results.
     """
 
     body: Region
@@ -65,12 +65,12 @@ class ScanAttrs(RegionAttrs):
         return self.carried + len(self.scanned)
 
     def operands(self, given: Sequence[V]) -> tuple[Sequence[V], Sequence[V], Sequence[V]]:
-        """Those that are carried, scanned and captured."""
+        """Split operands into those that are carried, scanned and captured."""
         first = self.carried + len(self.scanned)
         return given[: self.carried], given[self.carried : first], given[first:]
 
     def results(self, given: Sequence[V]) -> tuple[Sequence[V], Sequence[V], Sequence[V]]:
-        """What is carried at the end, what is stacked, and what was carried before each turn."""
+        """Split results into the last carried values, the stacked ones, and those carried before each iteration."""
         first = self.carried + len(self.stacked)
         return given[: self.carried], given[self.carried : first], given[first:]
 
@@ -106,7 +106,7 @@ def _scan_infer(attrs: ScanAttrs, *given: TensorType) -> tuple[TensorType, ...]:
 
 
 def check_carried(op: str, before: Sequence[TensorType], after: Sequence[TensorType]) -> None:
-    """Raise where a turn changes the type of what it hands on."""
+    """Raise if an iteration changes the type of a carried value."""
     for number, (old, new) in enumerate(zip(before, after, strict=False)):
         if not old.same_value(new):
             raise ShapeError(
@@ -115,10 +115,10 @@ def check_carried(op: str, before: Sequence[TensorType], after: Sequence[TensorT
 
 
 def _scan_gradient(c: GradContext[ScanAttrs]) -> Gradients:
-    """A loop the other way, which computes each turn anew from what was carried before it.
+    """A loop in the opposite direction, which recomputes each iteration from the carried values before it.
 
-    It carries the gradients of what is carried, and sums of those of what is captured; gradients of what is scanned
-    are stacked as that lies.
+    It carries the gradients of the carried values and the sums of those of the captured ones; gradients of scanned
+    arrays are stacked along their own axes.
     """
     a = c.attrs
     init, xs, captures = a.operands(c.inputs)
@@ -161,12 +161,12 @@ def _scan_gradient(c: GradContext[ScanAttrs]) -> Gradients:
 
 
 def _cut(values: Sequence[V], *counts: int) -> list[Sequence[V]]:
-    """So many, then so many more, and so on."""
+    """Consecutive parts of ``values`` with the given lengths."""
     ends = list(accumulate(counts))
     return [values[end - count : end] for end, count in zip(ends, counts, strict=True)]
 
 
-#: Turns that each see a slice; the last outputs, what was carried before each turn, are for the gradient.
+#: A loop over slices; the last outputs, the carried values before each iteration, are for the gradient.
 SCAN = register(
     OpDef(
         "Scan", _scan_infer, _scan_gradient, attrs=ScanAttrs, inputs=("*values",), outputs=None, regions=True,
@@ -179,7 +179,7 @@ def scan(
     body: Body, init: Sequence[AbstractTensor], xs: Sequence[AbstractTensor], length: Dim,
     scanned: Sequence[Along] = (), stacked: Lie = lambda types: [Along()] * len(types),
 ) -> Sequence[AbstractTensor]:  # fmt: skip
-    """``body(*carried, *slices)`` for each slice, which gives what is carried on, then slices of what is stacked.
+    """Call ``body(*carried, *slices)`` for each slice; it returns the new carried values, then slices of the results.
 
     What is scanned lies along its first axis, and so do results, where nothing else is said: ``stacked`` says it of
     slices of these types.
@@ -206,7 +206,7 @@ def _scanned(
     body: Body, carried: Sequence[AbstractTensor], xs: Sequence[tuple[Along, AbstractTensor]], length: int,
     stacked: Lie,
 ) -> Sequence[AbstractTensor]:  # fmt: skip
-    """The same, turn by turn."""
+    """The same, executed eagerly."""
     first, rows = carried, list[Sequence[AbstractTensor]]()
     for turn in range(length):
         slices = [x.piece(a.axis, length - 1 - turn if a.reverse else turn, 1).squeeze(a.axis) for a, x in xs]
@@ -214,7 +214,7 @@ def _scanned(
         carried = found[: len(first)]
         check_carried("scan", [x.type for x in first], [x.type for x in carried])
         rows.append(found[len(first) :])
-    if not rows:  # what a turn would give tells of what type nothing is
+    if not rows:  # without an iteration, the body still tells the types of the empty results
         slices = [full(x, 0, a.slice_type(x.type).shape) for a, x in xs]
         given = body(*carried, *slices)[len(first) :]
         lie = stacked([y.type for y in given])
@@ -229,9 +229,9 @@ def _scanned(
 
 @attributes
 class LoopAttrs(RegionAttrs):
-    """The body takes the number of the turn, what is carried, and what it captures.
+    """The body takes the number of the iteration, the carried values and the captured ones.
 
-    It gives whether another turn follows, and what is carried on.
+    It returns whether another iteration follows, then the new carried values.
     """
 
     body: Region
@@ -271,7 +271,7 @@ def _loop_gradient(c: GradContext[LoopAttrs]) -> Gradients:
     )
 
 
-#: Turns while the condition holds, and at most as many as the limit; what is carried at the end.
+#: Iterates while the condition holds, at most ``limit`` times; returns the last carried values.
 LOOP = register(
     OpDef(
         "Loop", _loop_infer, _loop_gradient, attrs=LoopAttrs, inputs=("limit", "condition", "*values"), outputs=None,
@@ -283,7 +283,7 @@ LOOP = register(
 def loop(
     body: Body, limit: AbstractTensor, condition: AbstractTensor, carried: Sequence[AbstractTensor]
 ) -> Sequence[AbstractTensor]:
-    """``body(turn, *carried)`` while the condition holds, which is the first that it gives; what it carried last."""
+    """Call ``body(turn, *carried)`` while the condition holds, which it returns first; the last carried values."""
     recorded = condition.record([TURN, *(x.type for x in carried)], body)
     if recorded is not None:
         (region, *_), captures = recorded

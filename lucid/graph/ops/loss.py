@@ -24,7 +24,7 @@ def _bce_infer(attrs: Attrs, x: TensorType, target: TensorType) -> TensorType:
 
 
 def _bce_gradient(c: GradContext) -> Gradients:
-    """Finite at probabilities of 0 and 1 as well, as PyTorch's."""
+    """Finite at probabilities of 0 and 1 too, as in PyTorch."""
     x, target = c.inputs
     gradients = (
         lambda: c.dy * (x - target) / maximum(x * (1 - x), 1e-12),
@@ -33,7 +33,7 @@ def _bce_gradient(c: GradContext) -> Gradients:
     return reduced(c, *gradients)
 
 
-#: ``-(t log x + (1 - t) log(1 - x))``, each logarithm held above -100.
+#: ``-(t log x + (1 - t) log(1 - x))``, with each logarithm clamped to at least -100.
 BINARY_CROSS_ENTROPY = register(
     OpDef("BinaryCrossEntropy", _bce_infer, _bce_gradient, inputs=("x", "target"), elementwise=True, family="loss")
 )
@@ -43,18 +43,18 @@ BINARY_CROSS_ENTROPY = register(
 
 
 def reduce_loss(loss: AbstractTensor, reduction: str) -> AbstractTensor:
-    """All losses, their mean or their sum."""
+    """All losses ("none"), their mean or their sum."""
     return loss if reduction == "none" else loss.mean() if reduction == "mean" else loss.sum()
 
 
 def check_reduction(op: str, reduction: str, allowed: tuple[str, ...] = REDUCTIONS) -> None:
-    """Raise where there is no such reduction."""
+    """Raise unless the reduction is one of those allowed."""
     if reduction not in allowed:
         raise OptionError(f"{op}: reduction is one of {', '.join(allowed)}, got {shown(reduction)}")
 
 
 def paired(op: str, input: AbstractTensor, target: AbstractTensor) -> tuple[AbstractTensor, AbstractTensor]:
-    """Two tensors of one shape, the target in the input's element type."""
+    """Two tensors, checked to have the same shape, with the target in the input's element type."""
     for what, x in (("input", input), ("target", target)):
         if not isinstance(x, AbstractTensor):
             raise DTypeError(f"{op}: the {what} must be a tensor, got {type(x).__name__}")
@@ -97,7 +97,7 @@ def smooth_l1_loss(
         return l1_loss(input, target, reduction)
     input, target = paired("smooth_l1_loss", input, target)
     d = input - target
-    small = clip(d, -beta, beta)  # and no square of what is not, whose slope may be infinite
+    small = clip(d, -beta, beta)  # large differences are not squared: their slope might be infinite
     return reduce_loss(small * (d - 0.5 * small) / beta, reduction)
 
 
@@ -120,9 +120,9 @@ def huber_loss(
 def binary_cross_entropy(
     input: AbstractTensor, target: AbstractTensor, weight: AbstractTensor | None = None, reduction: str = "mean"
 ) -> AbstractTensor:
-    """``-(t log x + (1 - t) log(1 - x))`` of probabilities ``x``; each logarithm is held above -100.
+    """``-(t log x + (1 - t) log(1 - x))`` of probabilities ``x``; each logarithm is clamped to at least -100.
 
-    Numbers that are no probabilities are an error, eagerly and when a compiled model runs.
+    Numbers outside [0, 1] are an error, eagerly and when a compiled model runs.
     """
     check_reduction("binary_cross_entropy", reduction)
     input, target = paired("binary_cross_entropy", input, target)
@@ -161,7 +161,7 @@ def binary_cross_entropy_with_logits(
 
 
 def weighted_loss(op: str, loss: AbstractTensor, weight: AbstractTensor | None) -> AbstractTensor:
-    """The losses times a weight that is broadcast to them."""
+    """The losses times a weight, which is broadcast to them."""
     if weight is None:
         return loss
     result = loss * weight
@@ -175,7 +175,7 @@ def kl_div(
 ) -> AbstractTensor:
     """``t (log t - x)`` of log-probabilities ``x``; "batchmean" divides the sum by the batch size.
 
-    Where ``t`` is 0 it is 0, and so is its slope.
+    Where ``t`` is 0, the loss and its slope are 0.
     """
     check_reduction("kl_div", reduction, (*REDUCTIONS, "batchmean"))
     input, target = paired("kl_div", input, target)
@@ -208,9 +208,9 @@ def nll_loss(
     target
         Class indices (integers) of the same shape without C.
     weight
-        Of each class (C); the mean is then weighted.
+        Weight of each class (C); the mean is then weighted.
     ignore_index
-        Targets of this value count for nothing.
+        Targets of this value are ignored.
     reduction
         "none", "mean" or "sum".
     """
@@ -237,9 +237,9 @@ def cross_entropy(
     target
         Class indices (integers) of the same shape without C, or probabilities of the same shape.
     weight
-        Of each class (C); with class indices the mean is then weighted.
+        Weight of each class (C); with class indices the mean is then weighted.
     ignore_index
-        Class indices of this value count for nothing.
+        Class indices of this value are ignored.
     reduction
         "none", "mean" or "sum".
     label_smoothing
@@ -290,7 +290,7 @@ def _class_axis(op: str, input: AbstractTensor, weight: AbstractTensor | None) -
 
 
 def _check_classes(op: str, input: AbstractTensor, target: AbstractTensor, weight: AbstractTensor | None) -> int:
-    """The class axis; raises where input, target and weight do not fit."""
+    """The class axis; raises if input, target and weight do not match."""
     axis = _class_axis(op, input, weight)
     if not isinstance(target, AbstractTensor) or target.type.dtype.kind not in "iu":
         raise DTypeError(f"{op}: class indices must be an integer tensor, got {getattr(target, 'type', target)}")
@@ -303,14 +303,14 @@ def _check_classes(op: str, input: AbstractTensor, target: AbstractTensor, weigh
 
 
 def _along(weight: AbstractTensor, axis: int, rank: int) -> AbstractTensor:
-    """Class weights shaped so that they broadcast along the class axis."""
+    """Class weights, reshaped to broadcast along the class axis."""
     return reshape(weight, (weight.type.shape[0], *(1,) * (rank - axis - 1)))
 
 
 def _picked(
     log_probability: AbstractTensor, target: AbstractTensor, weight: AbstractTensor | None, ignore_index: int, axis: int
 ) -> tuple[AbstractTensor, AbstractTensor]:
-    """The losses of all targets, and the weight of each (0 where it is ignored)."""
+    """The losses of all targets, and the weight of each (0 if it is ignored)."""
     target = cast(target, int64)
     ignored = target == ignore_index
     safe = where(ignored, 0, target)

@@ -1,4 +1,4 @@
-"""Losses of distances and margins, and likelihoods, with the semantics of ``torch.nn.functional``."""
+"""Losses on distances, margins and likelihoods, with the semantics of ``torch.nn.functional``."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ def triplet_margin_loss(
     swap: bool = False,
     reduction: str = "mean",
 ) -> AbstractTensor:
-    """By how much the anchor is not ``margin`` nearer to what is like it than to what is not.
+    """``max(0, d(anchor, positive) - d(anchor, negative) + margin)`` for the distance ``d``.
 
     Parameters
     ----------
     anchor, positive, negative
         Vectors along the last axis, broadcast together.
     margin
-        More than 0.
+        A number above 0.
     p, eps
-        Of :func:`pairwise_distance`.
+        Those of :func:`pairwise_distance`.
     swap
-        Take the distance of the positive to the negative where it is the smaller one (Balntas et al., 2016).
+        Use the distance from positive to negative where it is smaller (Balntas et al., 2016).
     reduction
         "none", "mean" or "sum".
     """
@@ -70,7 +70,7 @@ def triplet_margin_with_distance_loss(
     swap: bool = False,
     reduction: str = "mean",
 ) -> AbstractTensor:
-    """As :func:`triplet_margin_loss`, with a function of two tensors for the distance."""
+    """As :func:`triplet_margin_loss`, with a given distance function of two tensors."""
     op, given = "triplet_margin_with_distance_loss", distance_function
     distance = pairwise_distance if given is None else function(op, "distance_function", given)
     return _triplet(op, anchor, positive, negative, distance, margin, swap, reduction)
@@ -96,7 +96,7 @@ def margin_ranking_loss(
     margin: float = 0.0,
     reduction: str = "mean",
 ) -> AbstractTensor:
-    """``max(0, margin - target * (input1 - input2))``: a target of 1 wants the first one larger, of -1 the second."""
+    """``max(0, margin - target * (input1 - input2))``: 1 means that the first should be larger, -1 the second."""
     check_reduction("margin_ranking_loss", reduction)
     return reduce_loss(clip((input2 - input1) * target + margin, 0.0), reduction)
 
@@ -104,7 +104,7 @@ def margin_ranking_loss(
 def hinge_embedding_loss(
     input: AbstractTensor, target: AbstractTensor, margin: float = 1.0, reduction: str = "mean"
 ) -> AbstractTensor:
-    """A distance where the target is 1, and what it lacks of ``margin`` where that is -1; else both."""
+    """The distance itself for targets of 1, its shortfall from ``margin`` for targets of -1; the sum for others."""
     check_reduction("hinge_embedding_loss", reduction)
     short = where(ne(target, 1), clip(margin - input, 0.0), 0.0)
     return reduce_loss(where(ne(target, -1), input, 0.0) + short, reduction)
@@ -117,7 +117,7 @@ def cosine_embedding_loss(
     margin: float = 0.0,
     reduction: str = "mean",
 ) -> AbstractTensor:
-    """What a cosine lacks of 1 where the target is 1, and by how much it is more than ``margin`` where that is -1."""
+    """``1 - cos`` for targets of 1, and the excess of ``cos`` over ``margin`` for targets of -1."""
     op = "cosine_embedding_loss"
     check_reduction(op, reduction)
     if target.type.rank + 1 != max(input1.type.rank, input2.type.rank) or target.type.rank > 1:
@@ -140,7 +140,7 @@ def multi_margin_loss(
     weight: AbstractTensor | None = None,
     reduction: str = "mean",
 ) -> AbstractTensor:
-    """The mean over all classes but the target of what its score lacks of being ``margin`` above theirs.
+    """The shortfall of the target's score from ``margin`` above that of each other class, as a mean over classes.
 
     Parameters
     ----------
@@ -149,11 +149,11 @@ def multi_margin_loss(
     target
         Class indices (N), or one.
     p
-        1, or 2 for the squares.
+        1, or 2 to square the shortfall.
     margin
-        By how much.
+        The margin.
     weight
-        Of each target's class (C).
+        Weight of each target's class (C).
     reduction
         "none", "mean" or "sum".
     """
@@ -176,7 +176,7 @@ def multi_margin_loss(
 
 
 def multilabel_margin_loss(input: AbstractTensor, target: AbstractTensor, reduction: str = "mean") -> AbstractTensor:
-    """The mean over classes of what each right class's score lacks of being 1 above every wrong one's.
+    """The shortfall of each right class's score from 1 above every wrong one's, as a mean over classes.
 
     ``target`` has the shape of ``input``, (N, C) or (C): the right classes, and -1 after the last of them.
     """
@@ -203,7 +203,7 @@ def _check_scores(op: str, input: AbstractTensor) -> None:
 def multilabel_soft_margin_loss(
     input: AbstractTensor, target: AbstractTensor, weight: AbstractTensor | None = None, reduction: str = "mean"
 ) -> AbstractTensor:
-    """The mean over classes (the last axis) of the cross-entropy of ``sigmoid(input)``; ``weight`` multiplies these."""
+    """The cross-entropy of ``sigmoid(input)``, times ``weight``, as a mean over classes (the last axis)."""
     op = "multilabel_soft_margin_loss"
     check_reduction(op, reduction)
     input, target = paired(op, input, target)
@@ -229,18 +229,18 @@ def poisson_nll_loss(
     eps: float = 1e-8,
     reduction: str = "mean",
 ) -> AbstractTensor:
-    """Minus the logarithm of how likely counts are, up to what does not hang on the input.
+    """Negative log-likelihood of counts with a Poisson distribution, up to terms independent of the input.
 
     Parameters
     ----------
     input, target
-        Expected counts, or (``log_input``) their logarithms, and counts; broadcast together.
+        The expected counts, or their logarithms, and the counts; broadcast together.
     log_input
-        See there.
+        Whether the input is the logarithm of the expected count.
     full
-        Whether the rest is added: Stirling's approximation of the factorial, for targets above 1.
+        Whether to add Stirling's approximation of the factorial, for targets above 1.
     eps
-        Added to an expected count before its logarithm is taken.
+        Added to an expected count before taking its logarithm.
     reduction
         "none", "mean" or "sum".
     """
@@ -263,18 +263,18 @@ def gaussian_nll_loss(
     eps: float = 1e-6,
     reduction: str = "mean",
 ) -> AbstractTensor:
-    """Minus the logarithm of how likely normally distributed numbers are, up to a constant.
+    """Negative log-likelihood of normally distributed numbers, up to a constant.
 
     Parameters
     ----------
     input, target
-        Expected numbers and numbers; broadcast together.
+        The means and the numbers; broadcast together.
     var
         The variance: a number, or a tensor of the shape of ``input``, without its last axis, or with that of size 1.
     full
-        Whether the constant is added.
+        Whether to add the constant term.
     eps
-        The least variance; the gradient is that of the variance itself.
+        The least variance; the gradient ignores this bound.
     reduction
         "none", "mean" or "sum".
     """

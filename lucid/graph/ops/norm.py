@@ -1,7 +1,7 @@
 """Softmax and the normalisations.
 
 ``Standardize`` (subtract the mean, divide by the standard deviation) is the one statistical step; layer, group,
-instance and training-mode batch normalisation are that and a scale and shift.
+instance and training-mode batch normalisation are that, followed by a scale and shift.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .source import full
 
 @attributes
 class StandardizeAttrs(Attrs):
-    """``axes`` are what a mean and a variance are taken over, of no fewer than ``least`` values, or of none at all."""
+    """Mean and variance are taken over ``axes``, which must hold at least ``least`` values, or none at all."""
 
     axes: tuple[int, ...]
     eps: float = 1e-5
@@ -124,7 +124,7 @@ def _log_softmax_gradient(c: GradContext[AxisAttrs]) -> Gradients:
 
 
 def _standardize_gradient(c: GradContext[StandardizeAttrs]) -> Gradients:
-    """Ioffe and Szegedy (2015), section 3, with the mean and variance as outputs of their own."""
+    """As in Ioffe and Szegedy (2015), section 3, plus the gradients of the outputs mean and variance."""
     (x,), (y, mean, variance), a = c.inputs, c.outputs, c.attrs
     dx: AbstractTensor | None = None
     if c.cotangents[0] is not None:
@@ -141,7 +141,7 @@ def _standardize_gradient(c: GradContext[StandardizeAttrs]) -> Gradients:
 
 
 def _per_channel(vector: AbstractTensor, rank: int) -> AbstractTensor:
-    """A vector over the channels (axis 1) shaped so that it broadcasts over a tensor of ``rank``."""
+    """A vector over the channels (axis 1), reshaped to broadcast over a tensor of ``rank``."""
     return reshape(vector, (vector.type.shape[0], *(1,) * (rank - 2)))
 
 
@@ -181,7 +181,7 @@ def _group_norm_definition(
 
 
 def _grouped_shape(shape: Shape, groups: int) -> Shape:
-    """(N, groups, elements of a group)."""
+    """The shape (N, groups, elements of a group)."""
     size = exact_quotient(shape[1], groups)
     if size is None:
         raise ShapeError(f"GroupNorm: {shape[1]} channels do not divide into {groups} groups")
@@ -250,7 +250,7 @@ def standardize(
 def _optional(
     x: AbstractTensor, weight: AbstractTensor | None, bias: AbstractTensor | None, shape: Shape
 ) -> list[AbstractTensor]:
-    """Weight and bias as trailing inputs: a bias alone needs a weight of ones before it."""
+    """Weight and bias as trailing inputs; a bias without a weight gets a weight of ones before it."""
     if weight is None and bias is not None:
         weight = full(x, 1.0, shape)
     return [v for v in (weight, bias) if v is not None]
@@ -298,16 +298,16 @@ def batch_norm(
     x
         (N, C, ...).
     running_mean, running_var
-        Per channel. When not ``training`` they are the statistics; else they move towards the batch's
-        by ``momentum`` in place (the variance unbiased), or are left out as None.
+        Statistics per channel, used unless ``training``. While training they are updated in place, by ``momentum``
+        towards those of the batch (the variance unbiased), unless they are None.
     weight, bias
         Scale and shift per channel.
     training
         Normalise with the mean and (biased) variance of this batch.
     momentum, eps
-        How far the running statistics move; what is added to the variance.
+        The share of the batch in the updated running statistics; the number added to the variance.
     """
-    if x.type.rank == 1 and is_equal(x.type.shape[0], 0):  # PyTorch's: an empty vector is given back
+    if x.type.rank == 1 and is_equal(x.type.shape[0], 0):  # as in PyTorch, an empty vector is returned
         return _affine(x, *(v if v is None else v[0] for v in (weight, bias)))
     if x.type.rank < 2:
         raise ShapeError(f"batch_norm: needs a batch and a channel axis, got {x.type}")
@@ -360,7 +360,7 @@ def _with_batch_statistics(
     if count == 1:
         raise ShapeError(f"{op}: needs more than one value per channel for a variance, got {x.type}")
     y, mean, var = standardize(x, axes, eps, 2)
-    if is_equal(count, 0):  # as in PyTorch: no values, and nothing learnt of them
+    if is_equal(count, 0):  # as in PyTorch: no values, and running statistics stay
         running_mean = running_var = None
     if running_mean is not None:
         _move(op, running_mean, stop_gradient(mean), momentum)
@@ -370,7 +370,7 @@ def _with_batch_statistics(
 
 
 def _move(op: str, running: AbstractTensor, batch: AbstractTensor, momentum: float) -> None:
-    """Move running statistics towards those of a batch (their mean, where each sample has its own)."""
+    """Move running statistics towards those of a batch (averaged over samples if each has its own)."""
     if not hasattr(running, "copy_"):
         raise OptionError(f"{op}: running statistics are updated in place, so they must be tensors")
     batch = reshape(batch.mean(0), running.type.shape)

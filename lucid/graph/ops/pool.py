@@ -1,4 +1,4 @@
-"""Max pooling. The second output of ``MaxPool2d`` tells which tap of a window won; the gradient needs nothing else."""
+"""Max pooling. The second output of ``MaxPool2d`` is the tap that won in each window, which the gradient needs."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ from .windows import (
 )
 
 Maxima: TypeAlias = "tuple[AbstractTensor, AbstractTensor | None]"
-"""Maxima, and where each stands if that is wanted."""
+"""Maxima, and their positions or None."""
 
 
 @attributes
 class MaxPoolAttrs(Attrs):
     """Windows of a max pooling, with a number for each axis of the image.
 
-    ``padding`` is what stands before each axis, then what stands after: (top, left, bottom, right). Its elements are
-    ``pad_value``: 0 competes with the input's elements, -inf never wins against one.
+    ``padding`` lists the elements before each axis, then those after each: (top, left, bottom, right). They are
+    ``pad_value``: 0 competes with the elements of the input, -inf never wins.
     """
 
     kernel: Numbers
@@ -59,7 +59,7 @@ class MaxPoolAttrs(Attrs):
 
 @attributes
 class MaxPoolGradAttrs(Attrs):
-    """A pooling and the size of the images that it pooled."""
+    """A pooling and the size of its input images."""
 
     pool: MaxPoolAttrs
     size: tuple[Dim, ...]
@@ -68,7 +68,7 @@ class MaxPoolGradAttrs(Attrs):
 
 
 def index_dtype(kernel: Numbers) -> DType:
-    """The smallest unsigned type that numbers every tap of a window, and padding after them."""
+    """The smallest unsigned type for the numbers of a window's taps and one more, for padding."""
     codes = math.prod(kernel) + 1
     return as_dtype("uint8" if codes <= 1 << 8 else "uint16" if codes <= 1 << 16 else "uint32")
 
@@ -79,7 +79,7 @@ def _pool_infer(attrs: MaxPoolAttrs, x: TensorType) -> tuple[TensorType, TensorT
 
 
 def pool_output(op: str, axes: int, attrs: MaxPoolAttrs, x: TensorType) -> TensorType:
-    """Type of the maxima, for images of so many axes; raises where the windows do not fit them."""
+    """The type of the maxima, for images with ``axes`` axes; raises if the windows do not fit."""
     check_rank(op, x, axes)
     windows = windows_along(op, axes, attrs.kernel, attrs.stride, attrs.padding, attrs.dilation)
     if x.dtype == bool_:
@@ -91,11 +91,11 @@ def pool_output(op: str, axes: int, attrs: MaxPoolAttrs, x: TensorType) -> Tenso
 
 
 def pad_constant(pad_value: float, dtype: DType) -> np.generic:
-    """``pad_value`` as a number of ``dtype``; -inf is the least integer."""
+    """``pad_value`` as a number of ``dtype``; for integers, -inf is the least one."""
     if math.isnan(pad_value):
         raise OptionError("max_pool2d: pad_value must be a number or -inf, got nan")
     if is_float(dtype):
-        with np.errstate(over="ignore"):  # what float32 cannot hold is an infinity there
+        with np.errstate(over="ignore"):  # too large for float32 becomes infinity
             return dtype.type(pad_value)
     limits = np.iinfo(dtype.name)
     if pad_value == -math.inf:
@@ -108,7 +108,7 @@ def pad_constant(pad_value: float, dtype: DType) -> np.generic:
 
 
 def _pooled(op: str, attrs: MaxPoolGradAttrs, like: TensorType) -> tuple[TensorType, TensorType]:
-    """Types of the pooling's input and output, for values with the batch and channels of ``like``."""
+    """The pooling's input and output types, with the batch size and channels of ``like``."""
     check_rank(op, like)
     x = resized(op, like, attrs.size)
     return x, _pool_infer(attrs.pool, x)[0]
@@ -155,14 +155,14 @@ MAX_POOL = register(
         windowed=True, channels_last=True, family="pool",
     )
 )  # fmt: skip
-#: Sends each element of ``dy`` to the element that won its window; padding's share goes nowhere.
+#: Adds each element of ``dy`` to the element that won its window; nothing is added for padding.
 MAX_POOL_GRAD = register(
     OpDef(
         "MaxPool2dGrad", _grad_infer, _grad_gradient, attrs=MaxPoolGradAttrs, inputs=("dy", "index"), outputs=("dx",),
         windowed=True, channels_last=True, family="gradient",
     )
 )  # fmt: skip
-#: Takes from each window the element that the index names, 0 for padding: the transpose of ``MaxPool2dGrad``.
+#: The element of each window that the index selects, 0 for padding: the transpose of ``MaxPool2dGrad``.
 MAX_POOL_GATHER = register(
     OpDef(
         "MaxPool2dGather", _gather_infer, lambda c: [apply(MAX_POOL_GRAD, c.attrs, c.dy, c.inputs[1]), None],
@@ -179,14 +179,14 @@ MAX_POOL_POSITIONS = register(
 
 
 class _Omitted(int):
-    """The default of a stride, told apart from a 1 that was given."""
+    """The default stride, distinguishable from a 1 that the caller gave."""
 
 
 OMITTED: Final = _Omitted(1)
 
 
 def warn_of_omitted_stride(owner: str, kernel: Numbers) -> None:
-    """Where a window is larger than 1 and the stride left out: elsewhere that means the kernel size, here 1."""
+    """Warn if the stride is omitted for a window larger than 1: the default is 1 here, elsewhere the kernel size."""
     if max(kernel) == 1:
         return
     size = kernel[0] if len(set(kernel)) == 1 else kernel
@@ -218,12 +218,12 @@ def max_pool2d(
         An int, or two (vertical, horizontal). ``stride`` is 1 when omitted, with a warning for larger windows, and
         ``stride=None`` the kernel size.
     ceil_mode
-        Let a last window hang over the end, if it starts in the input or the padding before it. What lies beyond
-        the padding is not there.
+        Allow a last window that extends beyond the end, if it starts in the input or the padding before it. There are
+        no elements beyond the padding.
     pad_value
-        What the padding holds. 0.0 competes with the input; -inf (PyTorch's padding) does not.
+        The elements of the padding. 0.0 competes with the input; -inf (PyTorch's padding) does not.
     return_indices
-        Also return where each maximum stands, as int64 ``row * W + column``; -1 where padding won.
+        Also return the positions of the maxima, as int64 ``row * W + column``; -1 where padding won.
 
     Returns
     -------
@@ -234,8 +234,8 @@ def max_pool2d(
     Raises
     ------
     OptionError
-        An argument that is not positive (padding: negative), not an int, or of the wrong length; padding that lets
-        a window see only padding.
+        An argument that is not positive (padding: negative), not an int, or of the wrong length; padding so large that
+        a window sees nothing else.
     ShapeError
         A tensor of another rank; a window larger than the padded input.
     """
@@ -247,15 +247,15 @@ def max_pool2d(
     return of_one(found, single)
 
 
-def of_one(found: Maxima, single: bool) -> AbstractTensor | tuple[AbstractTensor, AbstractTensor]:
-    """What people get: the maxima alone where nobody asked for their places, and of one image those of one image."""
-    y, positions = (squeeze(one, 0) if single and one is not None else one for one in found)
+def of_one(pooled: Maxima, single: bool) -> AbstractTensor | tuple[AbstractTensor, AbstractTensor]:
+    """The result for the caller: maxima, with positions if there are any; without the batch axis if ``single``."""
+    y, positions = (squeeze(x, 0) if single and x is not None else x for x in pooled)
     assert y is not None
     return y if positions is None else (y, positions)
 
 
 def maxima(attrs: MaxPoolAttrs, x: AbstractTensor, positions: bool) -> Maxima:
-    """The maxima of the windows of images, and where they stand if that is wanted."""
+    """The maxima of the windows of images, and their positions if wanted."""
     y, index = apply_all(MAX_POOL, attrs, x)
     return y, apply(MAX_POOL_POSITIONS, MaxPoolGradAttrs(attrs, x.type.shape[2:]), index) if positions else None
 
@@ -264,7 +264,7 @@ def max_pool_attrs(
     kernel_size: object = 1, stride: object = 1, padding: object = 0, dilation: object = 1, ceil_mode: bool = False,
     pad_value: float = 0.0, op: str = "max_pool2d", axes: int = 2,
 ) -> MaxPoolAttrs:  # fmt: skip
-    """The attributes that the arguments of a pooling along so many axes stand for."""
+    """The attributes for the arguments of a pooling over ``axes`` axes."""
     kernel = per_axis(op, "kernel_size", kernel_size, 1, axes)
     pads = per_axis(op, "padding", padding, 0, axes)
     pad_value = number(op, "pad_value", pad_value)

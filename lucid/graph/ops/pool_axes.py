@@ -1,7 +1,7 @@
 """One- and three-dimensional pooling, composed of two-dimensional pooling.
 
-A signal is an image of one row. A volume is pooled over height and width, with every plane as a channel, and then over
-the depth of the result, with every plane as a row.
+A signal is pooled as an image of one row. A volume is pooled over height and width, with its planes as channels, and
+then over depth, with the planes of that result as rows.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from .windows import Numbers, called, image_batch
 
 
 def max_pool(attrs: MaxPoolAttrs, x: AbstractTensor, positions: bool) -> Maxima:
-    """The maxima of the windows of images of one to three axes, and where each stands if that is wanted."""
+    """The maxima of the windows of images of one to three axes, and their positions if wanted."""
     axes = len(attrs.kernel)
     pool_output(f"max_pool{axes}d", axes, attrs, x.type)
     if axes == 2:
@@ -72,7 +72,7 @@ def average_pool(attrs: AvgPoolAttrs, x: AbstractTensor, dilation: Numbers) -> A
             attrs, kernel=(1, *attrs.kernel), stride=(1, *attrs.stride), padding=_row_sides(attrs.padding)
         )  # fmt: skip
         return squeeze(apply(AVG_POOL, row, unsqueeze(x, 2)), 2)
-    # elements of a window are counted as its rows, columns and planes are: the mean is one of means
+    # the count of a window's elements is the product of those along each axis, so a mean of means is right
     first = replace(
         attrs, kernel=attrs.kernel[1:], stride=attrs.stride[1:], padding=_plane_sides(attrs.padding),
         divisor_override=None if attrs.divisor_override is None else 1,
@@ -85,11 +85,11 @@ def average_pool(attrs: AvgPoolAttrs, x: AbstractTensor, dilation: Numbers) -> A
 
 
 def _with_gaps(attrs: AvgPoolAttrs, x: AbstractTensor, dilation: Numbers) -> AbstractTensor:
-    """As sums, which are convolutions with a kernel of ones, divided by how many elements are in each."""
+    """Means of windows with gaps: convolutions with a kernel of ones, divided by the counts of elements."""
     axes, spatial = len(dilation), x.type.shape[2:]
     made = average_output(f"avg_pool{axes}d", dilation, attrs, x.type).shape
     before, after = attrs.padding[:axes], attrs.padding[axes:]
-    hanging = tuple(s - 1 if attrs.ceil_mode else 0 for s in attrs.stride)  # as far as a last window may
+    hanging = tuple(s - 1 if attrs.ceil_mode else 0 for s in attrs.stride)  # the most that a last window overhangs
     ones = full(x, 1, (1, 1, *attrs.kernel), x.type.dtype)
 
     def sums(images: AbstractTensor, pads: Numbers) -> AbstractTensor:
@@ -123,23 +123,23 @@ def _depth_sides(padding: Numbers) -> Numbers:
 
 
 def _planes(x: AbstractTensor) -> AbstractTensor:
-    """Each plane of volumes as a channel."""
+    """Volumes as images, with each plane as a channel."""
     batch, channels, depth, *plane = x.type.shape
     return reshape(x, (batch, channels * depth, *plane))
 
 
 def _rows(x: AbstractTensor, planes: AbstractTensor) -> AbstractTensor:
-    """What has become of the planes of ``x``, each as a row."""
+    """The pooled planes of the volumes ``x``, rearranged with each plane as a row."""
     return reshape(planes, (*x.type.shape[:3], product(planes.type.shape[2:])))
 
 
 def _volumes(x: AbstractTensor, planes: AbstractTensor, rows: AbstractTensor) -> AbstractTensor:
-    """What has become of these rows, as volumes."""
+    """The pooled rows, rearranged as volumes."""
     return reshape(rows, (*x.type.shape[:2], rows.type.shape[2], *planes.type.shape[2:]))
 
 
 def _joined(x: AbstractTensor, inner: Maxima, outer: Maxima) -> Maxima:
-    """The maxima of volumes, from those of their planes and those of these along the depth."""
+    """The maxima of volumes and their positions, from those within planes and those of these along the depth."""
     (planes, inside), (rows, chosen) = inner, outer
     y = _volumes(x, planes, rows)
     if inside is None or chosen is None:
@@ -252,7 +252,7 @@ def adaptive_max_pool1d(
 ) -> AbstractTensor | tuple[AbstractTensor, AbstractTensor]:
     """Maximum over windows that divide signals (N, C, L) or (C, L) into ``output_size``.
 
-    With ``return_indices`` also where each maximum stands.
+    With ``return_indices`` also the positions of the maxima.
     """
     x, single = image_batch("adaptive_max_pool1d", x, 1)
     size = output_dims("adaptive_max_pool1d", output_size, x.type)
@@ -266,7 +266,7 @@ def adaptive_max_pool3d(
     """Maximum over windows that divide volumes (N, C, D, H, W) or (C, D, H, W) into ``output_size`` (an int or three;
     None keeps a size).
 
-    With ``return_indices`` also where each maximum stands, as int64 ``(plane * H + row) * W + column``.
+    With ``return_indices`` also the positions of the maxima, as int64 ``(plane * H + row) * W + column``.
     """
     x, single = image_batch("adaptive_max_pool3d", x, 3)
     depth, *plane = output_dims("adaptive_max_pool3d", output_size, x.type)

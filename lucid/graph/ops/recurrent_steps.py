@@ -1,6 +1,6 @@
-"""What the gradient of a recurrent layer is: the layer time by time, and back through it, in simpler ops.
+"""The gradient of a recurrent layer in simpler ops: forward step by step, then backward through the steps.
 
-That is the meaning of ``LSTMGrad``, ``GRUGrad`` and ``RNNGrad``, and by it they have gradients of their own.
+This is the definition of ``LSTMGrad``, ``GRUGrad`` and ``RNNGrad``; through it they are differentiable themselves.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .slices import piece
 from .source import full
 
 States: TypeAlias = "tuple[AbstractTensor, ...]"
-"""The state of a layer at one time, (N, H): h, and of LSTM c."""
+"""The state of a layer at one time step: h, and for an LSTM c; each (N, H)."""
 
 
 # ---------------------------------------------------------------- activations
@@ -61,7 +61,7 @@ def _slope(a: Activation, x: AbstractTensor) -> AbstractTensor:
 
 
 class _Gate(NamedTuple):
-    """What comes out of an activation, and its slope there: 0 where what goes in is clipped."""
+    """The value of an activation and its slope, which is 0 where the input is clipped."""
 
     value: AbstractTensor
     slope: AbstractTensor
@@ -97,7 +97,7 @@ def _times(x: AbstractTensor, weight: AbstractTensor) -> AbstractTensor:
 
 
 class _Back(NamedTuple):
-    """What one time sends back: to its products with x and with h, to the state before it, to more weights."""
+    """Gradients of one time step: of its products with x and with h, the state before it, and further weights."""
 
     seen: AbstractTensor
     recurrent: AbstractTensor
@@ -106,9 +106,9 @@ class _Back(NamedTuple):
 
 
 class _Cell(Generic[A]):
-    """One direction of a layer, at one time after another.
+    """The cell of one direction of a layer.
 
-    ``weights`` are its own beyond the two and the biases; ``recurrent_bias`` is added to the product with h.
+    ``bias`` is added to the product with h; ``weights`` are those besides the weights of x and h and the biases.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class _Cell(Generic[A]):
         return _gate(self.attrs, self.direction, number, x)
 
     def step(self, seen: AbstractTensor, states: States) -> tuple[States, Callable[[States], _Back]]:
-        """The states after one time, and what sends their gradients back."""
+        """The states after one time step, and the function that propagates their gradients back."""
         raise NotImplementedError
 
 
@@ -201,7 +201,7 @@ class _Gated(_Cell[GRUAttrs]):
 
 
 def _of(x: AbstractTensor, *places: int) -> AbstractTensor:
-    """The part at these places of the first axes."""
+    """The part at these indices of the first axes."""
     for place in places:
         x = reshape(piece(x, 0, place, 1), x.type.shape[1:])
     return x
@@ -242,7 +242,7 @@ class _Direction:
         return None if self.lengths is None else reshape(self.lengths, (self.lengths.type.shape[0], 1)) > time
 
     def run(self) -> tuple[dict[int, AbstractTensor], list[AbstractTensor]]:
-        """The gradients of x at each time, and those of all other operands."""
+        """The gradients of x by time step, and those of all other operands."""
         states = self.states
         backs: list[tuple[int, States, Callable[[States], _Back]]] = []
         for time in self.order:
@@ -259,7 +259,7 @@ class _Direction:
             d = tuple(a if valid is None else a + b for a, b in zip(sent.states, _where(valid, kept, d), strict=True))
             dx[time] = matmul(sent.seen, self.weight)
             own, seen = sent.weights, matmul(transpose(sent.seen, 0, 1), _of(self.x, time))
-            if isinstance(self.cell, _Gated) and own:  # the state is not all that its weight is multiplied with
+            if isinstance(self.cell, _Gated) and own:  # from the cell, as the weight also multiplies r * h
                 recurrent, own = own[0], own[1:]
             else:
                 recurrent = matmul(transpose(sent.recurrent, 0, 1), before[0])

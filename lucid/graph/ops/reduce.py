@@ -58,7 +58,7 @@ def _infer(op: str, kinds: str, *, empty: bool = True) -> Callable[[ReduceAttrs,
 
 
 def check_not_empty(op: str, x: TensorType, axes: tuple[int, ...]) -> None:
-    """Raise where there is no element to be the largest or smallest."""
+    """Raise if an extremum is taken over no elements."""
     if any(x.shape[axis] == 0 for axis in axes):
         raise ShapeError(f"{op}: there is no element to choose from in {x} over axes {axes}")
 
@@ -79,7 +79,7 @@ def _cumsum_infer(attrs: CumSumAttrs, x: TensorType) -> TensorType:
 
 
 def _spread(y: AbstractTensor, c: GradContext[ReduceAttrs]) -> AbstractTensor:
-    """A reduced tensor broadcast back to the shape of what was reduced."""
+    """A reduced tensor broadcast back to the shape of the op's input."""
     x = c.inputs[0].type
     return expand(reshape(y, _reduced_shape(x, c.attrs.axes, True)), x.shape)
 
@@ -108,7 +108,7 @@ def _cumsum_gradient(c: GradContext[CumSumAttrs]) -> Gradients:
 
 
 def _product_gradient(c: GradContext[ReduceAttrs]) -> Gradients:
-    """Each element's slope is the product of the others, which holds where there are zeros too."""
+    """Each element's slope is the product of the others; unlike ``y / x`` this is right for zeros too."""
     x, axes, kept = c.inputs[0], c.attrs.axes, c.inputs[0].type
     if len(axes) == 1:
         return [_spread(c.dy, c) * _product_of_others(x, axes[0])]
@@ -124,7 +124,7 @@ def _product_of_others(x: AbstractTensor, axis: int) -> AbstractTensor:
 
 
 def _product_of_others_gradient(c: GradContext[AxisAttrs]) -> Gradients:
-    """Row i of a matrix is the lane with 1 in place of element i: of it, the products of others but i."""
+    """Row i of a matrix is the lane with element i replaced by 1, so its products leave out i and one other element."""
     axis, x, dy = c.attrs.axis, c.inputs[0], c.dy
     last = x.type.rank - 1
     perm = (*(i for i in range(last + 1) if i != axis), axis)
@@ -145,7 +145,7 @@ def _product_of_others_infer(attrs: AxisAttrs, x: TensorType) -> TensorType:
 
 SUM = register(OpDef("Sum", _infer("Sum", "fiu"), lambda c: [_spread(c.dy, c)], attrs=ReduceAttrs, family="reduce"))
 PROD = register(OpDef("Prod", _infer("Prod", "fiu"), _product_gradient, attrs=ReduceAttrs, family="reduce"))
-#: In place of each element the product of all others along the axis.
+#: For each element the product of all others along the axis.
 PRODUCT_OF_OTHERS = register(
     OpDef("ProductOfOthers", _product_of_others_infer, _product_of_others_gradient, attrs=AxisAttrs)
 )
@@ -161,14 +161,14 @@ CUMSUM = register(OpDef("CumSum", _cumsum_infer, _cumsum_gradient, attrs=CumSumA
 
 
 def _axes(op: str, dim: Axes, rank: int) -> tuple[int, ...]:
-    if dim is None or names_none(dim):  # an empty list means all to PyTorch
+    if dim is None or names_none(dim):  # in PyTorch an empty list means all axes
         return tuple(range(rank))
     axes = normal_axes(op, dim, rank)
     return tuple(sorted(axes)) if rank else ()
 
 
 def names_none(dim: object) -> bool:
-    """Whether axes are listed, and there are none."""
+    """Whether ``dim`` is an empty list of axes."""
     return isinstance(dim, list | tuple) and not dim
 
 
@@ -183,7 +183,7 @@ def sum(x: T, dim: Axes = None, keepdim: bool = False, dtype: object = None) -> 
 
 
 def summed(x: T, dtype: object) -> T:
-    """``x`` in the element type in which it is added up."""
+    """``x`` in the element type in which a sum is computed."""
     if dtype is not None:
         return cast(x, dtype)
     return x if is_float(x.type.dtype) else cast(x, int64)
@@ -203,7 +203,7 @@ def mean(x: T, dim: Axes = None, keepdim: bool = False, dtype: object = None) ->
 
 
 def var(x: AbstractTensor, dim: Axes = None, correction: float = 1, keepdim: bool = False) -> AbstractTensor:
-    """Variance over ``dim``: squared deviations summed, divided by the count less ``correction`` (or by 0)."""
+    """Variance over ``dim``: squared deviations summed, divided by the count minus ``correction`` (at least 0)."""
     deviation = x - mean(x, dim, True)
     count = product(x.type.shape[axis] for axis in _axes("var", dim, x.type.rank))
     divisor: AbstractTensor | float
@@ -215,7 +215,7 @@ def var(x: AbstractTensor, dim: Axes = None, correction: float = 1, keepdim: boo
 
 
 def std(x: AbstractTensor, dim: Axes = None, correction: float = 1, keepdim: bool = False) -> AbstractTensor:
-    """Standard deviation over ``dim``: the square root of :func:`var`; equal values take no gradient."""
+    """Standard deviation over ``dim``: the square root of :func:`var`; equal values get gradient 0."""
     return flat_sqrt(var(x, dim, correction, keepdim))
 
 
@@ -225,17 +225,17 @@ def logsumexp(x: T, dim: Axes = None, keepdim: bool = False) -> T:
 
 
 def amax(x: T, dim: Axes = None, keepdim: bool = False) -> T:
-    """Largest element over ``dim``; NaN wins; equal ones share the gradient."""
+    """Largest element over ``dim``, NaN if there is one; equal ones share the gradient."""
     return _reduce(MAX, x, dim, keepdim)
 
 
 def amin(x: T, dim: Axes = None, keepdim: bool = False) -> T:
-    """Smallest element over ``dim``; NaN wins; equal ones share the gradient."""
+    """Smallest element over ``dim``, NaN if there is one; equal ones share the gradient."""
     return _reduce(MIN, x, dim, keepdim)
 
 
 class Extremum(NamedTuple):
-    """Extreme values along an axis, and where they stand."""
+    """Extreme values along an axis, and their indices."""
 
     values: AbstractTensor
     indices: AbstractTensor
@@ -272,12 +272,12 @@ def _extremum(op: OpDef, arg: OpDef, x: AbstractTensor, dim: int | None, keepdim
 
 
 def max(x: AbstractTensor, dim: int | None = None, keepdim: bool = False) -> AbstractTensor | Extremum:
-    """The largest element, or with ``dim`` the pair (values, indices); then the first largest takes the gradient."""
+    """The largest element, or with ``dim`` the pair (values, indices); then the first of equals gets the gradient."""
     return _extremum(MAX, ARGMAX, x, dim, keepdim)
 
 
 def min(x: AbstractTensor, dim: int | None = None, keepdim: bool = False) -> AbstractTensor | Extremum:
-    """The smallest element, or with ``dim`` the pair (values, indices); then the first smallest takes the gradient."""
+    """The smallest element, or with ``dim`` the pair (values, indices); then the first of equals gets the gradient."""
     return _extremum(MIN, ARGMIN, x, dim, keepdim)
 
 

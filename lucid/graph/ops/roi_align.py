@@ -28,22 +28,25 @@ def roi_align(
     x: AbstractTensor, rois: AbstractTensor, batch: AbstractTensor, size: tuple[int, int], scale: float, samples: int,
     *, centred: bool = True, largest: bool = False,
 ) -> AbstractTensor:  # fmt: skip
-    """What regions of images are, made of places in each of their parts: (R, C, *size).
+    """The contents of R regions of images, each divided into a grid of ``size`` bins: (R, C, *size).
+
+    The value of a bin is the mean of the image at sample points in it, interpolated bilinearly.
 
     Parameters
     ----------
     x
         Images (N, C, H, W).
     rois, batch
-        For each region its corners (x1, y1, x2, y2), and the number of its image.
+        For each region its corners (x1, y1, x2, y2), and the index of its image.
     size, scale
-        How high and wide a result is; how large a pixel of the coordinates is in ``x``.
+        Height and width of the result; the factor from coordinates of ``rois`` to pixels of ``x``.
     samples
-        How many places along each axis a result is made of; 0 is a place for each pixel that a part is large.
+        The number of sample points of a bin along each axis; 0 for one per pixel, rounded up.
     centred
-        Whether coordinates are those of the pixels' corners; otherwise a region is at least a pixel large.
+        Whether pixel centres have the coordinates 0.5, 1.5, ...; otherwise 0, 1, ..., and regions are at least a pixel
+        large.
     largest
-        Whether a result is the largest of its places' four neighbours by their weights, and not the mean of places.
+        Whether to take the maximum instead, over the weighted four neighbours of all sample points.
     """
     if samples < 0:
         raise OptionError(f"roi_align: a result is made of so many places along each axis, or of 0, not {samples}")
@@ -59,14 +62,14 @@ def roi_align(
 
 
 class _Side(NamedTuple):
-    """Regions along an axis.
+    """The regions along one axis.
 
     Attributes
     ----------
     size, bins
-        How many pixels the axis has, and in how many parts regions are cut.
+        The number of pixels of the axis, and of the bins of each region.
     start, reach
-        Where each region begins, and how far it reaches.
+        Where each region begins, and its length.
     """
 
     size: Dim
@@ -78,7 +81,7 @@ class _Side(NamedTuple):
 def _of_so_many(
     x: AbstractTensor, batch: AbstractTensor, sides: Sequence[_Side], samples: int, largest: bool
 ) -> AbstractTensor:
-    """As many places in each part of each region."""
+    """RoIAlign with a fixed number of sample points in each bin."""
     found = []
     for one in sides:
         steps = (cast(counted(x, one.bins * samples), x.type.dtype) + 0.5) / float(samples)
@@ -94,7 +97,7 @@ def _of_so_many(
 def _neighbours(
     x: AbstractTensor, batch: AbstractTensor, rows: Sequence[Tap], columns: Sequence[Tap]
 ) -> list[AbstractTensor]:
-    """The pixels around places (R, rows, columns, C) by their weights."""
+    """The four pixels around each sample point, times their weights: each (R, rows, columns, C)."""
     pixels, image = permute(x, 0, 2, 3, 1), reshape(batch, (-1, 1, 1))
     parts = []
     for row, high in rows:
@@ -106,11 +109,11 @@ def _neighbours(
 
 
 def _taps_at_edges(place: AbstractTensor, size: Dim) -> list[Tap]:
-    """The two pixels around each place; up to a pixel outside is at the edge, what is further out weighs nothing."""
+    """The two pixels around each sample point and their weights; it counts as at the edge up to a pixel outside."""
     last = full(place, size - 1, ())
     there = logical_and(ge(place, -1.0), le(place, last + 1))
     inside = cast(there, place.type.dtype)
-    held = where(there, clip(place, 0.0, last), 0.0)  # what is no number is nowhere
+    held = where(there, clip(place, 0.0, last), 0.0)  # NaN lies outside
     first = floor(held)
     part = held - first
     low = cast(first, int64)
@@ -118,14 +121,13 @@ def _taps_at_edges(place: AbstractTensor, size: Dim) -> list[Tap]:
     return [(low, (1 - part) * inside), (high, part * inside)]
 
 
-# ---------------------------------------------------------------- as many places as parts are large
+# ---------------------------------------------------------------- as many sample points as bins are large
 
 
 class _Places(NamedTuple):
-    """Places in the parts of regions (R, bins): how many a part has, where the first is, and how far apart they are.
+    """The sample points in the bins of regions (R, bins): their number, the first one, and their distance.
 
-    ``before`` and ``after`` are how many lie before the image, and how many not behind it. Places that are no numbers
-    are none.
+    ``before`` counts those before the image, and ``after`` those that do not lie behind it. NaNs are not counted.
     """
 
     total: AbstractTensor
@@ -148,12 +150,12 @@ def _places(one: _Side) -> _Places:
 
 
 def _held(number: AbstractTensor, most: AbstractTensor) -> AbstractTensor:
-    """At most so many, and not less than none: NaN is none."""
+    """``number`` clamped to between 0 and ``most``; NaN becomes 0."""
     return where(gt(number, 0.0), minimum(number, most), 0.0)
 
 
 def _mean_of_all(x: AbstractTensor, batch: AbstractTensor, sides: Sequence[_Side]) -> AbstractTensor:
-    """A mean over rows of means over columns: each is a product with what places give to pixels."""
+    """Means over rows and columns as products with the weights of the pixels along each axis."""
     rows, columns = map(_shares, sides)
 
     def region(number: AbstractTensor, high: AbstractTensor, wide: AbstractTensor) -> list[AbstractTensor]:
@@ -164,13 +166,14 @@ def _mean_of_all(x: AbstractTensor, batch: AbstractTensor, sides: Sequence[_Side
 
 
 def _shares(one: _Side) -> AbstractTensor:
-    """How much of each pixel is in the mean of a part's places: (R, bins, pixels).
+    """The weight of each pixel in the mean of a bin: (R, bins, pixels).
 
-    Between two pixels places lie evenly, so that their number and their mean say what they give to both.
+    The sample points between two pixels are equally spaced, so their number and mean determine both weights.
     """
     at = _places(one)
     total, first, apart, before, _ = (unsqueeze(value, 2) for value in at)
-    gap = cast(counted(first, one.size + 1), first.type.dtype)  # the first is before the image, the last behind it
+    # gaps between pixels, the first of which is before the image and the last behind it
+    gap = cast(counted(first, one.size + 1), first.type.dtype)
     until = _held(floor((gap - first) / apart) + 1.0, total)
     since = concat([before, until[:, :, :-1]], 2)
     number = until - since
@@ -182,7 +185,7 @@ def _shares(one: _Side) -> AbstractTensor:
 
 
 def _largest_of_all(x: AbstractTensor, batch: AbstractTensor, sides: Sequence[_Side]) -> AbstractTensor:
-    """Which place and which of its neighbours is the largest is found first, and has no gradient; that pixel has."""
+    """The maxima: first the largest neighbour is found, without a gradient, then that pixel is read, with one."""
     both = [_places(one) for one in sides]
     columns, winner = _winners(x, batch, sides, both)
     number, tap = floor_divide(clip(winner, 0), 4), remainder(clip(winner, 0), 4)
@@ -205,11 +208,12 @@ def _largest_of_all(x: AbstractTensor, batch: AbstractTensor, sides: Sequence[_S
 def _winners(
     x: AbstractTensor, batch: AbstractTensor, sides: Sequence[_Side], both: Sequence[_Places]
 ) -> tuple[AbstractTensor, AbstractTensor]:
-    """How many places a row has, and four times the number of the largest place, and which neighbour it is there.
+    """The number of sample points in a row, and for each bin 4 * sample point + neighbour of the maximum.
 
-    Place after place, of all regions at once; those outside the image are 0, and not looked at: -1 where that is more.
+    It loops over sample points, for all regions at once. Those outside the image have the value 0 and are not visited;
+    the result is -1 if that 0 is the maximum.
     """
-    # they are more than half a pixel apart, so there are not more in the image, however large a region claims to be
+    # sample points are more than half a pixel apart, so the image holds no more, however large a region claims to be
     inside = [
         minimum(at.after - at.before, full(at.after, 2 * one.size + 3, ())) for one, at in zip(sides, both, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""Parts that are replaced, runs of equal elements, and other selections that are seldom asked for."""
+"""Seldom used functions that replace or select parts of a tensor."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from .subscript import getitem
 def _replaced(
     op: str, x: AbstractTensor, take: Callable[[AbstractTensor], AbstractTensor], src: AbstractTensor
 ) -> AbstractTensor:
-    """``x`` with ``src`` in the stead of what ``take`` takes of it."""
+    """``x`` with ``src`` in place of the part that ``take`` returns."""
     shape = x.type.shape
     numbers = take(sh.reshape(counted(x, product(shape)), shape))
     if src.type.shape != numbers.type.shape:
@@ -47,7 +47,7 @@ def _replaced(
 def diagonal_scatter(
     x: AbstractTensor, src: AbstractTensor, offset: int = 0, dim1: int = 0, dim2: int = 1
 ) -> AbstractTensor:
-    """``x`` with ``src`` as its diagonal; ``offset`` and axes are those of ``diagonal``."""
+    """``x`` with ``src`` as its diagonal; ``offset`` and axes as for ``diagonal``."""
     return _replaced("diagonal_scatter", x, lambda whole: diagonal(whole, offset, dim1, dim2), src)
 
 
@@ -64,7 +64,7 @@ def slice_scatter(
     end: int | None = None,
     step: int = 1,
 ) -> AbstractTensor:
-    """``x`` with ``src`` where ``x[start:end:step]`` along ``dim`` is."""
+    """``x`` with ``src`` in place of ``x[start:end:step]`` along ``dim``."""
     axis = sh.normal_axis("slice_scatter", dim, x.type.rank)
     key = (*[slice(None)] * axis, slice(start, end, step))
     return _replaced("slice_scatter", x, lambda whole: getitem(whole, key), src)
@@ -91,9 +91,9 @@ def index_reduce(
     *,
     include_self: bool = True,
 ) -> AbstractTensor:
-    """The "prod", "mean", "amax" or "amin" of the slices of ``source`` that the vector ``index`` leads to one place.
+    """The "prod", "mean", "amax" or "amin" of the slices of ``source`` that the vector ``index`` sends to each place.
 
-    Without ``include_self`` what ``x`` holds there does not count.
+    Without ``include_self``, the slices of ``x`` at these places are left out.
     """
     axis = sh.normal_axis("index_reduce", dim, x.type.rank)
     if reduce not in ("prod", "mean", "amax", "amin"):
@@ -105,7 +105,7 @@ def index_reduce(
 
 
 def fill_diagonal(x: AbstractTensor, fill_value: float, wrap: bool = False) -> AbstractTensor:
-    """``x`` with a number on its main diagonal; in tall ones on one after another, a row apart, if they ``wrap``."""
+    """``x`` with a number on its main diagonal; with ``wrap``, the diagonal of a tall matrix starts again below it."""
     rank, shape = x.type.rank, x.type.shape
     if rank < 2 or (rank > 2 and any(size != shape[0] for size in shape)):
         raise ShapeError(f"fill_diagonal: needs a matrix, or axes that are all of one size, got {x.type}")
@@ -142,12 +142,12 @@ def sum_to_size(x: AbstractTensor, *shape: Dim) -> AbstractTensor:
 
 
 def msort(x: AbstractTensor) -> AbstractTensor:
-    """The elements in order along the first axis."""
+    """The elements sorted along the first axis."""
     return sort(x, 0).values
 
 
 def mode(x: AbstractTensor, dim: int = -1, keepdim: bool = False) -> Ordered:
-    """The most frequent element along ``dim``, whose size is known, of several the least; and where its last is."""
+    """The most frequent element along ``dim`` (the least of several), and its last index; the size must be known."""
     axis = sh.normal_axis("mode", dim, x.type.rank, scalar=True)
     lane = movedim(x, axis, -1) if x.type.rank else sh.reshape(x, 1)
     if not is_at_least(lane.type.shape[-1], 1):
@@ -169,7 +169,7 @@ def mode(x: AbstractTensor, dim: int = -1, keepdim: bool = False) -> Ordered:
 
 
 def nanmedian(x: AbstractTensor, dim: int | None = None, keepdim: bool = False) -> AbstractTensor | Ordered:
-    """As ``median``, of the elements that are not NaN; NaN where there is none."""
+    """As ``median``, ignoring NaNs; NaN if there is nothing else."""
     flat = sh.flatten(x) if dim is None else x
     axis = 0 if dim is None else sh.normal_axis("nanmedian", dim, x.type.rank, scalar=True)
     lane = flat if flat.type.rank else sh.reshape(flat, 1)
@@ -189,9 +189,9 @@ def nanmedian(x: AbstractTensor, dim: int | None = None, keepdim: bool = False) 
 def unique_consecutive(
     x: AbstractTensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
 ) -> AbstractTensor | tuple[AbstractTensor, ...]:
-    """``x``, or its slices along ``dim``, with one in the stead of several equal ones that follow each other.
+    """The elements of ``x``, or its slices along ``dim``, with each run of equal ones reduced to one.
 
-    With ``return_inverse`` also which of them each element is, with ``return_counts`` how many there were of each.
+    With ``return_inverse`` also the run of each element, with ``return_counts`` the length of each run.
     """
     axis = 0 if dim is None else sh.normal_axis("unique_consecutive", dim, x.type.rank)
     lane = sh.flatten(x) if dim is None else movedim(x, axis, 0)
@@ -215,7 +215,7 @@ def unique_consecutive(
 
 
 def nonzero_static(x: AbstractTensor, *, size: int, fill_value: int = -1) -> AbstractTensor:
-    """The places of the first ``size`` elements that are not 0, as rows; rows of ``fill_value`` where fewer are."""
+    """The indices of the first ``size`` non-zero elements as rows, filled up with rows of ``fill_value``."""
     count, rank = integer("nonzero_static", "size", size, 0), x.type.rank
     flat = ne(sh.flatten(x), 0) if x.type.dtype != bool_ else sh.flatten(x)
     rows = ew.sub(cumsum(cast(flat, int64), 0), 1)
@@ -236,7 +236,7 @@ def nonzero_static(x: AbstractTensor, *, size: int, fill_value: int = -1) -> Abs
 
 
 def renorm(x: AbstractTensor, p: float, dim: int, maxnorm: float) -> AbstractTensor:
-    """``x`` whose slices along ``dim`` are made smaller where their ``p``-norm is more than ``maxnorm``."""
+    """``x`` with its slices along ``dim`` scaled down to the ``p``-norm ``maxnorm`` where theirs is larger."""
     axis = sh.normal_axis("renorm", dim, x.type.rank)
     others = [i for i in range(x.type.rank) if i != axis]
     if not others or not is_float(x.type.dtype):
@@ -246,9 +246,9 @@ def renorm(x: AbstractTensor, p: float, dim: int, maxnorm: float) -> AbstractTen
 
 
 def histc(x: AbstractTensor, bins: int = 100, min: float = 0, max: float = 0) -> AbstractTensor:
-    """How many elements are in each of so many bins of one width from ``min`` to ``max``, or to all if these are one.
+    """How many elements are in each of ``bins`` equal intervals from ``min`` to ``max``; others are not counted.
 
-    Elements beyond the two are not counted.
+    If ``min`` and ``max`` are equal, those of the data are used.
     """
     count = integer("histc", "bins", bins, 1)
     if not is_float(x.type.dtype):

@@ -26,10 +26,10 @@ from .elementwise import promote
 
 
 def normal_axis(op: str, axis: object, rank: int, *, scalar: bool = False) -> int:
-    """``axis`` counted from the front; raises where the rank has no such axis.
+    """``axis`` as a non-negative number; raises if it is out of range for the rank.
 
-    With ``scalar`` a tensor of rank 0 has one axis, of one element, as it has in PyTorch for what changes no size or
-    takes the axis away.
+    With ``scalar``, axes 0 and -1 of a tensor of rank 0 are accepted, as by those functions of PyTorch that keep
+    sizes or remove the axis.
     """
     if isinstance(axis, bool) or not hasattr(axis, "__index__"):
         raise OptionError(f"{op}: an axis is an int, got {shown(axis)}")
@@ -41,29 +41,27 @@ def normal_axis(op: str, axis: object, rank: int, *, scalar: bool = False) -> in
 
 
 def normal_axes(op: str, axes: object, rank: int) -> list[int]:
-    """One axis or several of them, counted from the front and all different; a scalar has one axis."""
-    several = axes if isinstance(axes, list | tuple) else (axes,)
-    found = [normal_axis(op, axis, rank, scalar=True) for axis in several]
-    if len(set(found)) < len(found):
+    """One axis or several as non-negative numbers, all different; a scalar counts as having one axis."""
+    listed = axes if isinstance(axes, list | tuple) else (axes,)
+    normal = [normal_axis(op, axis, rank, scalar=True) for axis in listed]
+    if len(set(normal)) < len(normal):
         raise ShapeError(f"{op}: axes {axes} repeat")
-    return found
+    return normal
 
 
 def along(op: str, x: T, dim: object, function: Callable[[T, int], T]) -> T:
-    """``function(x, axis)``; a scalar has one axis, of one element, as in PyTorch."""
+    """``function(x, axis)``; a scalar is treated as a vector of one element, as in PyTorch."""
     axis = normal_axis(op, dim, x.type.rank, scalar=True)
     result: T = function(x, axis) if x.type.rank else reshape(function(reshape(x, 1), axis), ())
     return result
 
 
 def as_shape(op: str, dims: Sequence[object]) -> Shape:
-    """``dims`` (or one sequence of them) as a shape; -1 passes through."""
+    """``dims`` (or a single sequence of them) as a shape; a -1 is kept."""
     if len(dims) == 1 and isinstance(dims[0], Sequence) and not isinstance(dims[0], (str, bytes)):
         dims = dims[0]
     for dim in dims:
-        if hasattr(
-            dim, "sym"
-        ):  # a size that a model computes with; where it is negative, it means what the number does
+        if hasattr(dim, "sym"):  # a symbolic size: note that the trace takes it to be no -1
             is_at_least(dim.sym, 0)
     return tuple(as_dim(dim, op) for dim in dims)
 
@@ -173,9 +171,9 @@ TRANSPOSE = register(
 EXPAND = register(
     OpDef("Expand", _expand_infer, lambda c: [c.dy.sum_to(c.inputs[0].type.shape)], attrs=ShapeAttrs, view=True)
 )
-#: Its input; no gradient flows back through it.
+#: The identity, through which no gradient flows back.
 STOP_GRADIENT = register(OpDef("StopGradient", _stop_infer, NO_GRADIENT, view=True, family="gradient"))
-#: What a parameter is, once a value without history has been written into it: the gradient is the parameter's.
+#: A parameter into which a value without history was written: the new value, with the gradient of the parameter.
 OVERWRITTEN = register(
     OpDef(
         "Overwritten", _overwritten_infer, lambda c: [None, c.dy], inputs=("value", "x"), view=True, family="gradient"
@@ -197,9 +195,9 @@ def reshape(x: T, *shape: object) -> T:
 
 
 def reshaped_order(x: TensorType, shape: Shape) -> tuple[int, ...] | None:
-    """The order in memory of a reshaped value whose numbers stay where they are; None where it is row-major or none.
+    """The memory order of a reshape that only adds or removes axes of size 1, so that no element moves.
 
-    They stay where only axes of size 1 come and go.
+    None for any other reshape, and if the result is not channels-last.
     """
     before = [axis for axis, size in enumerate(x.shape) if size != 1]
     after = [axis for axis, size in enumerate(shape) if size != 1]
@@ -212,9 +210,9 @@ def reshaped_order(x: TensorType, shape: Shape) -> tuple[int, ...] | None:
 
 
 def parted_order(x: TensorType, shape: Shape) -> tuple[int, ...] | None:
-    """The order in memory of a reshape that parts one axis or joins some, these side by side where they lay.
+    """The memory order of a reshape that splits one axis, or merges axes that are neighbours in memory.
 
-    None where it does anything else, or is row-major then. Axes that are joined may have to change places.
+    None for any other reshape, and if the result is row-major. Merged axes may have to be permuted among themselves.
     """
     sizes = x.shape
     before = next((i for i, pair in enumerate(zip(sizes, shape, strict=False)) if pair[0] != pair[1]), 0)
@@ -225,19 +223,19 @@ def parted_order(x: TensorType, shape: Shape) -> tuple[int, ...] | None:
     first = min(order.index(axis) for axis in old) if old else 0
     if min(len(old), len(new)) != 1 or set(order[first : first + len(old)]) != set(old):
         return None
-    moved = [axis if axis < before else axis + len(new) - len(old) for axis in order if axis not in old]
-    made = (*moved[:first], *new, *moved[first:])
-    return None if made == tuple(range(len(shape))) else made
+    kept = [axis if axis < before else axis + len(new) - len(old) for axis in order if axis not in old]
+    result = (*kept[:first], *new, *kept[first:])
+    return None if result == tuple(range(len(shape))) else result
 
 
 def transposed_order(x: TensorType, perm: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The order in memory of a transposed value whose numbers stay where they are; None where it is row-major."""
+    """The memory order of a transposed value whose elements do not move; None if it is row-major."""
     order = tuple(perm.index(axis) for axis in x.order or range(x.rank))
     return None if order == tuple(range(x.rank)) else order
 
 
 def _filled(owner: str, shape: Shape, dims: Shape) -> Shape:
-    """``dims`` with a size in place of the -1, so that they hold what ``shape`` does."""
+    """``dims`` with the -1 replaced, so that there are as many elements as in ``shape``."""
     if dims.count(-1) > 1 or any(isinstance(dim, int) and dim < -1 for dim in dims):
         raise ShapeError(f"{owner}: {format_shape(dims)} needs non-negative dims, one of which may be -1")
     if -1 not in dims:
@@ -259,7 +257,7 @@ def _filled(owner: str, shape: Shape, dims: Shape) -> Shape:
 
 
 def flatten(x: T, start_dim: int = 0, end_dim: int = -1) -> T:
-    """``x`` with the axes from ``start_dim`` to ``end_dim`` (both included) made one."""
+    """``x`` with the axes from ``start_dim`` to ``end_dim`` (both included) merged."""
     shape = x.type.shape
     first, last = (normal_axis("flatten", axis, len(shape), scalar=True) for axis in (start_dim, end_dim))
     if first > last:
@@ -279,11 +277,11 @@ def permute(x: T, *axes: object) -> T:
 
 
 def transpose(x: T, dim0: int, dim1: int) -> T:
-    """``x`` with two axes exchanged."""
+    """``x`` with two axes swapped."""
     rank = x.type.rank
     a, b = (normal_axis("transpose", dim, rank, scalar=True) for dim in (dim0, dim1))
-    exchanged = {a: b, b: a}
-    perm = [exchanged.get(axis, axis) for axis in range(rank)]
+    swapped = {a: b, b: a}
+    perm = [swapped.get(axis, axis) for axis in range(rank)]
     return permute(x, perm)
 
 
@@ -299,7 +297,7 @@ def expand(x: T, *shape: object) -> T:
 
 
 def squeeze(x: T, dim: int | tuple[int, ...] | None = None) -> T:
-    """``x`` without its axes of size 1, or without those named (an axis of another size stays)."""
+    """``x`` without its axes of size 1, or without those listed (an axis of another size stays)."""
     shape = x.type.shape
     chosen = range(len(shape)) if dim is None else normal_axes("squeeze", dim, len(shape))
     return reshape(x, tuple(d for i, d in enumerate(shape) if not (i in chosen and is_equal(d, 1))))
@@ -329,13 +327,13 @@ def broadcast_to(x: T, shape: Sequence[object]) -> T:
 
 
 def stop_gradient(x: T) -> T:
-    """``x`` as a value that no gradient flows through: ``detach`` as an op."""
+    """``x`` as a value through which no gradient flows: ``detach`` as an op."""
     result: T = apply(STOP_GRADIENT, NoAttrs(), x)
     return result
 
 
 def overwritten(value: T, x: AbstractTensor) -> T:
-    """``value`` in the place of ``x``, to which the gradient flows."""
+    """``value``, with the gradient flowing to ``x`` instead."""
     result: T = apply(OVERWRITTEN, NoAttrs(), value, x)
     return result
 
@@ -359,7 +357,7 @@ def stack(tensors: Sequence[AbstractTensor], dim: int = 0) -> AbstractTensor:
 
 
 def _repeat(op: str, x: T, repeats: Shape) -> T:
-    """Axis i of ``x`` laid end to end ``repeats[i]`` times; there may be more repeats than axes."""
+    """``x`` repeated ``repeats[i]`` times along axis i; with more repeats than axes, new axes are added in front."""
     if any(isinstance(count, int) and count < 0 for count in repeats):
         raise OptionError(f"{op}: repeats must not be negative, got {format_shape(repeats)}")
     shape = ((1,) * (len(repeats) - x.type.rank)) + x.type.shape
@@ -370,7 +368,7 @@ def _repeat(op: str, x: T, repeats: Shape) -> T:
 
 
 def repeat(x: T, *sizes: object) -> T:
-    """``x`` laid end to end ``sizes[i]`` times along axis i (``torch.Tensor.repeat``, ``numpy.tile``)."""
+    """``x`` repeated ``sizes[i]`` times along axis i (``torch.Tensor.repeat``, ``numpy.tile``)."""
     repeats = as_shape("repeat", sizes)
     if len(repeats) < x.type.rank:
         raise ShapeError(f"repeat: {x.type} needs at least {x.type.rank} repeats, got {format_shape(repeats)}")
@@ -378,13 +376,13 @@ def repeat(x: T, *sizes: object) -> T:
 
 
 def tile(x: T, *dims: object) -> T:
-    """As ``Tensor.repeat``; where there are fewer repeats than axes, the leading axes are not repeated."""
+    """As ``Tensor.repeat``; with fewer repeats than axes, the leading axes are not repeated."""
     repeats = as_shape("tile", dims)
     return _repeat("tile", x, (1,) * (x.type.rank - len(repeats)) + repeats)
 
 
 def repeat_interleave(x: T, repeats: int, dim: int | None = None) -> T:
-    """Each element (or each slice along ``dim``) ``repeats`` times in a row; without ``dim`` of the flat tensor."""
+    """Each element of the flat tensor, or each slice along ``dim``, ``repeats`` times in a row."""
     count = as_dim(repeats, "repeat_interleave")
     if isinstance(count, int) and count < 0:
         raise OptionError(f"repeat_interleave: repeats must not be negative, got {count}")
@@ -396,7 +394,7 @@ def repeat_interleave(x: T, repeats: int, dim: int | None = None) -> T:
 
 
 def shuffle_channels(x: T, groups: int) -> T:
-    """The channels (axis 1) of ``groups`` groups in turn, one of each (``torch.nn.functional.channel_shuffle``)."""
+    """The channels (axis 1), taken from ``groups`` groups in turn (``torch.nn.functional.channel_shuffle``)."""
     if x.type.rank < 3:
         raise ShapeError(f"channel_shuffle: needs axes after the batch and channel axes, got {x.type}")
     each = exact_quotient(x.type.shape[1], groups)
@@ -406,9 +404,9 @@ def shuffle_channels(x: T, groups: int) -> T:
 
 
 def depth_to_space(x: T, block: int, *, deep_first: bool = True) -> T:
-    """Channels spread over blocks of ``block`` by ``block`` pixels.
+    """Channels rearranged into blocks of ``block`` by ``block`` pixels.
 
-    With ``deep_first`` the channels that make one block lie together (``torch.nn.functional.pixel_shuffle``).
+    With ``deep_first`` the channels of one block are adjacent, as in ``torch.nn.functional.pixel_shuffle``.
     """
     *lead, channels, height, width = x.type.shape
     kept, at = exact_quotient(channels, block * block), len(lead)

@@ -1,4 +1,4 @@
-"""Slices and what is made of them: narrowing, flipping, rolling."""
+"""Slices, and functions composed of them: narrowing, flipping, rolling."""
 
 from __future__ import annotations
 
@@ -70,21 +70,21 @@ def _slice_grad_gradient(c: GradContext[SliceGradAttrs]) -> Gradients:
 
 
 def _put_back(attrs: SliceAttrs, x: AbstractTensor, part: AbstractTensor) -> AbstractTensor:
-    """``x`` with ``part`` where the slice is; of neighbours as pieces, one after another."""
-    if 0 in attrs.sizes:  # the part has a gradient all the same, which is 0
+    """``x`` with ``part`` in place of the slice: a concatenation if its elements are neighbours."""
+    if 0 in attrs.sizes:  # so that an empty part has a gradient too
         return reshape(concat([flatten(x), flatten(part)]), x.type.shape)
     if any(abs(step) != 1 for step in attrs.steps):
         there = SliceGradAttrs(attrs.starts, attrs.sizes, attrs.steps, x.type.shape)
         chosen = apply(SLICE_GRAD, there, full(part, 1, attrs.sizes, int64))
         return where(chosen == 1, apply(SLICE_GRAD, there, part), x)
-    turned = [axis for axis, step in enumerate(attrs.steps) if step < 0]
+    reversed_axes = [axis for axis, step in enumerate(attrs.steps) if step < 0]
     ends = zip(attrs.starts, attrs.sizes, attrs.steps, strict=True)
     starts = [start + (size - 1) * step if step < 0 else start for start, size, step in ends]
-    return _pieced(x, starts, flip(part, turned) if turned else part, 0)
+    return _pieced(x, starts, flip(part, reversed_axes) if reversed_axes else part, 0)
 
 
 def _pieced(x: AbstractTensor, starts: Sequence[Dim], part: AbstractTensor, first: int) -> AbstractTensor:
-    """``x`` with ``part`` from ``starts`` on, which differs in size from the axis ``first`` on."""
+    """``x`` with ``part`` put at ``starts``; the two may differ in size in the axes from ``first`` on."""
     sizes = part.type.shape
     axis = next((i for i in range(first, len(sizes)) if sizes[i] != x.type.shape[i]), None)
     if axis is None:
@@ -108,7 +108,7 @@ SLICE_GRAD = register(
 
 
 def take_slice(x: T, starts: Sequence[Dim], sizes: Sequence[Dim], steps: Sequence[int] | None = None) -> T:
-    """``sizes[i]`` elements along axis i, from ``starts[i]`` on, ``steps[i]`` apart; ``x`` itself where that is all."""
+    """``sizes[i]`` elements along axis i, from ``starts[i]`` on, ``steps[i]`` apart; ``x`` itself if that is all."""
     attrs = SliceAttrs(tuple(starts), tuple(sizes), tuple(steps) if steps is not None else (1,) * x.type.rank)
     if attrs.sizes == x.type.shape and not any(attrs.starts) and all(step == 1 for step in attrs.steps):
         return x
@@ -124,7 +124,7 @@ def narrow(x: T, dim: int, start: Dim, length: Dim) -> T:
 
 
 def piece(x: T, axis: int, start: Dim, size: Dim) -> T:
-    """``size`` elements of ``x`` along ``axis`` from ``start`` on, which is known not to be negative."""
+    """``size`` elements of ``x`` along ``axis`` from ``start`` on; ``start`` must not be negative."""
     starts = tuple(start if i == axis else 0 for i in range(x.type.rank))
     return take_slice(x, starts, tuple(size if i == axis else d for i, d in enumerate(x.type.shape)))
 
@@ -189,7 +189,7 @@ def chunk(x: T, chunks: int, dim: int = 0) -> tuple[T, ...]:
 
 
 def flip(x: T, *dims: Axes) -> T:
-    """``x`` with the order of its elements turned around along the axes."""
+    """``x`` with the order of its elements reversed along the axes."""
     axes = dims[0] if len(dims) == 1 and isinstance(dims[0], list | tuple) else dims
     rank, shape = x.type.rank, x.type.shape
     chosen = normal_axes("flip", axes, rank)
@@ -198,7 +198,7 @@ def flip(x: T, *dims: Axes) -> T:
 
 
 def roll(x: AbstractTensor, shifts: int | tuple[int, ...], dims: int | tuple[int, ...] | None = None) -> AbstractTensor:
-    """``x`` shifted along ``dims``, what falls off one end coming back at the other; flat without ``dims``."""
+    """``x`` shifted cyclically along ``dims``; the flat tensor without ``dims``."""
     if dims is None:
         if not hasattr(shifts, "__index__"):
             raise OptionError(f"roll: the shift is an int, or there are as many dims as shifts, got {shown(shifts)}")
@@ -223,17 +223,17 @@ def _rolled(x: AbstractTensor, step: Dim, axis: int) -> AbstractTensor:
 
 
 def fliplr(x: T) -> T:
-    """``x`` with the order of the second axis turned around."""
+    """``x`` with the second axis reversed."""
     return flip(x, 1)
 
 
 def flipud(x: T) -> T:
-    """``x`` with the order of the first axis turned around."""
+    """``x`` with the first axis reversed."""
     return flip(x, 0)
 
 
 def unbind(x: T, dim: int = 0) -> tuple[T, ...]:
-    """The parts of ``x`` along ``dim``, which they do not have."""
+    """The slices of ``x`` along ``dim``, without that axis."""
     axis = normal_axis("unbind", dim, x.type.rank)
     count = x.type.shape[axis]
     if not isinstance(count, int):
