@@ -1,5 +1,5 @@
-"""Functions that make tensors. While a model is traced they record how, so that sizes may be symbolic and every
-run draws anew."""
+"""Functions that create tensors. While a model is traced they are recorded, so sizes may be symbolic, and random
+numbers are drawn at every run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from .tensor import Tensor
 F = TypeVar("F", bound=Callable[..., Tensor])
 
 _WORLD: Final = Tensor(0.0)
-"""Where ops without inputs are applied: at once, or in the trace under way."""
+"""Ops without inputs are applied to this: eagerly, or in the current trace."""
 
 
 def _leaf(x: Tensor, requires_grad: bool) -> Tensor:
@@ -52,7 +52,7 @@ def _shape(op: str, size: Sequence[object]) -> Shape:
 
 
 def _value(op: str, value: object) -> bool | int | float:
-    """What a tensor is filled with: a number, also one that a tensor or an array of one element holds."""
+    """A fill value as a number; it may be a tensor or array with one element."""
     if isinstance(value, Tensor | np.ndarray) and value.ndim == 0:
         value = value.item()
     return public.scalar(op, "the value", value, None)
@@ -69,7 +69,7 @@ def _filled(op: str, size: Sequence[object], value: float, dtype: DType, require
 
 
 def _creator(function: F) -> F:
-    """With ``device=``, which is "cpu"; ``size=`` where the sizes come one by one; and sizes that fit into memory."""
+    """Add ``device=``, which must be "cpu", and ``size=`` for functions that take ``*size``; check for huge sizes."""
     name = function.__name__
     several = bool(function.__code__.co_flags & 0x04)
 
@@ -103,7 +103,7 @@ def tensor(data: npt.ArrayLike | Tensor, dtype: object = None, requires_grad: bo
 def from_numpy(array: npt.NDArray[Any]) -> Tensor:
     """A tensor that shares the array's memory.
 
-    A compiled model that reads it as a weight is told of changes made through the array by ``tensor.touch()``.
+    After changing the array, call ``tensor.touch()``, so that compiled models that use the tensor as a weight notice.
     """
     if not isinstance(array, np.ndarray):
         raise DTypeError(f"from_numpy: needs an array, got {type(array).__name__}")
@@ -114,7 +114,7 @@ def from_numpy(array: npt.NDArray[Any]) -> Tensor:
 
 @_creator
 def as_tensor(data: npt.ArrayLike | Tensor, dtype: object = None) -> Tensor:
-    """``data`` as a tensor: itself, or sharing the memory of an array, where it is of that element type already."""
+    """``data`` as a tensor: a tensor itself, or sharing an array's memory, if the element type stays the same."""
     if isinstance(data, Tensor):
         return data if dtype is None else data.to(dtype)
     if isinstance(data, np.ndarray) and data.dtype == as_dtype(data.dtype) and dtype in (None, data.dtype):
@@ -124,7 +124,7 @@ def as_tensor(data: npt.ArrayLike | Tensor, dtype: object = None) -> Tensor:
 
 @_creator
 def full(size: Sequence[Any], fill_value: float, dtype: object = None, requires_grad: bool = False) -> Tensor:
-    """``fill_value`` everywhere; its type decides the dtype where that is not given."""
+    """A tensor filled with ``fill_value``, whose type is the default for ``dtype``."""
     value = _value("full", fill_value)
     natural = float32 if isinstance(value, float) else bool_ if isinstance(value, bool) else int64
     sizes = size if isinstance(size, tuple | list) else (size,)
@@ -145,19 +145,19 @@ def ones(*size: object, dtype: object = None, requires_grad: bool = False) -> Te
 
 @_creator
 def empty(*size: object, dtype: object = None, requires_grad: bool = False) -> Tensor:
-    """A tensor to be filled; it holds zeros, so that no run depends on what was in memory."""
+    """A tensor to be filled; it holds zeros, so that results do not depend on what was in memory."""
     return _filled("empty", size, 0, _kind(dtype), requires_grad)
 
 
 @_creator
 def empty_like(x: Tensor, dtype: object = None, requires_grad: bool = False) -> Tensor:
-    """A tensor to be filled, in the shape, and unless given the dtype, of ``x``; it holds zeros."""
+    """A tensor of zeros, to be filled, with the shape of ``x`` and by default its dtype."""
     return full_like(x, 0, dtype, requires_grad)
 
 
 @_creator
 def full_like(x: Tensor, fill_value: float, dtype: object = None, requires_grad: bool = False) -> Tensor:
-    """``fill_value`` in the shape, and unless given the dtype, of ``x``."""
+    """A tensor filled with ``fill_value``, with the shape of ``x`` and by default its dtype."""
     type_ = public.tensor("full_like", "x", x, None).type
     wanted = type_.dtype if dtype is None else as_dtype(dtype)
     return _filled("full_like", (type_.shape,), _value("full_like", fill_value), wanted, requires_grad)
@@ -165,19 +165,19 @@ def full_like(x: Tensor, fill_value: float, dtype: object = None, requires_grad:
 
 @_creator
 def zeros_like(x: Tensor, dtype: object = None, requires_grad: bool = False) -> Tensor:
-    """Zeros in the shape, and unless given the dtype, of ``x``."""
+    """Zeros with the shape of ``x`` and by default its dtype."""
     return full_like(x, 0, dtype, requires_grad)
 
 
 @_creator
 def ones_like(x: Tensor, dtype: object = None, requires_grad: bool = False) -> Tensor:
-    """Ones in the shape, and unless given the dtype, of ``x``."""
+    """Ones with the shape of ``x`` and by default its dtype."""
     return full_like(x, 1, dtype, requires_grad)
 
 
 @_creator
 def eye(n: int, m: int | None = None, dtype: object = None, requires_grad: bool = False) -> Tensor:
-    """Ones on the diagonal of an ``n`` by ``m`` matrix, ``m`` being ``n`` where not given."""
+    """An ``n`` by ``m`` matrix (``n`` by ``n`` by default) with ones on the diagonal."""
     rows, columns = _shape("eye", (n, n if m is None else m))
     if isinstance(rows, SymDim) or isinstance(columns, SymDim):
         ones = full_op(_WORLD, 1, (rows, columns), _kind(dtype))
@@ -187,7 +187,7 @@ def eye(n: int, m: int | None = None, dtype: object = None, requires_grad: bool 
 
 @_creator
 def arange(start: Any, end: Any = None, step: Any = 1, dtype: object = None, requires_grad: bool = False) -> Tensor:
-    """``start``, ``start + step``… below ``end``; with one argument from 0 to it.
+    """``start``, ``start + step``, … below ``end``; a single argument is the end, with start 0.
 
     Ints give int64, floats float32. A symbolic end needs step 1.
     """
@@ -213,7 +213,7 @@ def arange(start: Any, end: Any = None, step: Any = 1, dtype: object = None, req
 
 @_creator
 def linspace(start: float, end: float, steps: int, dtype: object = None, requires_grad: bool = False) -> Tensor:
-    """``steps`` numbers from ``start`` to ``end``, both included, at equal distances."""
+    """``steps`` evenly spaced numbers from ``start`` to ``end``, both included."""
     first, last = (checks.number("linspace", n, v, below=math.inf) for n, v in (("start", start), ("end", end)))
     values = np.linspace(first, last, checks.integer("linspace", "steps", steps, 0))
     return _leaf(Tensor.wrap(values.astype(_kind(dtype))), requires_grad)
@@ -233,13 +233,13 @@ def logspace(
 
 @_creator
 def tril_indices(row: int, col: int, offset: int = 0) -> Tensor:
-    """The places of the lower triangle of a matrix of that size: a row of rows and one of columns."""
+    """The row indices, then the column indices, of the lower triangle of a ``row`` by ``col`` matrix."""
     return _triangle("tril_indices", np.tril_indices, row, col, offset)
 
 
 @_creator
 def triu_indices(row: int, col: int, offset: int = 0) -> Tensor:
-    """The places of the upper triangle of a matrix of that size: a row of rows and one of columns."""
+    """The row indices, then the column indices, of the upper triangle of a ``row`` by ``col`` matrix."""
     return _triangle("triu_indices", np.triu_indices, row, col, offset)
 
 
@@ -263,7 +263,7 @@ def randn(*size: object, dtype: object = None, requires_grad: bool = False) -> T
 
 @_creator
 def randint(low: int, high: Any = None, size: Sequence[object] | None = None, dtype: object = "int64") -> Tensor:
-    """Integers from ``low`` (0 where left out) up to, not including, ``high``: ``randint(10, (2, 3))`` draws digits."""
+    """Random integers from ``low`` (0 by default) to below ``high``: ``randint(10, (2, 3))`` draws digits."""
     if size is None:
         if not isinstance(high, tuple | list):
             raise OptionError("randint: give (high, size) or (low, high, size)")
@@ -278,7 +278,7 @@ def randint(low: int, high: Any = None, size: Sequence[object] | None = None, dt
 
 @_creator
 def randperm(n: int, generator: Generator | None = None) -> Tensor:
-    """The numbers below ``n`` in random order, int64; of the ``generator``, where one is given."""
+    """The numbers below ``n`` in random order, as int64; drawn from ``generator`` if given."""
     if active_trace.get() is not None:
         raise TraceError(
             f"randperm: cannot be drawn while a model is traced ({user_location()}); draw it outside and pass it in"
@@ -288,7 +288,7 @@ def randperm(n: int, generator: Generator | None = None) -> Tensor:
 
 
 def manual_seed(seed: int) -> None:
-    """Make all random draws that follow (dropout, ``rand_like``…) a function of ``seed``."""
+    """Seed all random draws that follow (dropout, ``rand_like``…)."""
     if active_trace.get() is not None:
         raise TraceError(
             f"manual_seed: in a model that is traced ({user_location()}) it would seed once, and not at every call; "

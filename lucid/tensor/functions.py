@@ -122,7 +122,7 @@ count_nonzero = _face(composite.count_nonzero)
 
 
 def _extremum(by_axis: Callable[..., object], of_two: Callable[..., object], name: str) -> Callable[..., Any]:
-    """``torch.max``: of one tensor, along an axis, or of two tensors element by element."""
+    """As ``torch.max``: of all elements, along an axis, or of two tensors element-wise."""
     one, two = public(by_axis, name), public(of_two, name)
 
     def extremum(x: object, *args: object, **kwargs: object) -> Any:
@@ -234,7 +234,7 @@ def bernoulli(p: object) -> Tensor:
 
 
 def is_tensor(value: object) -> bool:
-    """Whether it is a tensor of Lucid."""
+    """Whether ``value`` is a Lucid tensor."""
     return isinstance(value, Tensor)
 
 
@@ -249,7 +249,7 @@ def numel(x: Tensor) -> Any:
 
 
 def equal(a: npt.ArrayLike | Tensor, b: npt.ArrayLike | Tensor) -> bool:
-    """Whether two tensors have one shape and the same elements."""
+    """Whether two tensors have the same shape and elements."""
     first, second = (x if isinstance(x, Tensor) else Tensor(x) for x in (a, b))
     return bool(first.shape == second.shape and all(eq(first, second)).item())
 

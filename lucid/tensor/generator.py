@@ -14,11 +14,11 @@ from ..graph.types import DTYPES
 from .tensor import Tensor
 
 _SEED = 67280421310721
-"""What a generator begins with, as in PyTorch."""
+"""The seed of a new generator, as in PyTorch."""
 
 
 class Generator:
-    """A sequence of random numbers of its own, for :func:`lucid.randperm` and for what :mod:`lucid.data` draws.
+    """A random number generator with a state of its own, for :func:`lucid.randperm` and :mod:`lucid.data`.
 
     Parameters
     ----------
@@ -38,30 +38,30 @@ class Generator:
         return self
 
     def seed(self) -> int:
-        """Start over with a seed that nobody knew, and say which."""
+        """Start over with a non-deterministic seed, and return it."""
         self.manual_seed(int.from_bytes(os.urandom(8), "little"))
         return self._seed
 
     def initial_seed(self) -> int:
-        """The seed that it started with."""
+        """The seed from which it started."""
         return self._seed
 
     def get_state(self) -> Tensor:
-        """Where in its sequence it is."""
+        """The current state, for :meth:`set_state`."""
         return _as_tensor(self.keys.state)
 
     def set_state(self, state: object) -> None:
-        """Go to where :meth:`get_state` was called."""
+        """Restore a state that :meth:`get_state` returned."""
         self.keys.state = _as_state("Generator.set_state", state)
 
 
 def get_rng_state() -> Tensor:
-    """Where the random numbers of the process are; :func:`set_rng_state` goes back there."""
+    """The state of the process's random numbers, for :func:`set_rng_state`."""
     return _as_tensor(current_keys().state)
 
 
 def set_rng_state(state: object) -> None:
-    """Make the random draws that follow those that followed when :func:`get_rng_state` gave this state."""
+    """Restore a state that :func:`get_rng_state` returned, so that the same draws follow."""
     current_keys().state = _as_state("set_rng_state", state)
 
 
@@ -76,14 +76,14 @@ def _as_state(owner: str, state: object) -> int:
 
 
 def seed_of(owner: str, seed: object) -> int:
-    """A seed, which may be any int."""
+    """Check a seed, which may be any int."""
     if isinstance(seed, bool) or not hasattr(seed, "__index__"):
         raise OptionError(f"{owner}: a seed is an int, got {shown(seed)}")
     return int(seed.__index__())
 
 
 def keys_of(owner: str, generator: object) -> Keys:
-    """What is drawn from where a ``generator`` may be given: the sequence of this thread where it is None."""
+    """The keys to draw from: those of ``generator``, or of this thread if it is None."""
     if generator is None:
         return current_keys()
     if not isinstance(generator, Generator):

@@ -1,8 +1,8 @@
-"""Whether operations are remembered for ``backward``: the switches, each a statement, a block or a decorator.
+"""Whether operations are recorded for ``backward``: switches that are statements, blocks or decorators.
 
-Leaving a block restores nothing: what the block said just stops holding, because the block is a lock that is released,
-by code in C. An exception out of a signal's handler comes between two steps of Python, so it finds the mode of the
-inside or the mode of before, never a wrong one that stays for good.
+Leaving a block restores nothing: the block is a lock, and its mode stops holding when the lock is released, by C code.
+An exception raised by a signal handler comes between two bytecodes, so it finds the mode of the inside or that from
+before, never a wrong one that would stay.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _new: Any = _Lock.__new__
 
 
 class _Said:
-    """What a block says, or a statement within it: it holds until the block is left.
+    """The mode that a block, or a statement in it, sets: it holds until the block is left.
 
-    A statement outside any block has None for its block, and holds until the next one.
+    The block of a statement outside any block is None; its mode holds until the next statement.
     """
 
     __slots__ = ("before", "block", "enabled", "thread", "turn")
@@ -44,7 +44,7 @@ class _Said:
         self.thread = _thread.get_ident()
 
     def holds(self) -> bool:
-        """Whether the block is still entered for this turn."""
+        """Whether the block has not been left since."""
         block = self.block
         if block is None:
             return True
@@ -60,7 +60,7 @@ _switched_on: ContextVar[bool] = ContextVar("switched_on", default=False)
 
 
 def _holding() -> _Said | None:
-    """What was said last and holds."""
+    """The mode that was set last and holds."""
     said = _said.get()
     while said is not None and not said.holds():
         said = said.before
@@ -68,7 +68,7 @@ def _holding() -> _Said | None:
 
 
 def is_grad_enabled() -> bool:
-    """Whether operations are remembered for ``backward``."""
+    """Whether operations are recorded for ``backward``."""
     said = _said.get()
     if said is None:
         return True
@@ -76,24 +76,24 @@ def is_grad_enabled() -> bool:
     if block is None or (block.begun == said.turn and block._is_owned()):
         return said.enabled  # as nearly always, and at once
     said = _holding()
-    _said.set(said)  # what no longer holds is forgotten
+    _said.set(said)  # drop those that no longer hold
     return said is None or said.enabled
 
 
 def forget_switching_on() -> None:
-    """Forget what was switched on: :func:`switched_on` tells only of what comes from here on."""
+    """Reset :func:`switched_on`, which from here on reports later switches only."""
     _switched_on.set(False)
 
 
 def switched_on() -> bool:
-    """Whether it has been said, within no_grad or not, that operations are remembered."""
+    """Whether recording has been switched on (in ``no_grad`` or not) since :func:`forget_switching_on`."""
     return _switched_on.get()
 
 
 class _Mode(_Lock):
-    """A mode that holds within a block or a decorated function, and the one before it afterwards.
+    """A mode that holds within a block or a decorated function; afterwards the previous one holds again.
 
-    It is itself a lock, which is held within the block: ``__exit__`` is the lock's.
+    It is itself a lock, held within the block: ``__exit__`` is that of the lock.
     """
 
     turn, begun = 1, 0  # they differ: it is not entered
@@ -147,7 +147,7 @@ class _Mode(_Lock):
 
 
 class _Bare(_Mode):
-    """A mode whose decorator may stand without parentheses; ``switched`` says that True or False may stand in them."""
+    """A mode whose decorator needs no parentheses; ``switched`` says whether they may contain True or False."""
 
     switched: ClassVar[bool] = False
 
@@ -160,14 +160,14 @@ class _Bare(_Mode):
 
 
 class no_grad(_Bare):  # noqa: N801 - PyTorch's name
-    """Within ``with no_grad():`` (or a function decorated ``@no_grad()``) nothing is remembered for ``backward``."""
+    """Within ``with no_grad():`` (or a function decorated ``@no_grad()``) nothing is recorded for ``backward``."""
 
     def __init__(self) -> None:
         self._enabled = False
 
 
 class enable_grad(_Bare):  # noqa: N801 - PyTorch's name
-    """The opposite of :class:`no_grad`, for a part of what stands within it."""
+    """The opposite of :class:`no_grad`, for a part of such a block."""
 
     def __init__(self) -> None:
         self._enabled = True
@@ -183,7 +183,7 @@ class inference_mode(_Bare):  # noqa: N801 - PyTorch's name
 
 
 class set_grad_enabled(_Mode):  # noqa: N801 - PyTorch's name
-    """From here on, or within ``with set_grad_enabled(mode):``, operations are remembered for ``backward`` or not."""
+    """From here on, or within ``with set_grad_enabled(mode):``, operations are recorded for ``backward`` or not."""
 
     def __init__(self, mode: bool) -> None:
         super().__init__(flag("set_grad_enabled", "mode", mode))
@@ -191,7 +191,7 @@ class set_grad_enabled(_Mode):  # noqa: N801 - PyTorch's name
         self._switch(*self._first)
 
     def _switch(self, said: _Said | None) -> None:
-        """Say something else in place of what was said last, for as long as that would have held."""
+        """Replace the mode that was set last, for as long as it would have held."""
         if self._enabled:
             _switched_on.set(True)
         block, turn, before = (None, 0, None) if said is None else (said.block, said.turn, said.before)
@@ -201,7 +201,7 @@ class set_grad_enabled(_Mode):  # noqa: N801 - PyTorch's name
         _said.set(now)
 
     def __enter__(self) -> None:
-        """Within the block the switch holds; after it, what held before the switch was made."""
+        """The switch holds within the block; after it, the mode from before the switch."""
         first, self._first = self._first, None
         self._enter(_holding() if first is None else first[0])
 

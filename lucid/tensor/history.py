@@ -1,4 +1,4 @@
-"""How tensors record the operations that made them, and compute gradients from that."""
+"""How tensors record the operations that computed them, and how gradients are computed from these records."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ eager = LazyModule("lucid.runtime.eager")
 
 
 class _Held(Protocol):
-    """A tensor, as far as this module knows it."""
+    """The attributes of a tensor that this module uses."""
 
     _array: Array
     _record: Record | None
@@ -50,10 +50,10 @@ T = TypeVar("T", bound=_Held)
 
 @dataclass(slots=True)
 class Record:
-    """How a tensor came to be: the node, what fed it, and its outputs' arrays (not tensors: no cycles).
+    """The op that computed a tensor, with its inputs and the arrays of its outputs (no tensors, to avoid cycles).
 
-    ``sources`` says of each input where it came from and when it was last written, as that was then: an input that is
-    changed in place goes on as another value. ``made`` is the time of the record.
+    ``sources`` holds for each input its record (None for a leaf), which output of that it was, and its version, all at
+    the time of the op: an input that is changed in place later has other ones. ``made`` is the time of the record.
     """
 
     op: OpDef
@@ -64,7 +64,7 @@ class Record:
     arrays: tuple[Array, ...]
     types: tuple[TensorType, ...]
     hooks: dict[int, GradientHooks] | None = None
-    """Those of its outputs' gradients."""
+    """Hooks of the gradients of outputs, by the number of the output."""
 
     @classmethod
     def of(
@@ -82,7 +82,7 @@ class Record:
 
 
 def _counts(arrays: list[Array]) -> tuple[Array, int, int]:
-    """The last of the arrays, with the number of references to it and to the array whose memory it shares."""
+    """The last of the arrays, the number of references to it, and that of references to the owner of its memory."""
     array = arrays.pop()
     owner = array.base
     return array, getrefcount(array), getrefcount(owner)
@@ -90,7 +90,7 @@ def _counts(arrays: list[Array]) -> tuple[Array, int, int]:
 
 _ALONE = _counts([np.empty((2, 2))])[1]
 _OWNER_ALONE = _counts([np.empty((2, 2)).T])[2]
-"""What these numbers are where nobody else refers to the two; they differ between versions of Python."""
+"""These counts if there are no other references; they differ between versions of Python."""
 
 
 def _pop(arrays: list[Array]) -> tuple[Array, bool]:
@@ -104,31 +104,33 @@ def _pop(arrays: list[Array]) -> tuple[Array, bool]:
 
 
 def lies_in_anothers(array: Array) -> bool:
-    """Whether the memory of an array is that of another one, which somebody refers to."""
+    """Whether the memory of an array belongs to another array, to which there are other references."""
     return isinstance(array.base, np.ndarray) and getrefcount(array.base) > _BASE_ALONE
 
 
 _BASE_ALONE = (lambda array: getrefcount(array.base))(np.empty((2, 2)).T)
-"""What this number is where only the one array refers to the other."""
+"""This count if there are no other references."""
 
 
 class _Gather(Generic[T]):
-    """The remembered nodes behind one tensor, as a graph under construction whose values are known."""
+    """The recorded ops behind some tensors, as a graph under construction whose values are known."""
 
     def __init__(self) -> None:
         self.builder = Builder()
         self.known: dict[Value, Array] = {}
         self.read: dict[Value, T] = {}
-        """Tensors that ops have read, where no record made them or they are copies of what it made."""
+        """Tensors that ops have read, if they are leaves or were written since their record."""
         self.stale: set[Value] = set()
-        """Values whose memory has been written since they were read or made."""
+        """Values whose memory has been written since they were read or computed."""
         self.leaves: list[tuple[T, Value]] = []
         self.made: dict[Value, tuple[Record, int]] = {}
-        """Which output of which record a value is."""
+        """The record of a value, and which output of it that is."""
         self._records: dict[int, str] = {}
+        """The nodes of the records, by their ids."""
         self._ops: dict[str, str] = {}
-        """What errors call the nodes of the records."""
+        """The names of the records' nodes in error messages."""
         self._sources: dict[tuple[int, int], Value] = {}
+        """The values of leaves, by the tensor's id and its version."""
 
     def add(self, record: Record) -> None:
         """Add a record and everything behind it, without recursion."""
@@ -160,9 +162,9 @@ class _Gather(Generic[T]):
         return self._as_read(x, self.value(source, output), version, source.made)
 
     def _as_read(self, x: T, value: Value, version: int, made: int) -> Value:
-        """The value that was read: what was made, or what stood there since it was written past the history."""
-        past = version > made
-        if not past and (value not in self.stale or self.known[value] is x._array or x.version > version):
+        """The value that was read: that of the record, or the content after a write that is not in the history."""
+        overwritten = version > made
+        if not overwritten and (value not in self.stale or self.known[value] is x._array or x.version > version):
             return value
         (read,) = self.builder.add(Node(RESHAPE, ShapeAttrs(x.type.shape), (x.type,)), (value,), "before")
         self.known[read], self.read[read] = x._array, x
@@ -171,7 +173,7 @@ class _Gather(Generic[T]):
         return read
 
     def end(self, output: T) -> Value:
-        """Where a tensor stands whose gradients are asked for, after everything behind it has been added."""
+        """The value of a tensor to differentiate; everything behind it is added first."""
         record = output._record
         if record is None:
             return self._leaf(output, output.version)
@@ -179,7 +181,7 @@ class _Gather(Generic[T]):
         return self.value(record, output._output)
 
     def places(self, tensors: Sequence[T]) -> list[tuple[T, Value]]:
-        """Where those of the tensors stand that have been added."""
+        """Those of the tensors that have been added, with their values."""
         ids = {id(x) for x in tensors}
         made = [
             (x, self.value(x._record, x._output))
@@ -189,7 +191,7 @@ class _Gather(Generic[T]):
         return [(leaf, value) for leaf, value in self.leaves if id(leaf) in ids] + made
 
     def value(self, record: Record, output: int) -> Value:
-        """Where an output of a record stands in the graph."""
+        """The value of an output of a record."""
         return Value(self._records[id(record)], output)
 
     def _leaf(self, x: T, version: int) -> Value:
@@ -207,7 +209,7 @@ class _Gather(Generic[T]):
         return self._sources[key]
 
     def check(self, graph: Graph) -> None:
-        """Raise where a gradient needs a value that is no longer there."""
+        """Raise if a gradient needs a value that has been overwritten."""
         for reader, value in eager.values_read(graph, self.known):
             if value in self.stale:
                 needs, made = self._differentiated(graph, reader), self._ops.get(value.node)
@@ -226,21 +228,30 @@ class _Gather(Generic[T]):
 
 
 Run: TypeAlias = Callable[[OpDef, Attrs, tuple[T, ...]], tuple[T, ...]]
-"""What runs an op now, and remembers it."""
+"""Runs an op eagerly, and records it."""
 Made: TypeAlias = Callable[[Array, TensorType, "Record | None", int], T]
-"""What makes a tensor around an array."""
+"""Makes a tensor around an array: of a type, and an output of a record if there is one."""
 
 
-class _Asked(Generic[T]):
-    """Gradients that are asked for, as a graph.
+class _GradientGraph(Generic[T]):
+    """A graph that computes gradients of some tensors.
 
     Parameters
     ----------
     outputs
-        Tensors that require a gradient, and by what each is weighted.
+        Tensors that require a gradient, each with its cotangent.
     wanted
-        The tensors to tell of, leaves or not; None for all leaves. Those that are not behind the outputs are left out,
-        and a leaf stands there once for each value that it had.
+        The tensors to differentiate with respect to, leaves or not; None for all leaves. Those on which the outputs do
+        not depend are left out, and a leaf occurs once for each value that it had.
+
+    Attributes
+    ----------
+    graph
+        Its results are the gradients of ``tensors``.
+    gather
+        The graph's known values.
+    seeds
+        The values of the cotangents.
     """
 
     def __init__(self, outputs: Sequence[tuple[T, Array]], wanted: Sequence[T] | None) -> None:
@@ -263,7 +274,7 @@ class _Asked(Generic[T]):
 
 
 def _through(gather: _Gather[T], tracer: Tracer) -> dict[Value, Callable[[Symbol], Symbol]]:
-    """What the gradients of values with hooks go through."""
+    """For each value with hooks, the function through which its gradient passes."""
     found: dict[Value, GradientHooks] = {}
     for value, (record, output) in gather.made.items():
         if record.hooks is not None and output in record.hooks:
@@ -278,10 +289,13 @@ def _through(gather: _Gather[T], tracer: Tracer) -> dict[Value, Callable[[Symbol
 
 @collection_paused()
 def gradients_of(outputs: Sequence[tuple[T, Array]], wanted: Sequence[T] | None = None) -> list[tuple[T, Array, bool]]:
-    """The tensors behind some outputs, their gradients, and whether nobody else has that array; see :class:`_Asked`."""
-    asked = _Asked(outputs, wanted)
-    arrays = eager.evaluate_from(asked.graph, asked.gather.known)
-    return [(tensor, *_pop(arrays)) for tensor in reversed(asked.tensors)]
+    """For each tensor that is differentiated: itself, its gradient, and whether nothing else refers to that array.
+
+    Parameters are those of :class:`_GradientGraph`.
+    """
+    backward = _GradientGraph(outputs, wanted)
+    arrays = eager.evaluate_from(backward.graph, backward.gather.known)
+    return [(tensor, *_pop(arrays)) for tensor in reversed(backward.tensors)]
 
 
 @collection_paused()
@@ -291,25 +305,25 @@ def gradients_with_history(
     run: Run[T],
     made: Made[T],
 ) -> list[tuple[T, T]]:
-    """The same as tensors that have gradients themselves.
+    """As :func:`gradients_of`, with gradients as tensors that have a history themselves.
 
     Parameters
     ----------
     outputs, wanted
-        As of :func:`gradients_of`, but for the weights, which are tensors.
+        As for :func:`gradients_of`, but cotangents are tensors.
     run
-        Runs an op, and remembers it.
+        Runs an op, and records it.
     made
-        A tensor of a type around an array, which an output of a record gave if there is one.
+        Makes a tensor around an array: of a type, and an output of a record if there is one.
     """
-    asked = _Asked([(output, seed._array) for output, seed in outputs], wanted)
-    gather, graph = asked.gather, asked.graph
+    backward = _GradientGraph([(output, seed._array) for output, seed in outputs], wanted)
+    gather, graph = backward.gather, backward.graph
     known: dict[Value, T] = {}
     for value, (record, output) in gather.made.items():
         type_ = record.types[output]
         known[value] = made(gather.known[value], type_, record if is_float(type_.dtype) else None, output)
-    known |= gather.read | dict(zip(asked.seeds, [seed for _, seed in outputs], strict=True))
-    return list(zip(asked.tensors, _replayed(graph, known, run, made), strict=True))
+    known |= gather.read | dict(zip(backward.seeds, [seed for _, seed in outputs], strict=True))
+    return list(zip(backward.tensors, _replayed(graph, known, run, made), strict=True))
 
 
 def _replayed(

@@ -1,7 +1,7 @@
 """Hooks of gradients: functions that ``backward`` calls with the gradient of a tensor.
 
-The reverse walk puts a ``Call`` node behind the gradient of a tensor with hooks, so what they return goes on through
-the one mechanism that there is, second gradients included.
+The reverse walk passes the gradient of a tensor with hooks through a ``Call`` node, so their results propagate like any
+gradient, also when gradients are differentiated.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ class GradientHooks:
     Parameters
     ----------
     made
-        A tensor around an array.
+        Makes a tensor around an array.
 
     Attributes
     ----------
     called
-        Those that are given the gradient.
+        Hooks that are called with the gradient.
     after
-        Those that are given a leaf whose ``.grad`` has been added to.
+        Hooks that are called with a leaf after its ``.grad`` has been added to.
     keeps
-        The tensor that is to have its gradient in ``.grad`` though it is no leaf.
+        The tensor that retains its gradient in ``.grad`` although it is no leaf.
     """
 
     results = 1
@@ -63,7 +63,7 @@ class GradientHooks:
             return (self.replayed((given,))[0]._array,)
 
     def replayed(self, tensors: Sequence[Any]) -> tuple[Any, ...]:
-        """The same of tensors that have a history."""
+        """Call the hooks on tensors that have a history."""
         (gradient,) = tensors
         for hook in tuple(self.called.values()):
             found = hook(gradient)
@@ -110,7 +110,7 @@ class Hooked:
         def made(cls, array: Array, type_: TensorType) -> object: ...
 
     def _hooks_for(self, name: str) -> GradientHooks:
-        """Where the hooks are kept: of a leaf at the tensor, of a result at the record of what made it."""
+        """The hooks, which a leaf stores itself, while those of a result are in its record."""
         if active_trace.get() is not None:
             raise TraceError(
                 f"{name} is called while the model is traced ({user_location()}), whose gradients a program computes: "
@@ -151,19 +151,19 @@ class Hooked:
 
     @property
     def has_hooks(self) -> bool:
-        """Whether this is a leaf with hooks of its gradient."""
+        """Whether this is a leaf with gradient hooks."""
         hooks = self._hooks
         return hooks is not None and not (hooks.idle and not hooks.after)
 
     @property
     def retains_grad(self) -> bool:
-        """Whether :meth:`retain_grad` was called of a tensor that is no leaf."""
+        """Whether :meth:`retain_grad` was called on this tensor and it is no leaf."""
         hooks = None if self._record is None or self._record.hooks is None else self._record.hooks.get(self._output)
         return hooks is not None and hooks.keeps is not None and hooks.keeps() is self
 
 
 def accumulated(leaf: Hooked) -> None:
-    """The ``.grad`` of a leaf has been added to."""
+    """Call the hooks of a leaf whose ``.grad`` has been added to."""
     if leaf._hooks is not None:
         for hook in tuple(leaf._hooks.after.values()):
             hook(leaf)

@@ -1,9 +1,9 @@
-"""Changes in place: ``x.add_(1)``, ``x[i] = v`` and the others whose names end in an underscore.
+"""In-place changes: ``x.add_(1)``, ``x[i] = v`` and the other methods whose names end in an underscore.
 
-With history, the tensor becomes the result of the operation, as in PyTorch: what was computed from it before keeps the
-value it read, and ``backward`` says so where a gradient needs one that is gone. While a model is traced, a change of a
-value that the trace has computed is a new value under the same name, and one of a parameter or buffer an update that
-every run performs.
+With a history, the tensor becomes the result of the operation, as in PyTorch: earlier results still depend on the value
+that they read, and ``backward`` raises if a gradient needs a value that has been overwritten. While a model is traced,
+changing a value that the trace has computed makes a new value under the same name; changing a parameter or buffer is an
+update that every run performs.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ I = TypeVar("I", bound="InPlace")  # noqa: E741 - one letter, as for the others
 
 
 def positions(shape: tuple[int, ...], key: object) -> Array:
-    """Where ``x[key]`` stands in the flat tensor of a shape, in the shape of ``x[key]``."""
+    """The flat indices of the elements of ``x[key]``, in its shape, for an ``x`` of the given shape."""
     try:
         plain = tuple(map(_plain, key)) if isinstance(key, tuple) else _plain(key)
         found: Array = np.arange(int(np.prod(shape))).reshape(shape)[plain]
@@ -55,18 +55,18 @@ class InPlace(Changes):
     __slots__ = ()
 
     def fill_(self: I, value: object) -> I:
-        """``value`` everywhere."""
+        """Set all elements to ``value``."""
         self[...] = value
         return self
 
     def zero_(self: I) -> I:
-        """Zeros everywhere."""
+        """Set all elements to 0."""
         return self.fill_(0)
 
     def copy_(self: I, value: object) -> I:
-        """``value`` everywhere, broadcast to the shape and converted to the element type; gradients flow to it.
+        """Copy ``value``, broadcast to the shape and converted to the element type; gradients flow to it.
 
-        While a model is traced, one of a parameter or buffer is an update that every run performs.
+        While a model is traced, copying into a parameter or buffer is an update that every run performs.
         """
         x: Any = self
         tracing = active_trace.get() is not None
@@ -87,7 +87,7 @@ class InPlace(Changes):
         return self
 
     def _is_at(self, key: object, value: object) -> bool:
-        """Whether ``value`` is the view ``x[key]`` of this, as it is where ``x[key] += 1`` sets what it has changed."""
+        """Whether ``value`` is the view ``x[key]`` itself, as when ``x[key] += 1`` assigns the view that it changed."""
         raise NotImplementedError  # a tensor has its own
 
     def __setitem__(self, key: object, value: object) -> None:
@@ -119,7 +119,7 @@ class InPlace(Changes):
 
 
 def _numbers(name: str, value: object, dtype: DType) -> Array:
-    """An array as it is, however large, and Python's numbers in an element type."""
+    """An array unchanged, without a copy; Python numbers as an array of an element type."""
     if type(value) is np.ndarray and value.dtype.kind in "biuf":
         return value
     array = as_array(name, value)
@@ -127,7 +127,7 @@ def _numbers(name: str, value: object, dtype: DType) -> Array:
 
 
 def _copied(x: AbstractTensor, value: AbstractTensor | Array) -> AbstractTensor:
-    """The value as what takes the place of ``x``, with a history of its own: not the very one that the value has."""
+    """``value`` in the shape and type of ``x``, as a new value and not ``value`` itself."""
     tensor = value if isinstance(value, AbstractTensor) else x.constant(value)
     given = _broadcast("copy_", cast(tensor, x.type.dtype), x.type.shape)
     if active_trace.get() is None:
@@ -147,30 +147,30 @@ def _check_cast(given: DType, own: DType) -> None:
 
 
 def _put(x: AbstractTensor, key: object, value: Any) -> AbstractTensor:
-    """``x`` with ``value`` at ``x[key]``, as a choice of elements: gradients flow to both."""
-    one = not isinstance(value, AbstractTensor) or value.type.rank == 0
-    if one and isinstance(key, AbstractTensor) and key.type.dtype == np.bool_:
+    """``x`` with ``value`` at ``x[key]``; gradients flow to both."""
+    is_scalar = not isinstance(value, AbstractTensor) or value.type.rank == 0
+    if is_scalar and isinstance(key, AbstractTensor) and key.type.dtype == np.bool_:
         return _put_where(x, key, value)
     if not isinstance(value, AbstractTensor):
         value = x.constant(as_array("x[...] = ...", value))
     _check_cast(value.type.dtype, x.type.dtype)
     value = value.to(x.type.dtype)
     items = key if isinstance(key, tuple) else (key,)
-    if x.type.symbols or any(isinstance(one, AbstractTensor) and known(one) is None for one in items):
+    if x.type.symbols or any(isinstance(item, AbstractTensor) and known(item) is None for item in items):
         return _put_found(x, key, value)
     shape = x.type.concrete
     found = positions(shape, key)
     spread = flatten(_spread(value, found.shape))
-    if not found.size:  # the value has a gradient all the same, which is 0
+    if not found.size:  # so that an empty value has a gradient too
         return reshape(concat([flatten(x), spread]), shape)
     chosen = np.full(int(np.prod(shape)), -1)
-    chosen[found.reshape(-1)] = np.arange(found.size)  # of several at one place the last stays, as in NumPy
+    chosen[found.reshape(-1)] = np.arange(found.size)  # the last of several for one place wins, as in NumPy
     taken = reshape(index_with(spread, (0,), [x.constant(np.maximum(chosen, 0))]), shape)
     return where(x.constant((chosen >= 0).reshape(shape)), taken, x)
 
 
 def _spread(value: AbstractTensor, shape: Shape) -> AbstractTensor:
-    """The value as large as what it takes the place of."""
+    """``value`` broadcast to ``shape``, without its leading axes of size 1 if it has too many axes."""
     lead = value.type.rank - len(shape)
     if lead > 0 and all(dim == 1 for dim in value.type.shape[:lead]):
         value = reshape(value, value.type.shape[lead:])
@@ -185,7 +185,7 @@ def _broadcast(name: str, value: AbstractTensor, shape: Shape) -> AbstractTensor
 
 
 def _put_found(x: AbstractTensor, key: object, value: AbstractTensor) -> AbstractTensor:
-    """``x`` with ``value`` at ``x[key]``, where data decides what that is, or sizes that are not known yet."""
+    """``x`` with ``value`` at ``x[key]``, for keys or sizes that are not known while tracing."""
     shape = x.type.shape
     numbers = getitem(reshape(counted(x, product(shape)), shape), key)
     spread = flatten(_spread(value, numbers.type.shape))
@@ -193,7 +193,7 @@ def _put_found(x: AbstractTensor, key: object, value: AbstractTensor) -> Abstrac
 
 
 def _put_where(x: AbstractTensor, mask: AbstractTensor, value: Any) -> AbstractTensor:
-    """``x`` with one number where a mask, whose content need not be known, holds for the elements or for slices."""
+    """``x`` with a number where ``mask`` (over all or the leading axes, possibly unknown) is true."""
     rank = mask.type.rank
     if mask.type.shape != x.type.shape[:rank]:
         raise ShapeError(f"x[...] = ...: the mask {mask.type} does not fit {x.type}")

@@ -1,7 +1,7 @@
 """The memory that tensors of a trace would share if the model ran eagerly.
 
-A graph has values and no memory. So a change in place gives what was changed a new value, and all that shares its
-memory is taken anew, when it is next read, of the value that the memory has by then.
+A graph has values, but no memory. So an in-place change gives the memory a new value; all tensors that share it are
+recomputed from its current value when they are next read.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Kind: TypeAlias = Literal["view", "apart", "perhaps"]
 
 
 def past_history(new: Symbol, old: Symbol) -> Symbol:
-    """The numbers of one value with the history of another: a change that the history knows nothing of."""
+    """The numbers of ``new`` with the history of ``old``, for changes that do not enter the history."""
     if not is_float(old.type.dtype):
         return new
     if _gives(new):
@@ -34,21 +34,24 @@ def _gives(x: Symbol) -> bool:
 
 
 class Memory:
-    """The memory of one tensor and its views, or a part of another memory with a history of its own.
+    """The memory of one tensor and its views, or a part of such a memory that has a history of its own.
+
+    A part is of a kind: a "view" shares the history of the memory above it; a part that is "apart" does not; and one
+    that is "perhaps" a view turns out to be a view or a copy when either is changed.
 
     Parameters
     ----------
     value
-        What it holds.
+        The current value.
     refusal
         Why it must not be changed, for a message; may be empty.
 
     Attributes
     ----------
     writes
-        How often its value has become another.
+        How often the value has changed.
     tracked
-        Whether a change was none within ``no_grad``, so that eager code asks whether it is of a leaf.
+        Whether some change was made outside ``no_grad``, which eager code refuses for leaves.
     """
 
     def __init__(self, value: Symbol, refusal: str = "") -> None:
@@ -66,7 +69,7 @@ class Memory:
 
     @property
     def value(self) -> Symbol:
-        """What it holds, but for changes of the memory that it is a part of."""
+        """The value, not counting changes above it that :meth:`catch_up` has not applied yet."""
         return self._value
 
     @value.setter
@@ -74,24 +77,24 @@ class Memory:
         self._value = value
 
     def part(self, steps: Steps, value: Symbol, is_view: Callable[[], bool | None] | None = None) -> Memory:
-        """The memory of ``value``, which the steps make of this one's: the same numbers, with a history of its own.
+        """The memory of ``value``, the view of this one by ``steps``: the same numbers with a history of its own.
 
-        Where ``is_view`` is given it has the same history, or is a copy; that is asked when one of the two is changed.
+        With ``is_view``, it is instead either a view or a copy, which is decided when one of the two is changed.
         """
-        made = Memory(value)
-        made._above, made._steps, made._seen = self, steps, self.writes
-        made._kind = "apart" if is_view is None else "perhaps"
-        made._is_view, made._where = is_view, user_location()
+        part = Memory(value)
+        part._above, part._steps, part._seen = self, steps, self.writes
+        part._kind = "apart" if is_view is None else "perhaps"
+        part._is_view, part._where = is_view, user_location()
         if is_view is not None:
-            self._perhaps.append(ref(made))
-        return made
+            self._perhaps.append(ref(part))
+        return part
 
     def catch_up(self) -> None:
-        """Take the value anew where the memory that this is a part of has been changed."""
+        """Recompute the value if the memory above has changed."""
         above = self._above
         if above is None:
             return
-        above.catch_up()  # which has found out whether this is a view of it, where it has been changed
+        above.catch_up()  # if that changes it, it has decided whether this is a view, and may have set _above to None
         if self._above is not None and self._kind != "perhaps" and above.writes != self._seen:
             self._settle()
             taken = seen(above.value, self._steps)
@@ -100,7 +103,7 @@ class Memory:
             self._seen = above.writes
 
     def writable(self, check: Callable[[Memory], None]) -> None:
-        """Decide what shares this memory, as it is about to be changed; ``check`` raises where that must not be."""
+        """Decide what shares this memory before it is changed; ``check`` raises for memory that must not change."""
         memory: Memory | None = self
         while memory is not None:
             memory._settle()
@@ -108,24 +111,24 @@ class Memory:
             memory = memory._above
 
     def write(self, value: Symbol, tracked: bool) -> None:
-        """Hold another value from now on, and have the memory that this is a part of hold it there."""
+        """Set a new value, here and in the memory above."""
         self.value = value
         self.tracked = self.tracked or tracked
         self.writes += 1
         above = self._above
         if above is not None:
             whole = with_part(above.value, self._steps, value)
-            same = self._kind == "view"
-            above.write(whole if same else past_history(whole, above.value), tracked and same)
+            is_view = self._kind == "view"
+            above.write(whole if is_view else past_history(whole, above.value), tracked and is_view)
             self._seen = above.writes
 
     def _settle(self) -> None:
-        """Find out of all that may be views of this, or this of another, whether they are."""
+        """Decide whether this is a view, and whether the parts that may be views of it are."""
         if self._kind == "perhaps":
             self._decide()
-        for one in self._perhaps:
-            if (made := one()) is not None:
-                made._decide()
+        for reference in self._perhaps:
+            if (part := reference()) is not None:
+                part._decide()
         self._perhaps.clear()
 
     def _decide(self) -> None:

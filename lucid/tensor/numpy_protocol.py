@@ -1,7 +1,7 @@
-"""What NumPy's own functions do with tensors: ``np.exp(t)`` and ``np.mean(t)`` are the ops of that meaning.
+"""NumPy's functions on tensors: ``np.exp(t)`` and ``np.mean(t)`` apply the corresponding ops.
 
-So gradients flow through them, and they are recorded while a model is traced. A NumPy function that no op stands
-behind takes the arrays of tensors that have no history, and gives arrays; for others it is an error with the way out.
+So gradients flow through them, and they are recorded while a model is traced. A NumPy function without such an op runs
+on the arrays of tensors and returns arrays; for a tensor with a history it raises, with advice.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ _UFUNCS: Mapping[str, Function] = {
     "left_shift": _seldom("bitwise_left_shift"), "right_shift": _seldom("bitwise_right_shift"),
     "deg2rad": special.deg2rad, "radians": special.deg2rad, "rad2deg": special.rad2deg, "degrees": special.rad2deg,
 }  # fmt: skip
-"""By NumPy's names; those of one operand are handed a tensor in any case."""
+"""The functions by NumPy's names; those with one operand always get a tensor."""
 
 _REDUCTIONS: Mapping[str, Function] = {
     "add": reduce.sum, "multiply": reduce.prod, "maximum": reduce.amax, "minimum": reduce.amin,
@@ -83,7 +83,7 @@ _REDUCTIONS: Mapping[str, Function] = {
 
 
 def apply_ufunc(ufunc: np.ufunc, method: str, inputs: Sequence[object], options: Mapping[str, object]) -> Any:
-    """``ufunc(*inputs)``, or one of its methods, where a tensor is among the inputs."""
+    """``ufunc(*inputs)``, or one of its methods, if an input is a tensor."""
     if not options and method == "__call__" and ufunc.__name__ in _UFUNCS:
         return _UFUNCS[ufunc.__name__](*inputs)
     if method == "reduce" and ufunc.__name__ in _REDUCTIONS and set(options) <= {"axis", "keepdims"}:
@@ -93,7 +93,7 @@ def apply_ufunc(ufunc: np.ufunc, method: str, inputs: Sequence[object], options:
 
 
 def apply_function(function: Function, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """A NumPy function other than a ufunc, where a tensor is among its arguments."""
+    """Call a NumPy function other than a ufunc, if an argument is a tensor."""
     known = _FUNCTIONS.get(function.__name__)
     if known is not None and getattr(np, function.__name__, None) is function:
         return known(*args, **kwargs)
@@ -136,7 +136,7 @@ def _on_arrays(name: str, function: Function, args: Sequence[Any], kwargs: Mappi
 
 
 def _over(function: Function, a: Any, axis: object, keepdims: object) -> Any:
-    """``function`` over axes; over none, where PyTorch's take all, each element is reduced alone."""
+    """``function`` over axes; for an empty tuple, each element is reduced alone (PyTorch would take all axes)."""
     if reduce.names_none(axis):
         return function(sh.unsqueeze(a, -1), -1, False)
     return function(a, axis, bool(keepdims))
@@ -154,7 +154,7 @@ def _reduction(function: Function) -> Function:
 
 
 def _mean(function: Function) -> Function:
-    """Of bools and integers, as NumPy does, in float64: ``np.mean(predicted == labels)``."""
+    """As NumPy, compute means of bools and integers in float64: ``np.mean(predicted == labels)``."""
     reduced = _reduction(function)
 
     def mean(

@@ -19,7 +19,7 @@ R = TypeVar("R", bound=AbstractTensor)
 
 
 def leak(what: str) -> str:
-    """What an error says of code that asks for a value while the model is traced."""
+    """The message of the error for code that reads a value while the model is traced."""
     return (
         f"{what} asks for a tensor's value while the model is traced ({user_location()}); the graph would keep "
         f"that one value for ever. Keep to tensor operations (lucid.where for a choice), or compute it outside "
@@ -39,7 +39,7 @@ class PythonProtocol(Operators[R]):
         raise NotImplementedError  # a tensor has its own
 
     def _concrete(self, what: str) -> None:
-        """Raise where the value is not known yet."""
+        """Raise if the value is not known yet."""
         raise NotImplementedError  # a tensor has its own
 
     def item(self) -> Any:
@@ -54,7 +54,7 @@ class PythonProtocol(Operators[R]):
         return self.numpy().tolist()
 
     def equal(self, other: object) -> bool:
-        """Whether another tensor has this one's shape and the same elements."""
+        """Whether another tensor has the same shape and elements."""
         same = isinstance(other, Operators) and self.shape == other.shape
         return same and bool(all_(self == other))
 
@@ -63,13 +63,13 @@ class PythonProtocol(Operators[R]):
         return bool(all_(self.isclose(other, rtol, atol, equal_nan)))
 
     def stride(self, dim: int | None = None) -> tuple[int, ...] | int:
-        """By how many elements neighbours along each axis, or along one, are apart in memory."""
+        """The distance in memory, in elements, of neighbours along each axis, or along ``dim``."""
         self._concrete("stride()")
         steps = tuple(step // self._array.itemsize for step in self._array.strides)
         return steps if dim is None else steps[normal_axis("stride", dim, len(steps))]
 
     def is_contiguous(self) -> bool:
-        """Whether it lies row by row in memory."""
+        """Whether it is row-major in memory."""
         self._concrete("is_contiguous()")
         return self._array.flags.c_contiguous
 

@@ -1,7 +1,6 @@
-"""How values of a trace would lie in memory if the model ran eagerly: by that PyTorch decides what is a view.
+"""The strides that values of a trace would have eagerly, which decide in PyTorch whether a reshape is a view.
 
-Strides say how far apart, in elements, neighbours along each axis are. Sizes may be symbolic; where a rule must
-compare them, the trace notes what it takes for granted.
+Strides are in elements, not bytes. Sizes may be symbolic; when a rule compares them, the trace notes the assumption.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ Strides: TypeAlias = "tuple[Dim, ...]"
 
 
 class Layout:
-    """How a value lies, which is found when it is first asked for.
+    """The memory layout of a value, computed when it is first needed.
 
     Parameters
     ----------
     find
-        Gives the strides; None where they are not known.
+        Returns the strides, or None if they are unknown.
     """
 
     __slots__ = ("_find", "_found")
@@ -33,14 +32,14 @@ class Layout:
 
     @property
     def strides(self) -> Strides | None:
-        """By axis; None where they are not known."""
+        """The strides by axis; None if they are unknown."""
         if self._find is not None:
             self._found, self._find = self._find(), None
         return self._found
 
 
 def in_rows(shape: Shape) -> Strides:
-    """The strides of what lies row by row."""
+    """The strides of a row-major value."""
     found: list[Dim] = []
     step: Dim = 1
     for size in reversed(shape):
@@ -50,7 +49,7 @@ def in_rows(shape: Shape) -> Strides:
 
 
 def lies_in_rows(shape: Shape, strides: Strides) -> bool:
-    """Whether what lies so lies row by row, whatever the strides of axes of one element are."""
+    """Whether strides are row-major, ignoring those of axes of size 1."""
     pairs = zip(shape, strides, in_rows(shape), strict=True)
     return any(is_equal(size, 0) for size in shape) or all(
         own == row or is_equal(size, 1) or is_equal(own, row) for size, own, row in pairs
@@ -58,12 +57,12 @@ def lies_in_rows(shape: Shape, strides: Strides) -> bool:
 
 
 def repeats(shape: Shape, strides: Strides) -> bool:
-    """Whether several elements are one place of memory, as in what was expanded."""
+    """Whether several elements share one memory location, as after ``expand``."""
     return any(step == 0 and not is_equal(size, 1) for size, step in zip(shape, strides, strict=True))
 
 
 def reshaped(shape: Shape, strides: Strides, new: Shape) -> Strides | None:
-    """The strides of a reshape that is a view; None where it has to be a copy."""
+    """The strides of a reshape that is a view; None if it must be a copy."""
     if any(is_equal(size, 0) for size in shape):
         return in_rows(new)
     runs = _runs(shape, strides)
@@ -85,7 +84,7 @@ def reshaped(shape: Shape, strides: Strides, new: Shape) -> Strides | None:
 
 
 def _runs(shape: Shape, strides: Strides) -> list[tuple[Dim, Dim]]:
-    """Axes that lie as one do, as one: how many elements, and how far apart."""
+    """The axes with those merged that are contiguous with each other: (size, stride) of each."""
     runs: list[tuple[Dim, Dim]] = []
     for size, step in zip(shape, strides, strict=True):
         if is_equal(size, 1):
@@ -98,9 +97,9 @@ def _runs(shape: Shape, strides: Strides) -> list[tuple[Dim, Dim]]:
 
 
 def elementwise(shape: Shape, operands: Sequence[tuple[Shape, Strides]]) -> Strides:
-    """Those of what is computed element by element: its axes follow each other as those of the operands do.
+    """The strides of an element-wise result, whose axes are in the order of those of the operands.
 
-    As PyTorch decides it: of two axes the first operand says which is the inner one that has them in an order.
+    As in PyTorch, the order of two axes is that of the first operand in which they have one.
     """
     rank = len(shape)
     spread = [_broadcast(shape, *one) for one in operands]
@@ -128,7 +127,7 @@ def _broadcast(shape: Shape, own: Shape, strides: Strides) -> Strides:
 
 
 def _outer(shape: Shape, operands: Sequence[Strides], a: int, b: int) -> int:
-    """1 where axis ``a`` lies outside of axis ``b``, -1 where within, 0 where no operand says."""
+    """1 if axis ``a`` is outside axis ``b`` in memory, -1 if inside, 0 if no operand decides."""
     for strides in operands:
         if strides[a] == 0 or strides[b] == 0:
             continue

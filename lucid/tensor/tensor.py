@@ -1,8 +1,7 @@
 """Tensor: an eager value with ``.grad`` and ``.backward()``.
 
-An operation on tensors runs the op's kernel at once and remembers the node. ``backward`` gathers the
-remembered nodes into a graph, runs the autodiff pass on it, and executes what that adds: there is one
-gradient rule for an op in the whole system.
+An operation on tensors runs the op's kernel at once and records the node. ``backward`` gathers the recorded nodes into
+a graph, differentiates it, and executes the nodes that this adds: so an op needs a single gradient rule in all.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ _INTERNAL = frozenset(
         "made", "made_in", "part_of", "piece", "record", "set_dtype_", "sum_to", "wrap",
     ]
 )  # fmt: skip
-"""For the package itself."""
+"""Methods for this package only, which ``dir`` does not list."""
 
 
 class Tensor(Hooked, NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
@@ -57,18 +56,18 @@ class Tensor(Hooked, NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
     Parameters
     ----------
     data
-        Nested numbers, an array or a tensor; it is copied; images that lie channels last in memory stay so.
+        Nested numbers, an array or a tensor; it is copied, and images that are channels last in memory stay so.
     requires_grad
-        Whether ``backward`` is to leave a gradient in ``.grad``.
+        Whether ``backward`` stores a gradient in ``.grad``.
     dtype
-        Element type. When omitted: that of an array; float32 for Python floats, int64 for ints.
+        Element type; by default that of an array, float32 for Python floats, and int64 for ints.
     """
 
     __slots__ = ("__weakref__", "_array", "_born", "_grad", "_output", "_record", "_requires_grad", "_type", "_view")
 
     def __init__(self, data: npt.ArrayLike | Tensor, requires_grad: bool = False, dtype: object = None) -> None:
-        given = data.numpy() if isinstance(data, Tensor) else data
-        self._set(as_array("Tensor", given, dtype), flag("Tensor", "requires_grad", requires_grad))
+        content = data.numpy() if isinstance(data, Tensor) else data
+        self._set(as_array("Tensor", content, dtype), flag("Tensor", "requires_grad", requires_grad))
 
     def _set(self, array: Array, requires_grad: bool) -> None:
         if array.dtype.kind not in "fbiu":
@@ -95,7 +94,7 @@ class Tensor(Hooked, NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
 
     @classmethod
     def made(cls, array: Array, type_: TensorType, record: Record | None = None, output: int = 0) -> Tensor:
-        """As :meth:`wrap`, but outside any trace and with a known type; an output of ``record``, if there is one."""
+        """As :meth:`wrap`, quicker: outside any trace, of a known type, and an output of ``record`` if there is one."""
         tensor: Tensor = _new(Tensor)
         tensor._array = array
         tensor._type = type_
@@ -116,7 +115,7 @@ class Tensor(Hooked, NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
 
     @property
     def requires_grad(self) -> bool:
-        """Whether ``backward`` leaves a gradient in ``.grad``, or passes one on."""
+        """Whether ``backward`` computes a gradient for this tensor, and for a leaf adds it to ``.grad``."""
         if self._view is not None and changes.writes.begun:
             catch_up(self)
         return self._requires_grad
@@ -132,7 +131,7 @@ class Tensor(Hooked, NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
 
     @property
     def grad(self) -> Tensor | None:
-        """The gradient that ``backward`` has left; None where there is none."""
+        """The gradient that ``backward`` has stored, or None."""
         return self._grad
 
     @grad.setter
@@ -143,18 +142,18 @@ class Tensor(Hooked, NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
 
     @property
     def is_leaf(self) -> bool:
-        """Whether the user made it, rather than an operation that is remembered."""
+        """Whether the user created it, rather than a recorded operation."""
         if self._view is not None and changes.writes.begun:
             catch_up(self)
         return self._record is None
 
     @property
     def version(self) -> int:
-        """Changes whenever the tensor's content is changed in place, under whichever name."""
+        """A number that differs after every in-place change of the content, also one through a view."""
         return changes.writes.last(self._array)
 
     def numpy(self) -> Array:
-        """The data as a read-only array that shares memory; ``np.array(t)`` makes a copy to write to."""
+        """The data as a read-only array that shares memory; ``np.array(t)`` makes a writable copy."""
         self._concrete("numpy()")
         return read_only(self._array)
 
@@ -191,13 +190,13 @@ class Tensor(Hooked, NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
         self.touch()
 
     def _concrete(self, what: str) -> None:
-        """A tensor's value must not leak into a graph that would keep it for ever."""
+        """Raise while tracing if the value would be frozen into the graph."""
         trace = active_trace.get()
         if trace is not None and not self.made_in(trace.serial):
             raise TraceError(leak(what))
 
     def made_in(self, serial: int) -> bool:
-        """Whether it came to be while the trace of that number went on, so that nothing outside knows of it."""
+        """Whether it was created during the trace with this serial number, so that nothing outside refers to it."""
         return self._born == serial
 
     # ------------------------------------------------------------ history
@@ -212,7 +211,7 @@ class Tensor(Hooked, NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
         return tensor
 
     def detach_(self) -> Self:
-        """Leave the history: what was computed of it before keeps its own."""
+        """Leave the history; tensors that were computed from it keep theirs."""
         if active_trace.get() is not None or self._view is not None:
             raise GradientError("detach_: a view shares a history, and a model's state is its caller's; use detach()")
         self._record, self._output = None, 0
@@ -227,7 +226,7 @@ class Tensor(Hooked, NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
         return self * 1 if self.requires_grad else Tensor.wrap(copy_keeping_layout(self._array))
 
     def contiguous(self) -> Self:
-        """The same row by row in memory: itself where it lies so, else a copy."""
+        """The tensor itself if it is row-major in memory, else a row-major copy."""
         if active_trace.get() is not None or self._array.flags.c_contiguous:
             return self
         rows = self.clone()
@@ -236,7 +235,7 @@ class Tensor(Hooked, NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
         return rows  # type: ignore[no-any-return]
 
     def apart(self, others: Sequence[object]) -> Any:
-        same = any(self is one for one in others)
+        same = any(self is other for other in others)
         return self.clone() if same or (active_trace.get() is None and lies_in_anothers(self._array)) else self
 
     def part_of(self, whole: object, take: Take, see: Callable[[Array], Array], several: bool = False) -> None:
@@ -272,11 +271,11 @@ class Tensor(Hooked, NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
         return bool(trace.is_at(self, key, value))
 
     def check_change(self, tracked: bool, name: str) -> None:
-        """Raise where a change in place is refused."""
+        """Raise if an in-place change is refused; ``tracked`` says whether it enters the history."""
         check_change(self, tracked, name)
 
     def become(self, name: str, result: Tensor) -> None:
-        """Go on as a result of this one's type, with its history, as by a change in place of that name."""
+        """Take on the value and history of a result of the same type, as the in-place change ``name`` does."""
         check_change(self, result.requires_grad, name)
         self._become(name, result)
 
@@ -290,7 +289,7 @@ class Tensor(Hooked, NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
         return self
 
     def touch(self) -> None:
-        """Say that the content has changed, so that compiled models prepare their weights again."""
+        """Note that the content has changed, so that compiled models prepare their weights again."""
         changes.writes.note(self._array, user_location())
 
     def constant(self, array: Array) -> Tensor:
@@ -324,19 +323,19 @@ class Tensor(Hooked, NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
         create_graph: bool = False,
         inputs: Tensor | Sequence[Tensor] | None = None,
     ) -> None:
-        """Add to ``.grad`` of every leaf the gradient of this tensor, weighted by ``gradient``.
+        """Add the gradient of this tensor, times ``gradient``, to ``.grad`` of every leaf.
 
         Parameters
         ----------
         gradient
-            Of this tensor's shape; may be omitted for a scalar.
+            A cotangent of this tensor's shape; 1 by default, for scalars only.
         retain_graph
-            Makes no difference: ``backward`` may be called again as long as the tensor exists.
+            Has no effect: ``backward`` may be called again as long as the tensor exists.
         create_graph
-            Whether the gradients have gradients themselves. A leaf and its ``.grad`` then hold each other until one
-            of them is cleared.
+            Whether the gradients are differentiable themselves. A leaf and its ``.grad`` then refer to each other until
+            one of them is cleared.
         inputs
-            The leaves whose ``.grad`` alone is added to; None for all.
+            The only leaves to whose ``.grad`` to add; None for all.
         """
         flag("backward", "retain_graph", bool(retain_graph) if retain_graph is None else retain_graph)
         if not self.requires_grad:
@@ -352,7 +351,7 @@ class Tensor(Hooked, NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
             accumulated(leaf)
 
     def clear_grad(self, keep: bool) -> None:
-        """Forget the gradient, or ``keep`` its memory and fill it with zeros."""
+        """Drop the gradient, or ``keep`` its memory and fill it with zeros."""
         if keep and self.grad is not None:
             self.grad = self.grad.detach().zero_() if self.grad.requires_grad else self.grad.zero_()
         else:
@@ -396,7 +395,7 @@ def _rebuild(cls: type[Tensor], array: Array, requires_grad: bool) -> Tensor:
 
 
 def run_op(op: OpDef, attrs: Attrs, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Run one op now, and remember it if a gradient may be asked for."""
+    """Run one op eagerly, and record it if it may be differentiated."""
     call, types = eager.op_call(op, attrs, tuple([x.type for x in inputs]))
     try:
         with np.errstate(all="ignore"):
@@ -416,7 +415,7 @@ def remember(
     arrays: tuple[Array, ...],
     types: tuple[TensorType, ...],
 ) -> tuple[Tensor, ...]:
-    """Wrap the arrays an op has computed, with their history where it is wanted."""
+    """Wrap the arrays that an op has computed, with a record if an input requires a gradient."""
     outputs = tuple(map(Tensor.made, arrays, types))
     if changes.writes.begun and is_grad_enabled():
         for x in inputs:
@@ -434,7 +433,7 @@ def remember(
 
 
 def seed_of(name: str, tensor: Tensor, gradient: Tensor | npt.ArrayLike | None) -> Array:
-    """By what a tensor is weighted where its gradients are asked for: ``gradient``, or 1 for a scalar."""
+    """The cotangent of a tensor to differentiate: ``gradient``, or 1 for a scalar."""
     if gradient is None:
         if tensor._array.size != 1:
             raise GradientError(f"{name}: give a gradient of shape {tensor._array.shape}, or reduce to a scalar first")
@@ -446,7 +445,7 @@ def seed_of(name: str, tensor: Tensor, gradient: Tensor | npt.ArrayLike | None) 
 
 
 def seed_tensor(name: str, tensor: Tensor, gradient: Tensor | npt.ArrayLike | None) -> Tensor:
-    """As :func:`seed_of`, with the history that the weight has."""
+    """As :func:`seed_of`, with the history that ``gradient`` has."""
     array = seed_of(name, tensor, gradient)
     return gradient.to(tensor.dtype) if isinstance(gradient, Tensor) else Tensor.wrap(array)
 
@@ -454,26 +453,26 @@ def seed_tensor(name: str, tensor: Tensor, gradient: Tensor | npt.ArrayLike | No
 def differentiable_gradients(
     outputs: Sequence[tuple[Tensor, Tensor]], wanted: Sequence[Tensor] | None
 ) -> list[tuple[Tensor, Tensor]]:
-    """The tensors behind some outputs with their gradients, which have gradients themselves and are nobody else's."""
+    """The tensors behind some outputs, each with a differentiable gradient that nothing else refers to."""
     with enable_grad():
         found = gradients_with_history(outputs, wanted, run_op, Tensor.made)
         return [(tensor, gradient.clone()) for tensor, gradient in found]
 
 
 def _leaves(inputs: object) -> list[Tensor]:
-    """The leaves whose gradients ``backward`` is to add to."""
-    given = [inputs] if isinstance(inputs, Tensor) else inputs
-    if not isinstance(given, list | tuple) or not given or not all(isinstance(x, Tensor) for x in given):
+    """The leaves to whose gradients ``backward`` adds."""
+    leaves = [inputs] if isinstance(inputs, Tensor) else inputs
+    if not isinstance(leaves, list | tuple) or not leaves or not all(isinstance(x, Tensor) for x in leaves):
         raise OptionError(f"backward: inputs must be a tensor or a list of tensors, got {shown(inputs)}")
-    if any(not x.is_leaf or not x.requires_grad for x in given):
+    if any(not x.is_leaf or not x.requires_grad for x in leaves):
         raise GradientError(
             "backward: inputs must be leaves that require a gradient; for that of another value use lucid.autograd.grad"
         )
-    return list(given)
+    return list(leaves)
 
 
 def _accumulate(leaf: Tensor, gradient: Array, own: bool) -> None:
-    """Add to the gradient of a leaf, in place as PyTorch does; a first one that is nobody else's becomes it."""
+    """Add to the gradient of a leaf, in place as in PyTorch; ``own`` says whether nothing else refers to the array."""
     held = leaf.grad
     if held is not None:
         with np.errstate(all="ignore"):
@@ -487,9 +486,9 @@ def _accumulate(leaf: Tensor, gradient: Array, own: bool) -> None:
 
 
 def as_gradient(gradient: Array, own: bool) -> Tensor:
-    """A gradient as a tensor: the array itself where that is nobody else's and lies well, else a copy."""
-    well = own and (gradient.flags.c_contiguous or order_of(gradient))
-    return Tensor.wrap(gradient if well else np.array(gradient, order="C"))
+    """A gradient as a tensor: around the array itself if that is our ``own`` and dense in memory, else a copy."""
+    reusable = own and (gradient.flags.c_contiguous or order_of(gradient))
+    return Tensor.wrap(gradient if reusable else np.array(gradient, order="C"))
 
 
 set_eager_world(Tensor(0.0))

@@ -26,15 +26,15 @@ class TracedTensor(Tensor):
     def __init__(self, symbol: Symbol) -> None:
         self.symbol = symbol
         self.shared = ""
-        """Why it must not be changed, for a message; may be empty."""
+        """Why it must not be changed in place, for a message; may be empty."""
         self.several = False
-        """Whether it, or what it is a view of, has one place of memory for several elements."""
+        """Whether several of its elements, or of those of the tensor that it views, share one memory location."""
         self.memory: Memory | None = None
-        """What it shares with its views, and of which value of that it was taken (``seen``), by what ``steps``."""
+        """The memory that it shares with its views: it is the view by ``steps`` of the value after ``seen`` writes."""
         self.seen = 0
         self.steps: Steps = ()
         self.layout: Layout | None = None
-        """How it would lie in memory; row by row where there is none."""
+        """Its memory layout if the model ran eagerly; None for row-major."""
         self._type = symbol.type
         self._record = None
         self._born, self._view, self._hooks = -1, None, None
@@ -51,7 +51,7 @@ class TracedTensor(Tensor):
 
     @property
     def _array(self) -> NoReturn:  # type: ignore[override]
-        """There is no data: code that asks for it takes this for an eager tensor, so it has left its trace."""
+        """There is no data: code that reads it expects an eager tensor, so the tensor has left its trace."""
         raise self.left()
 
     @property
@@ -84,7 +84,7 @@ class TracedTensor(Tensor):
         return recorder is not None and recorder.traces(self.symbol)
 
     def left(self) -> TraceError:
-        """The error of being used outside its trace."""
+        """The error for use outside its trace."""
         shown = f"{self.symbol.value}: {TensorType(self.type.shape, self.type.dtype)}"
         return TraceError(
             f"this tensor stands for a value of a graph ({shown}) that was recorded while a model was traced, and it "

@@ -1,4 +1,4 @@
-"""How tensors of a trace would lie in memory, from how what they are made of does (:mod:`.strides`)."""
+"""The memory layout that tensors of a trace would have eagerly, derived from their operands' (:mod:`.strides`)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .traced import TracedTensor
 
 
 def layout_of(x: object) -> Layout | None:
-    """How an operand lies; None for row by row."""
+    """The layout of an operand; None for row-major."""
     if isinstance(x, TracedTensor):
         return x.layout
     if isinstance(x, Tensor) and not x._array.flags.c_contiguous:
@@ -32,9 +32,9 @@ def _strides(x: Tensor) -> Strides | None:
 
 
 def view_layout(op: OpDef, attrs: Attrs, x: object) -> Layout | None:
-    """How a view by an op of ``x`` lies."""
+    """The layout of the view of ``x`` by an op."""
     if not isinstance(x, Tensor) or (isinstance(attrs, ShapeAttrs) and op.put_back and layout_of(x) is None):
-        return None  # a reshape of what lies row by row
+        return None  # a reshape of a row-major value
     return Layout(lambda: _seen(op, attrs, x))
 
 
@@ -57,7 +57,7 @@ def _seen(op: OpDef, attrs: Attrs, x: Tensor) -> Strides | None:
 
 
 def part_layout(x: object, see: Callable[[Array], Array]) -> Layout:
-    """How a view of ``x`` lies that ``see`` takes of an array; not known of symbolic sizes."""
+    """The layout of the view of ``x`` that ``see`` takes of an array; unknown for symbolic sizes."""
 
     def find() -> Strides | None:
         assert isinstance(x, Tensor)
@@ -68,13 +68,13 @@ def part_layout(x: object, see: Callable[[Array], Array]) -> Layout:
             return None
         return see(
             np.lib.stride_tricks.as_strided(np.zeros(1, np.int8), sizes, steps)
-        ).strides  # of no numbers: one byte
+        ).strides  # of an array that takes a single byte
 
     return Layout(find)
 
 
 def computed_layout(op: OpDef, shape: Shape, inputs: Sequence[object]) -> Layout | None:
-    """How what an op computes lies, where an input does not lie row by row."""
+    """The layout of an op's result if an input is not row-major, else None."""
     if op.elementwise:
         return Layout(lambda: _elementwise(shape, inputs))
     if op.family == "reduce" or op.channels_last or op.windowed:
@@ -83,7 +83,7 @@ def computed_layout(op: OpDef, shape: Shape, inputs: Sequence[object]) -> Layout
 
 
 def copied_layout(x: Tensor) -> Layout | None:
-    """How a copy of ``x`` lies."""
+    """The layout of a copy of ``x``."""
     return None if layout_of(x) is None else Layout(lambda: _elementwise(x.type.shape, [x]))
 
 
@@ -94,27 +94,27 @@ def _elementwise(shape: Shape, inputs: Sequence[object]) -> Strides | None:
 
 
 def is_surely_view(x: object, shape: Shape) -> bool:
-    """Whether a reshape of ``x`` is a view however it lies, or as it lies row by row."""
+    """Whether a reshape of ``x`` is a view in any layout, or because ``x`` is row-major."""
     assert isinstance(x, Tensor)
     several = [[size for size in one if size != 1] for one in (x.type.shape, shape)]
     return layout_of(x) is None or several[0] == several[1]
 
 
 def is_view(x: object, shape: Shape) -> bool | None:
-    """Whether a reshape of ``x`` is a view of it; None where that is not known."""
+    """Whether a reshape of ``x`` is a view of it; None if unknown."""
     assert isinstance(x, Tensor)
     strides = _strides(x)
     return None if strides is None else reshaped(x.type.shape, strides, shape) is not None
 
 
 def is_in_rows(x: object) -> bool | None:
-    """Whether ``x`` lies row by row; None where that is not known."""
+    """Whether ``x`` is row-major; None if unknown."""
     assert isinstance(x, Tensor)
     strides = _strides(x)
     return None if strides is None else lies_in_rows(x.type.shape, strides)
 
 
 def overlaps(x: Tensor) -> bool:
-    """Whether several elements are one place of memory, as far as that is known."""
+    """Whether several elements share one memory location, as far as is known."""
     strides = None if layout_of(x) is None else _strides(x)
     return strides is not None and repeats(x.type.shape, strides)

@@ -1,8 +1,8 @@
-"""Tracing: a model runs once on :class:`~lucid.tensor.traced.TracedTensor`s, and what it does is recorded.
+"""Tracing: a model runs once on :class:`~lucid.tensor.traced.TracedTensor`s, and its operations are recorded.
 
 A :class:`Recorder` is active in its thread while a model is traced. Every op then adds a node instead of
-computing; tensors of the model's state become ``Parameter`` nodes that the compiled program reads
-afresh, so that nothing they hold is frozen into the graph.
+computing; tensors of the model's state become ``Parameter`` nodes, which the compiled program reads at every run, so
+that their content is not frozen into the graph.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _serials = count(1)
 
 
 class Observer(Protocol):
-    """What watches the code that is traced (see :mod:`lucid.compiler.guards`)."""
+    """Watches the traced code (see :mod:`lucid.compiler.guards`)."""
 
     def entered(self, module: object) -> None: ...
     def captured(self, tensor: Tensor) -> None: ...
@@ -67,11 +67,11 @@ class Recorder:
         The model's parameters and buffers, by the id of the tensor; other tensors it reads are
         named ``captured.0`` and so on.
     paths
-        Module paths by the id of the module, for the nodes' origin.
+        Module paths by the id of the module, for the origin of nodes.
     watch
-        Told of the modules that are entered; not needed while an op is recorded.
+        Is notified of the modules that are entered; paused while an op is recorded.
     hands_back
-        Whether arguments may be changed in place: what they are then is handed back.
+        Whether arguments may be changed in place; their new values are then returned to the caller.
 
     Attributes
     ----------
@@ -80,10 +80,10 @@ class Recorder:
     modules
         The modules that were called, by id.
     assumptions
-        What has been taken for granted of symbolic sizes.
+        What the trace relies on about symbolic sizes.
     changed
-        Once it is finished, the numbers of the arguments that were changed in place, each with whether that was
-        outside ``no_grad``.
+        After :meth:`finish`, for each argument that was changed in place, by its number, whether that was outside
+        ``no_grad``.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Recorder:
         self._bases: dict[int, tuple[Tensor, Tensor]] = {}
         self._updates: dict[str, Symbol] = {}
         self._memories: dict[int, Memory] = {}
-        """The memory that views share of tensors that are no values of the graph."""
+        """The memories of tensors that are no values of the graph, by id."""
         self._given: list[tuple[TracedTensor, Symbol]] = []
         self._relied: set[str] = set()
         self.changed: list[tuple[int, bool]] = []
@@ -117,8 +117,7 @@ class Recorder:
     def active(self, grad: bool = True) -> Iterator[Recorder]:
         """While inside, ops of this thread are recorded here.
 
-        Whether gradients are recorded is asked again at each call of the compiled model; while it is traced, ``grad``
-        says so.
+        ``grad`` is the gradient mode during the trace; each call of the compiled model goes by its own.
         """
         token, left = active_trace.set(self), grad
         try:
@@ -134,8 +133,8 @@ class Recorder:
             )
 
     def enter(self, module: object) -> None:
-        """The traced code calls a module: what it computes depends on the module's state, and nodes are the module's
-        until :meth:`leave`."""
+        """Note that the traced code calls a module, to which nodes belong until :meth:`leave`; the trace then depends
+        on the module's state."""
         self.modules.setdefault(id(module), module)
         if self.watch is not None:
             self.watch.pause()
@@ -187,7 +186,7 @@ class Recorder:
         return made
 
     def _share(self, view: TracedTensor, op: OpDef, attrs: Attrs, inputs: Sequence[object]) -> None:
-        """Note of what an op gives that it has the memory of its first input, as far as PyTorch would have it so."""
+        """Note that the result of an op shares the memory of its first input, if it does in PyTorch."""
         x, step = inputs[0], Step(op, attrs, [self.lift(other) for other in inputs[1:]])
         memory, steps = self._memory(x)
         if memory is None:
@@ -206,11 +205,11 @@ class Recorder:
 
     @property
     def rows(self) -> bool:
-        """Whether it relies on that the arguments lie row by row."""
+        """Whether the trace relies on row-major arguments."""
         return bool(self._relied)
 
     def _memory(self, x: object) -> tuple[Memory | None, Steps]:
-        """What a tensor shares with its views, and how it is seen there."""
+        """The memory of a tensor, and the steps by which the tensor is a view of it."""
         if isinstance(x, TracedTensor):
             self.lift(x)
             if x.memory is None:
@@ -226,7 +225,7 @@ class Recorder:
         return self._memories[id(x)], ()
 
     def part(self, view: TracedTensor, x: object, step: Step, see: Callable[[Array], Array], several: bool) -> None:
-        """Note that ``view`` has the memory of ``x``; ``several`` of its elements may be one place there."""
+        """Note that ``view`` shares the memory of ``x``; ``several`` of its elements may share one location."""
         memory, steps = self._memory(x)
         if memory is None:
             return
@@ -244,7 +243,7 @@ class Recorder:
         return [one.key for one in part.steps] == [one.key for one in value.steps]
 
     def in_rows(self, x: TracedTensor) -> TracedTensor:
-        """The same row by row: itself, or a copy, as its memory would have it."""
+        """The tensor itself if it would be row-major in memory, else a copy."""
         memory, steps = self._memory(x)
         found = self.read(x)
         found.layout = None
@@ -254,14 +253,14 @@ class Recorder:
         return found
 
     def lies_in_rows(self, x: TracedTensor) -> bool:
-        """Whether a tensor would lie row by row in memory."""
+        """Whether a tensor would be row-major in memory."""
         found = _relying(self._relied, is_in_rows, x)
         if found is None:
             raise TraceError(f"is_contiguous(): how this tensor lies in memory is not known ({user_location()})")
         return found
 
     def change(self, x: TracedTensor, name: str, result: Tensor) -> None:
-        """A change in place: ``x``, and with it all that has its memory, goes on as another value."""
+        """Record an in-place change: ``x`` and all tensors that share its memory get a new value."""
         old, new = self.lift(x), self.lift(result)
         if not is_grad_enabled():
             new = past_history(new, old)
@@ -302,7 +301,7 @@ class Recorder:
     # ------------------------------------------------------------ regions
 
     def record(self, types: Sequence[TensorType], *functions: Callable[..., Sequence[object]]) -> Recorded:
-        """Functions as regions of a node of the graph; one that is handed values is for a loop."""
+        """Record functions as regions of a node; a function that takes values is the body of a loop."""
         regions, captures = united([self._inside(function, types) for function in functions])
         return Recorded(regions, tuple(TracedTensor(x) for x in captures if isinstance(x, Symbol)))
 
@@ -320,18 +319,18 @@ class Recorder:
             self._lifted = {key: one for key, one in self._lifted.items() if one[1].tracer is not inner}
 
     def traces(self, symbol: Symbol) -> bool:
-        """Whether a symbol is of the graph or region that is recorded, or of one around it."""
+        """Whether a symbol belongs to the graph or region being recorded, or to one around it."""
         tracer: Tracer | None = self.tracer
         while tracer is not None and tracer is not symbol.tracer:
             tracer = tracer.outer
         return tracer is not None
 
     def is_own(self, x: Tensor) -> bool:
-        """Whether all that depends on a tensor is in the graph or region that is recorded."""
+        """Whether all uses of a tensor are in the graph or region being recorded."""
         return self.tracer is self._root or (isinstance(x, TracedTensor) and x.symbol.tracer is self.tracer)
 
     def refuse_within(self, symbol: Symbol | None, name: str) -> None:
-        """Raise where a branch or a loop changes something from outside it."""
+        """Raise if a branch or a loop changes a value from outside it."""
         if self.tracer is not self._root and (symbol is None or symbol.tracer is not self.tracer):
             raise TraceError(
                 f"{name} within a branch or a loop changes a tensor from outside it ({user_location()}), which a graph "
@@ -339,7 +338,7 @@ class Recorder:
             )
 
     def _draw(self, op: OpDef, attrs: Attrs) -> Symbol:
-        """A random number: before the branch that reads it."""
+        """Draw random numbers; inside a branch, they are drawn before it."""
         if self._repeated:
             raise TraceError(
                 f"random numbers are drawn within a loop ({user_location()}), where each turn would need others: draw "
@@ -357,7 +356,7 @@ class Recorder:
         return size, TracedTensor(count)
 
     def lift(self, x: object) -> Symbol:
-        """The symbol of whatever an op is applied to."""
+        """The symbol of an operand."""
         if isinstance(x, TracedTensor):
             if not self.traces(x.symbol):
                 raise x.left()
@@ -369,7 +368,7 @@ class Recorder:
         if not isinstance(x, Tensor):
             (constant,) = self.tracer.emit(CONSTANT, ConstantAttrs(ConstArray(np.asarray(x))))
             return constant
-        if id(x) in self._bases:  # the content as it is by now, without history
+        if id(x) in self._bases:  # its current content, without history
             if id(x) in self._memories:
                 self._memories[id(x)].catch_up()
                 return self.tracer.own(self._memories[id(x)].value)
@@ -379,7 +378,7 @@ class Recorder:
         return self.tracer.own(self._lifted[id(x)][1])
 
     def read(self, x: Tensor) -> TracedTensor:
-        """What a tensor holds at this point of the run, as a value of its own: gradients of the two may differ."""
+        """The current content of a tensor as a new value, whose gradient may differ from the tensor's."""
         y = self.lift(x)
         same = (RESHAPE, ShapeAttrs(y.type.shape)) if is_grad_enabled() else (STOP_GRADIENT, STOP_GRADIENT.attrs())
         made = TracedTensor(self.tracer.emit(*same, (y,))[0])
@@ -387,13 +386,13 @@ class Recorder:
         return made
 
     def alias(self, x: Tensor, base: Tensor) -> None:
-        """Note that ``x``, made while tracing, shares the memory of ``base``, from before."""
+        """Note that ``x``, created while tracing, shares the memory of ``base``, which may be older."""
         base = self._bases.get(id(base), (x, base))[1]
         if base.is_leaf:
             self._bases[id(x)] = x, base
 
     def _source(self, x: Tensor) -> Symbol:
-        if self._made_here(x):  # made while tracing: the same at every call
+        if self._made_here(x):  # created while tracing: a constant
             return self.tracer.emit(CONSTANT, ConstantAttrs(ConstArray(x._array)))[0]
         if not x.is_leaf:
             raise TraceError(

@@ -1,8 +1,8 @@
-"""Views of eager tensors: of which whole each is one, so that a change of either is there in the other's history too.
+"""Views of eager tensors, and how in-place changes of a tensor and its views enter each other's history.
 
-Their memory is NumPy's, which shares it. What is kept up here is the history: a view that is changed in place gives the
-whole another value with the part put in; and a view that is read after that is taken again, of the value that the whole
-has by then.
+NumPy makes views share memory, so values need no care; this module keeps the history consistent. When a view is changed
+in place, the tensor that it views (its whole) becomes a new value with that part replaced. When a view is read after
+its whole has changed, it is taken again from the current value.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Take: TypeAlias = "Callable[..., AbstractTensor]"
 
 
 class Held(Protocol):
-    """A tensor, as far as this module knows it."""
+    """The attributes of a tensor that this module uses."""
 
     _array: Array
     _record: Record | None
@@ -54,7 +54,7 @@ H = TypeVar("H", bound=Held)
 
 
 class Step:
-    """How an op sees its first input."""
+    """One step from a tensor to a view of it: an op that returns a view of its first input."""
 
     __slots__ = ("attrs", "op", "others")
 
@@ -67,17 +67,17 @@ class Step:
 
     @property
     def put_back(self) -> Take | None:
-        """Gives of a whole and another content of the view the whole with that; None where nothing quick is known."""
+        """A function of (whole, new content of the view) that returns the whole with it; None if the op has none."""
         return None if self.op.put_back is None else partial(self.op.put_back, self.attrs)
 
     @property
     def key(self) -> object:
-        """Steps of equal keys see the same of a whole."""
+        """Steps with equal keys see the same part of a whole."""
         return self if self.others else (self.op, self.attrs)
 
 
 class Taken(Step):
-    """How a function of several ops sees a tensor."""
+    """A step that is a function composed of several ops."""
 
     __slots__ = ("function",)
 
@@ -94,18 +94,18 @@ Steps: TypeAlias = tuple[Step, ...]
 
 
 class View:
-    """How a tensor is a view of another one, which is none itself.
+    """How a tensor is a view of another one.
 
     Attributes
     ----------
     whole
-        That other tensor.
+        The other tensor, which is not a view itself.
     steps
-        What makes this of it.
+        The steps from it to the view.
     since
-        Up to when changes of the memory with a history are in that of the view.
+        The time of the last change of the memory that the view's history includes.
     loose
-        Whether it was made within ``no_grad``.
+        Whether the view was made within ``no_grad``.
     """
 
     __slots__ = ("loose", "since", "steps", "whole")
@@ -115,18 +115,18 @@ class View:
         self.since = changes.of_contents.now
 
     @classmethod
-    def of(cls, made: Array, op: OpDef, attrs: Attrs, inputs: Sequence[Held]) -> View | None:
-        """What an op has made of its first input as a view of that; None where it is a copy."""
-        array, base = inputs[0]._array, made.base
+    def of(cls, output: Array, op: OpDef, attrs: Attrs, inputs: Sequence[Held]) -> View | None:
+        """The output of an op as a view of its first input; None if it is a copy."""
+        array, base = inputs[0]._array, output.base
         if isinstance(op.gradient, NoGradient) or base is None:
             return None
-        if not (base is array or base is array.base or np.may_share_memory(made, array)):
+        if not (base is array or base is array.base or np.may_share_memory(output, array)):
             return None
         return cls.by(Step(op, attrs, inputs[1:]), inputs[0])
 
     @classmethod
     def by(cls, step: Step, x: Held) -> View:
-        """The view that a step takes of a tensor, which may be one itself."""
+        """The view of a tensor by a step; the tensor may be a view itself."""
         above, loose = x._view, not is_grad_enabled()
         if above is None:
             return cls(x, (step,), loose)
@@ -134,14 +134,14 @@ class View:
 
 
 def seen(whole: T, steps: Sequence[Step]) -> T:
-    """What the steps make of a whole."""
+    """The view of a whole by some steps."""
     for step in steps:
         whole = step.take(whole)  # type: ignore[assignment]  # of a kind of tensors, one of that
     return whole
 
 
 def with_part(whole: T, steps: Sequence[Step], part: T) -> T:
-    """``whole``, of which the view by ``steps`` is to be ``part``."""
+    """``whole`` with ``part`` as its view by ``steps``."""
     backs = [step.put_back for step in steps]
     if None in backs:
         return _at_numbers(whole, steps, part)  # type: ignore[arg-type, return-value]  # as above
@@ -155,7 +155,7 @@ def with_part(whole: T, steps: Sequence[Step], part: T) -> T:
 
 
 def _at_numbers(whole: AbstractTensor, steps: Sequence[Step], part: AbstractTensor) -> AbstractTensor:
-    """The same where a step does not say how: the view of the places' numbers says where the elements go."""
+    """:func:`with_part` for steps without ``put_back``: a view of the elements' indices tells where the part goes."""
     shape = whole.type.shape
     numbers = seen(reshape(counted(whole, product(shape)), shape), steps)
     return reshape(put(flatten(whole), (0,), [flatten(numbers)], flatten(part)), shape)
@@ -167,7 +167,7 @@ def is_at(x: Held, key: object, value: Held) -> bool:
     view = value._view
     if view is None or view.whole is not (x if x._view is None else x._view.whole):
         return False
-    if not all(isinstance(one, int | slice | EllipsisType | None) and not isinstance(one, bool) for one in items):
+    if not all(isinstance(item, int | slice | EllipsisType | None) and not isinstance(item, bool) for item in items):
         return False
     seen_here: Array = x._array[items]
     return _place(seen_here) == _place(value._array)
@@ -178,7 +178,7 @@ def _place(array: Array) -> tuple[object, ...]:
 
 
 def catch_up(x: Held) -> None:
-    """Give a view the history that its whole has by now, where that took one on since."""
+    """Update the history of a view whose whole has got a new one by an in-place change since."""
     view, begun = x._view, changes.writes.begins(x._array)
     if view is None or begun <= view.since or (x._record is None and x._requires_grad):
         return
@@ -196,7 +196,7 @@ def catch_up(x: Held) -> None:
 
 
 def check_change(x: Held, tracked: bool, name: str) -> None:
-    """Raise where a change in place, ``tracked`` by a history, is refused."""
+    """Raise if an in-place change is refused; ``tracked`` says whether it enters the history."""
     check_writable(name, x._array)
     view = x._view
     if not tracked:
@@ -212,22 +212,22 @@ def check_change(x: Held, tracked: bool, name: str) -> None:
 
 
 def before_change(x: H, tracked: bool, name: str) -> H:
-    """The value before a change, in memory of its own where history still needs it."""
+    """The value before a change, copied if the history still needs it."""
     check_change(x, tracked, name)
     return copied(x) if tracked else x
 
 
 def copied(x: H) -> H:
-    """What a tensor holds, with the history that it has, in memory of its own."""
+    """A copy of a tensor that has the same history."""
     before: H = x.made(x._array.copy(), x.type)
     if x._record is not None and x.version > x._record.made:
-        before.touch()  # its record made other content: whoever needs that is told that it is gone
+        before.touch()  # as its content is not what its record computed, gradients that need that must fail
     before._record, before._output, before._requires_grad = x._record, x._output, x._requires_grad
     return before
 
 
 def become(x: H, name: str, result: H) -> H:
-    """Write what a change has computed into the memory of a tensor, and have it, and what it is a view of, go on so."""
+    """Write the result of an in-place change into a tensor's memory, and update its history and that of its whole."""
     view = x._view
     result = check_result(name, x, result)
     if not result._requires_grad:
