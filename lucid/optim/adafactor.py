@@ -1,4 +1,4 @@
-"""Adafactor: the squares of a matrix's gradients as the means of its rows and columns."""
+"""Adafactor: second moments of a matrix's gradient, factored into means over rows and columns."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .optimizer import Group, Hyper, Optimizer, Params, Shape, Update, Values, n
 
 
 class Adafactor(Optimizer):
-    """Steps in the measure of the parameters, with little state (Shazeer and Stern, 2018), as in ``torch.optim``.
+    """Steps in proportion to the parameters, with little state (Shazeer and Stern, 2018), as in ``torch.optim``.
 
     With gradient ``g``, ``rms`` being the root of the mean of squares::
 
@@ -36,7 +36,7 @@ class Adafactor(Optimizer):
     lr, beta2_decay, d, weight_decay
         As above.
     eps
-        As above; where the first is None, it is the distance from 1 to the next number of the parameter's type.
+        As above; if the first is None, it is the machine epsilon of the parameter's type.
     maximize
         Ascend instead.
     """
@@ -124,7 +124,7 @@ class Adafactor(Optimizer):
     def _squares(
         self, g: AbstractTensor, state: Values, hyper: Hyper, least: AbstractTensor | float
     ) -> tuple[AbstractTensor, dict[str, AbstractTensor]]:
-        """What stands for the running mean of the squares of a gradient, and the new state."""
+        """The running mean of the squared gradient, or its factored approximation, and the new state."""
         squares = g * g
         if g.type.rank < 2:
             v = hyper["kept"] * state["variance"] + hyper["share"] * squares
@@ -135,6 +135,6 @@ class Adafactor(Optimizer):
 
 
 def _rms(x: AbstractTensor) -> AbstractTensor:
-    """The root of the mean of squares; of no numbers it is 0."""
+    """The root of the mean of squares; 0 for an empty tensor."""
     squares: AbstractTensor = (x * x).sum()
     return sqrt(squares / max(1, math.prod(x.type.concrete)))

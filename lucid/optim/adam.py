@@ -1,4 +1,4 @@
-"""Adam and its relatives, by running means of the gradients and of their squares: AdamW, NAdam, RAdam, Adamax."""
+"""Adam and its variants, with running means of gradients and of their squares: AdamW, NAdam, RAdam, Adamax."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .optimizer import Group, Hyper, Optimizer, Params, Update, Values, chosen, 
 
 
 class _Moments(Optimizer):
-    """What goes by running means of the gradients and of their squares."""
+    """Base class of optimisers with running means of the gradient ("exp_avg") and of its square ("exp_avg_sq")."""
 
     numbers: ClassVar[tuple[str, ...]] = ("lr", "eps", "weight_decay")
     choices: ClassVar[tuple[str, ...]] = ("maximize",)
@@ -36,7 +36,7 @@ class _Moments(Optimizer):
         return {"decays": decays and not decoupled, "shrinks": decays and decoupled, "maximize": group["maximize"]}
 
     def is_decoupled(self, group: Group) -> bool:
-        """Whether weights decay by themselves, and not by what is added to gradients."""
+        """Whether weight decay scales the parameter directly, rather than adding to the gradient."""
         return bool(group.get("decoupled_weight_decay", False))
 
     def slots_of(self, flags: Mapping[str, int]) -> tuple[str, ...]:
@@ -56,7 +56,7 @@ class _Moments(Optimizer):
         }
 
     def shrunk(self, p: AbstractTensor, g: AbstractTensor, hyper: Hyper) -> tuple[AbstractTensor, AbstractTensor]:
-        """The parameter, decayed by itself where that is so, and what goes down; see :func:`downhill`."""
+        """The parameter after decoupled weight decay, if any, and the gradient to descend; see :func:`downhill`."""
         p = p * hyper["keep"] if hyper["shrinks"] else p
         return p, downhill(p, g, hyper)
 
@@ -66,7 +66,7 @@ class _Moments(Optimizer):
         return m
 
     def moments(self, g: AbstractTensor, state: Values, hyper: Hyper) -> tuple[AbstractTensor, AbstractTensor]:
-        """The two means, of the gradient and of its square."""
+        """The running means of the gradient and of its square."""
         v: AbstractTensor = hyper["beta2"] * state["exp_avg_sq"] + hyper["share2"] * g * g
         return self.mean(g, state, hyper), v
 
@@ -159,7 +159,7 @@ class AdamW(Adam):
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, decoupled_weight_decay=True, maximize=maximize)
 
     def is_decoupled(self, group: Group) -> bool:
-        return True  # also with a state of Adam's
+        return True  # also after loading a state of Adam
 
 
 class NAdam(_Moments):
@@ -234,7 +234,7 @@ class NAdam(_Moments):
 
 
 class RAdam(_Moments):
-    """Adam that divides only by roots of means that are long enough (Liu et al., 2020), as in ``torch.optim.RAdam``.
+    """Adam that skips the division while its variance is too large (Liu et al., 2020), as in ``torch.optim.RAdam``.
 
     With gradient ``g`` (plus ``weight_decay * p``), ``m`` and ``v`` as for :class:`Adam`::
 
@@ -290,7 +290,7 @@ class RAdam(_Moments):
         length, most = (
             larger(length, 5.0),
             larger(most, 5.0),
-        )  # as it is where it counts, and else no root of less than 0
+        )  # at least 4 only keeps the root real where its value is unused
         share = ((length - 4) * (length - 2) * most / ((most - 4) * (most - 2) * length)) ** 0.5
         return {
             **found,
@@ -302,12 +302,12 @@ class RAdam(_Moments):
     def update(self, p: AbstractTensor, g: AbstractTensor, state: Values, hyper: Hyper) -> Update:
         p, g = self.shrunk(p, g, hyper)
         m, v = self.moments(g, state, hyper)
-        bottom = minimum(sqrt(v), hyper["most"]) + hyper["eps"]  # 1 where the mean is too short
+        bottom = minimum(sqrt(v), hyper["most"]) + hyper["eps"]  # 1 while the variance is too large
         return p - hyper["rate"] * (m / bottom), {"exp_avg": m, "exp_avg_sq": v}
 
 
 class Adamax(_Moments):
-    """Adam by the largest gradients instead of their squares (Kingma and Ba, 2015; algorithm 2), as in ``torch.optim``.
+    """Adam with the maximum norm of gradients (Kingma and Ba, 2015; algorithm 2), as in ``torch.optim.Adamax``.
 
     With gradient ``g`` (plus ``weight_decay * p``)::
 

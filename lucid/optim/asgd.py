@@ -1,4 +1,4 @@
-"""Stochastic gradient descent whose parameters are averaged."""
+"""Averaged stochastic gradient descent."""
 
 from __future__ import annotations
 

@@ -21,19 +21,20 @@ class CyclicLR(LRScheduler):
     Parameters
     ----------
     optimizer
-        Whose rates these are.
+        The optimiser whose rates are set.
     base_lr, max_lr
-        Between which they go; one for all groups, or one for each.
+        The bounds of the rates; a number for all groups, or one for each.
     step_size_up, step_size_down
-        Steps of the rise, and of the fall, which takes as long when omitted.
+        Number of steps of the rise and of the fall, by default the same.
     mode
         "triangular"; "triangular2", each cycle half as high as the last; or "exp_range", times ``gamma`` each step.
     gamma
         For "exp_range".
     scale_fn, scale_mode
-        Another function for the height, of the number of the "cycle" or of the steps ("iterations").
+        Instead of ``mode``, a function that scales the height, of the number of the "cycle" or of steps
+        ("iterations").
     cycle_momentum, base_momentum, max_momentum
-        Whether the momentum goes the other way, between these.
+        Whether the momentum moves in the opposite direction, between these bounds.
     last_epoch
         Number of the last step, to resume training.
     """
@@ -87,7 +88,7 @@ class CyclicLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def _height(self) -> float:
-        """How far up the cycle is, as a share, times what makes later cycles lower."""
+        """The height in the cycle, from 0 to 1, times the scale of this cycle."""
         cycle = math.floor(1 + self.last_epoch / self.total_size)
         place = 1 + self.last_epoch / self.total_size - cycle
         share = place / self.step_ratio if place <= self.step_ratio else (place - 1) / (self.step_ratio - 1)

@@ -1,4 +1,4 @@
-"""Functions that an optimiser calls before and after it steps, and before and after it gives or takes a state."""
+"""Hooks that an optimiser calls before and after a step, and before and after saving or loading a state."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Hook: TypeAlias = "Callable[..., object]"
 
 
 class Hooked:
-    """What has such functions, with PyTorch's names for them; copies have none."""
+    """The methods that register hooks, as in PyTorch; copies of an optimiser have no hooks."""
 
     def __init__(self) -> None:
         self._hooks: dict[str, dict[int, Hook]] = {}
@@ -32,7 +32,7 @@ class Hooked:
 
     @contextmanager
     def _once(self, method: str) -> Iterator[bool]:
-        """Whether there are hooks to call: what a method calls of its base class has none of its own."""
+        """Whether to call hooks now: not within a call of the same method of a base class."""
         if method in self._within:
             yield False
             return
@@ -44,7 +44,7 @@ class Hooked:
 
     @property
     def has_step_hooks(self) -> bool:
-        """Whether anything is called before or after a step."""
+        """Whether there are hooks before or after a step."""
         return bool(self._hooks.get("before a step") or self._hooks.get("after a step"))
 
     def _register(self, when: str, hook: Hook, prepend: bool = False) -> Handle:
@@ -63,14 +63,14 @@ class Hooked:
         return list(self._hooks.get(when, {}).values())
 
     def _passed(self, when: str, state: object) -> object:
-        """A state, or what hooks have put in its place."""
+        """The state after the hooks, each of which may replace it."""
         for hook in self._at(when):
             found = hook(self, state)
             state = state if found is None else found
         return state
 
     def register_step_pre_hook(self, hook: Hook) -> Handle:
-        """Call ``hook(optimizer, args, kwargs)`` before each step; what it returns but None takes their place."""
+        """Call ``hook(optimizer, args, kwargs)`` before each step; if it returns (args, kwargs), these replace them."""
         return self._register("before a step", hook)
 
     def register_step_post_hook(self, hook: Hook) -> Handle:
@@ -82,11 +82,11 @@ class Hooked:
         return self._register("before a state is given", hook, prepend)
 
     def register_state_dict_post_hook(self, hook: Hook, prepend: bool = False) -> Handle:
-        """Call ``hook(optimizer, state_dict)`` with each state; what it returns but None takes its place."""
+        """Call ``hook(optimizer, state_dict)`` with each state; a result other than None replaces it."""
         return self._register("after a state is given", hook, prepend)
 
     def register_load_state_dict_pre_hook(self, hook: Hook, prepend: bool = False) -> Handle:
-        """Call ``hook(optimizer, state_dict)`` before a state is loaded; what it returns but None takes its place."""
+        """Call ``hook(optimizer, state_dict)`` before a state is loaded; a result other than None replaces it."""
         return self._register("before a state is taken", hook, prepend)
 
     def register_load_state_dict_post_hook(self, hook: Hook, prepend: bool = False) -> Handle:

@@ -23,20 +23,21 @@ from .optimizer import Group, Hyper, Optimizer, Params, Update, Values
 
 @struct
 class _Memory:
-    """What one step hands on to the next.
+    """The state that one step hands on to the next.
 
     Attributes
     ----------
     evaluations, turns
-        How many there were.
+        Numbers of evaluations of the loss, and of directions, so far.
     direction, t
-        The last direction, and how far it was followed.
+        The last direction, and the step length along it.
     changes, moves, shares
-        Of the last turns the change of the gradient, that of the parameters, and the inverse of their product.
+        For each of the last directions the change of the gradient, that of the parameters, and the reciprocal of their
+        inner product.
     scale
-        That of the first guess of the inverse of the second derivatives.
+        The first estimate of the inverse Hessian is this times the identity.
     gradient, loss
-        Where the last direction was made.
+        Those at the point where the last direction was computed.
     """
 
     evaluations: int = 0
@@ -51,7 +52,7 @@ class _Memory:
     loss: float = 0.0
 
     def turn(self, gradient: Array, most: int) -> None:
-        """Make the next direction, with what the last step has shown of the second derivatives."""
+        """Compute the next direction, after updating the estimate of the Hessian with the last step."""
         self.turns += 1
         if self.turns == 1 or self.direction is None or self.gradient is None:
             self.direction = -gradient
@@ -68,7 +69,7 @@ class _Memory:
         self.direction = self._times_inverse(-gradient)
 
     def _times_inverse(self, x: Array) -> Array:
-        """A vector times the inverse of the second derivatives, as far as they are known."""
+        """A vector times the estimate of the inverse Hessian (the two-loop recursion)."""
         known = list(zip(self.changes, self.moves, self.shares, strict=True))
         taken: list[float] = []
         for change, move, share in reversed(known):
@@ -80,7 +81,7 @@ class _Memory:
         return x
 
     def state_dict(self) -> dict[str, object]:
-        """Copies of all, by PyTorch's names."""
+        """Copies of the attributes, by PyTorch's names."""
         found: dict[str, object] = {"func_evals": self.evaluations, "n_iter": self.turns}
         if self.direction is None or self.gradient is None:
             return found
@@ -98,7 +99,7 @@ class _Memory:
 
     @classmethod
     def of(cls, state: Mapping[object, object], size: int, dtype: object) -> _Memory:
-        """That of a state from here or from PyTorch, of this many numbers; everything is checked."""
+        """Restore from a state of ours or PyTorch's, for parameters of ``size`` elements; everything is checked."""
 
         def vector(name: str, value: object) -> Array:
             array = as_array(f"LBFGS: {name} of the state", value, dtype)
@@ -128,10 +129,10 @@ class _Memory:
 
 
 class LBFGS(Optimizer):
-    """Newton's method with second derivatives guessed from the last steps (Nocedal, 1980), as in ``torch.optim``.
+    """Newton's method with a Hessian estimated from the last steps (Nocedal, 1980), as in ``torch.optim``.
 
-    ``step(closure)`` evaluates the loss several times, so it is neither a part of ``compile_step`` nor of
-    ``lucid.fit``; the model that the closure calls may be compiled::
+    ``step(closure)`` evaluates the loss several times, so it works neither in ``compile_step`` nor in ``lucid.fit``;
+    the model that the closure calls may be compiled::
 
         def closure():
             optimizer.zero_grad()
@@ -146,15 +147,15 @@ class LBFGS(Optimizer):
     params
         Parameters, in a single group.
     lr
-        How far each direction is followed; with a line search, where that begins.
+        The step length along each direction; with a line search, its first trial.
     max_iter, max_eval
-        How many directions a step takes, and how often it evaluates the loss, at most; ``max_eval`` is
-        ``max_iter * 5 // 4`` when omitted.
+        The most directions, and the most evaluations of the loss, in a step; ``max_eval`` is ``max_iter * 5 // 4`` by
+        default.
     tolerance_grad, tolerance_change
-        A step ends where no element of the gradient is larger than the first, or neither the parameters nor the loss
-        change by more than the second.
+        A step ends when no element of the gradient exceeds the first, or neither the parameters nor the loss change by
+        more than the second.
     history_size
-        How many changes are remembered.
+        From how many of the last changes the Hessian is estimated.
     line_search_fn
         ``"strong_wolfe"``, or None for steps of ``lr``.
     """
@@ -222,7 +223,7 @@ class LBFGS(Optimizer):
 
         Returns
         -------
-        What the closure returned first.
+        The first result of the closure.
         """
         if closure is None:
             raise OptionError("LBFGS: step takes a closure, which computes the loss and its gradients anew")
@@ -254,7 +255,7 @@ class LBFGS(Optimizer):
                 loss, gradient = self._searched(closure, start, direction, tolerance, group["max_eval"] - used)
             else:
                 self._go(direction, memory.t)
-                if turn < group["max_iter"]:  # there is no use in the last one
+                if turn < group["max_iter"]:  # the last one would be unused
                     _, loss, gradient = self._evaluated(closure)
             used += memory.evaluations - before
             small = _largest(gradient) <= group["tolerance_grad"] or _largest(direction * memory.t) <= tolerance
@@ -265,7 +266,7 @@ class LBFGS(Optimizer):
     def _searched(
         self, closure: Callable[[], object], start: Trial, direction: Array, tolerance: float, most: int
     ) -> tuple[float, Array]:
-        """Go along a direction as far as a line search says; loss and gradient there."""
+        """Move along a direction by a line search; returns the loss and gradient there."""
         held = [p.numpy().copy() for p in self._params]
 
         def evaluate(t: float) -> Trial:
@@ -283,7 +284,7 @@ class LBFGS(Optimizer):
         return found.loss, found.gradient
 
     def _evaluated(self, closure: Callable[[], object]) -> tuple[object, float, Array]:
-        """What the closure returns, that as a number, and all gradients one after another."""
+        """The closure's result, the same as a number, and all gradients concatenated."""
         with enable_grad():
             given = closure()
         self._memory.evaluations += 1
@@ -311,7 +312,7 @@ class LBFGS(Optimizer):
     # ------------------------------------------------------------ saving
 
     def state_dict(self) -> dict[str, object]:
-        """Copies of options and of what is remembered, as the state of the first parameter."""
+        """Copies of the options and of the memory, which is stored as the state of the first parameter."""
         return {**super().state_dict(), "state": {0: self._memory.state_dict()} if self._memory.evaluations else {}}
 
     def load_state_dict(self, state_dict: Mapping[str, object]) -> None:
@@ -330,5 +331,5 @@ class LBFGS(Optimizer):
 
 
 def _largest(x: Array) -> float:
-    """The largest size of an element."""
+    """The largest magnitude of an element."""
     return float(np.abs(x).max(initial=0))

@@ -10,19 +10,19 @@ from ..base.arrays import Array
 from ..base.structs import struct
 
 ENOUGH, FLAT = 1e-4, 0.9
-"""Of the first slope: what share of it the loss goes down by at least, and what share the last slope has at most."""
+"""The constants c1 (sufficient decrease) and c2 (curvature) of the strong Wolfe conditions."""
 
 
 @struct(frozen=True)
 class Trial:
-    """What was found at a distance along the direction.
+    """An evaluation at some distance along the direction.
 
     Attributes
     ----------
     t
         The distance.
     loss, gradient
-        There.
+        The loss and its gradient there.
     slope
         The gradient along the direction.
     """
@@ -42,20 +42,20 @@ class Search:
     Parameters
     ----------
     evaluate
-        Gives what is found at a distance.
+        Evaluates the loss at a distance.
     start
-        What was found at distance 0.
+        The trial at distance 0.
     length
         The largest component of the direction.
     tolerance
-        An interval in which no component changes by more is not divided any further.
+        The search ends when no component changes by more than this within the interval.
     most
-        How often to evaluate at most, but for the first time.
+        The most evaluations after the first.
 
     Attributes
     ----------
     count
-        How often it was evaluated.
+        The number of evaluations.
     """
 
     def __init__(self, evaluate: Evaluate, start: Trial, length: float, tolerance: float, most: int) -> None:
@@ -64,7 +64,7 @@ class Search:
         self.count = 0
 
     def best(self, t: float) -> Trial:
-        """The trial to take, where ``t`` is tried first."""
+        """The accepted trial; ``t`` is tried first."""
         ends = self._bracket(t)
         return ends[0] if len(ends) == 1 else self._narrowed(ends)
 
@@ -77,14 +77,14 @@ class Search:
         return self._evaluate(t)
 
     def _is_high(self, trial: Trial) -> bool:
-        """Whether the loss has not gone down by enough for so long a step."""
+        """Whether the loss violates the condition of sufficient decrease."""
         return trial.loss > self._start.loss + ENOUGH * trial.t * self._start.slope
 
     def _is_flat(self, trial: Trial) -> bool:
         return abs(trial.slope) <= -FLAT * self._start.slope
 
     def _bracket(self, t: float) -> list[Trial]:
-        """Two trials with a step that meets the conditions between them, or one that meets them itself."""
+        """Two trials between which some step meets the conditions, or one trial that meets them itself."""
         before, now = self._start, self._at(t)
         while not self._ended:
             if self._is_high(now) or (self.count > 2 and now.loss >= before.loss):
@@ -98,7 +98,7 @@ class Search:
         return [self._start, now]
 
     def _narrowed(self, ends: list[Trial]) -> Trial:
-        """The lower end of the interval between two, once that meets the conditions or there is no more to gain."""
+        """Narrow the interval between two trials until its lower end meets the conditions, or no progress is made."""
         low = _lower(ends)
         near = False  # whether the last distance was close to an end
         while not self._ended and not abs(ends[1].t - ends[0].t) * self._length < self._tolerance:
@@ -125,12 +125,12 @@ class Search:
 
 
 def _lower(ends: list[Trial]) -> int:
-    """Which of two has the smaller loss."""
+    """The index of the trial with the smaller loss."""
     return 0 if ends[0].loss <= ends[1].loss else 1
 
 
 def _lowest(a: Trial, b: Trial, bounds: tuple[float, float]) -> float:
-    """Where the cubic through two trials is lowest, within bounds; the middle of these where it has no lowest point."""
+    """The minimum of the cubic through two trials, clamped to bounds; their middle if it has no minimum."""
     if a.t == b.t:
         return (bounds[0] + bounds[1]) / 2
     mixed = a.slope + b.slope - 3 * (a.loss - b.loss) / (a.t - b.t)

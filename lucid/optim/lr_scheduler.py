@@ -53,7 +53,7 @@ class LambdaLR(LRScheduler):
         return lr if factor is None else base * factor
 
     def _factor(self, index: int) -> float | None:
-        """What the function of a group gives; None for one that was added later, where each has its own."""
+        """The factor of a group; None for a group that was added later, if each has its own function."""
         if index >= len(self._functions) and not self._shared:
             return None
         factor = self._functions[min(index, len(self._functions) - 1)](self.last_epoch)
@@ -62,7 +62,7 @@ class LambdaLR(LRScheduler):
 
 
 class MultiplicativeLR(LambdaLR):
-    """Times ``lr_lambda(epoch)`` every epoch; one function, or one for each group."""
+    """Multiply by ``lr_lambda(epoch)`` every epoch; one function, or one for each group."""
 
     def rate(self, lr: float, base: float, index: int) -> float:
         factor = self._factor(index) if self.last_epoch > 0 else None
@@ -70,7 +70,7 @@ class MultiplicativeLR(LambdaLR):
 
 
 class StepLR(LRScheduler):
-    """Times ``gamma`` every ``step_size`` epochs."""
+    """Multiply by ``gamma`` every ``step_size`` epochs."""
 
     settings = ("step_size", "gamma")
 
@@ -84,7 +84,7 @@ class StepLR(LRScheduler):
 
 
 class MultiStepLR(LRScheduler):
-    """Times ``gamma`` at every milestone."""
+    """Multiply by ``gamma`` at every milestone."""
 
     settings = ("milestones", "gamma")
 
@@ -102,7 +102,7 @@ class MultiStepLR(LRScheduler):
 
 
 class ExponentialLR(LRScheduler):
-    """Times ``gamma`` every epoch."""
+    """Multiply by ``gamma`` every epoch."""
 
     settings = ("gamma",)
 
@@ -115,7 +115,7 @@ class ExponentialLR(LRScheduler):
 
 
 class ConstantLR(LRScheduler):
-    """Times ``factor`` for the first ``total_iters`` epochs."""
+    """Rates times ``factor`` for the first ``total_iters`` epochs."""
 
     settings = ("factor", "total_iters")
 
@@ -133,7 +133,7 @@ class ConstantLR(LRScheduler):
 
 
 class LinearLR(LRScheduler):
-    """Times a factor that goes linearly from ``start_factor`` to ``end_factor`` in ``total_iters`` epochs."""
+    """Rates times a factor that moves linearly from ``start_factor`` to ``end_factor`` in ``total_iters`` epochs."""
 
     settings = ("start_factor", "end_factor", "total_iters")
 
@@ -162,7 +162,7 @@ class LinearLR(LRScheduler):
 
 
 class PolynomialLR(LRScheduler):
-    """Down to 0 in ``total_iters`` epochs, as ``(1 - epoch / total_iters) ** power``."""
+    """Rates times ``(1 - epoch / total_iters) ** power``, which is 0 after ``total_iters`` epochs."""
 
     settings = ("total_iters", "power")
 
@@ -179,7 +179,7 @@ class PolynomialLR(LRScheduler):
 
 
 class CosineAnnealingLR(LRScheduler):
-    """Along half a cosine from the first rate to ``eta_min`` in ``T_max`` epochs (Loshchilov and Hutter, 2017)."""
+    """Half a cosine from the first rate to ``eta_min`` in ``T_max`` epochs (Loshchilov and Hutter, 2017)."""
 
     settings = ("T_max", "eta_min")
 
@@ -201,7 +201,7 @@ class CosineAnnealingLR(LRScheduler):
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):
-    """Half a cosine from the first rate to ``eta_min``, again and again, each ``T_mult`` times longer than the last."""
+    """Half a cosine from the first rate to ``eta_min``, repeatedly; each takes ``T_mult`` times as long as the last."""
 
     settings = ("T_0", "T_mult", "eta_min")
 
@@ -211,7 +211,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         self.T_0 = integer(type(self).__name__, "T_0", T_0)
         self.T_mult = integer(type(self).__name__, "T_mult", T_mult)
         self.eta_min = number("CosineAnnealingWarmRestarts", "eta_min", eta_min)
-        self.share = 0.0  # of the epoch that has gone by
+        self.share = 0.0  # the fraction of the epoch that has passed
         super().__init__(optimizer, last_epoch)
 
     def step(self, epoch: float | None = None) -> None:
@@ -263,7 +263,7 @@ class SequentialLR(LRScheduler):
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"]
         for scheduler in schedulers:
-            scheduler.last_epoch -= 1  # their construction has stepped them all
+            scheduler.last_epoch -= 1  # undo the step that the constructor makes
         super().__init__(optimizer, last_epoch)
 
     def rate(self, lr: float, base: float, index: int) -> float:
@@ -286,14 +286,14 @@ class SequentialLR(LRScheduler):
 
 
 class ChainedScheduler:
-    """Several schedules at once: each changes what the one before it has made of the rates.
+    """Several schedules at once: each changes the rates that the one before it has set.
 
     Parameters
     ----------
     schedulers
         Schedules of one optimiser.
     optimizer
-        That one, if given.
+        That optimiser; may be omitted.
     """
 
     def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None) -> None:
@@ -324,7 +324,7 @@ class ChainedScheduler:
 
 
 def _states(owner: SequentialLR | ChainedScheduler, state_dict: object) -> list[dict[str, object]]:
-    """The state of each schedule, out of that of all."""
+    """The states of the schedules in a state dict."""
     name, count = type(owner).__name__, len(owner.schedulers)
     states = checks.mapping(name, "a state", state_dict).get("schedulers")
     if not isinstance(states, list) or len(states) != count:

@@ -1,4 +1,4 @@
-"""Muon: momenta of matrices, made orthogonal."""
+"""Muon: gradient descent with orthogonalised momenta of matrices."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..graph.ops.shape import transpose
 from .optimizer import Group, Hyper, Optimizer, Params, Update, Values, number
 
 RATES = (None, "original", "match_rms_adamw")
-"""How the rate is made for the shape of a matrix; None is the first that has a name."""
+"""Rules that adjust the rate to the shape of a matrix; None is "original"."""
 
 
 class Muon(Optimizer):
@@ -73,11 +73,11 @@ class Muon(Optimizer):
     def check(self, group: Group) -> None:
         super().check(group)
         integer("Muon", "ns_steps", group["ns_steps"], 0, 99)
-        given = group["ns_coefficients"]
-        if not isinstance(given, tuple | list) or len(given) != 3:
-            raise OptionError(f"Muon: ns_coefficients are three numbers, got {shown(given)}")
-        for i, one in enumerate(given):
-            number("Muon", f"ns_coefficients[{i}]", one, low=-math.inf)
+        coefficients = group["ns_coefficients"]
+        if not isinstance(coefficients, tuple | list) or len(coefficients) != 3:
+            raise OptionError(f"Muon: ns_coefficients are three numbers, got {shown(coefficients)}")
+        for i, value in enumerate(coefficients):
+            number("Muon", f"ns_coefficients[{i}]", value, low=-math.inf)
         if group["adjust_lr_fn"] not in RATES:
             raise OptionError(
                 f"Muon: adjust_lr_fn is 'original', 'match_rms_adamw' or None, got {shown(group['adjust_lr_fn'])}"
@@ -111,21 +111,21 @@ class Muon(Optimizer):
         return p * hyper["keep"] - hyper["lr"] * _ratio(rows, columns, hyper["by_size"]) * x, {"momentum_buffer": m}
 
     def _orthogonal(self, x: AbstractTensor, tall: bool, hyper: Hyper) -> AbstractTensor:
-        """A matrix of the same singular vectors, with singular values near 1 (Newton's and Schulz's iteration).
+        """A matrix with the same singular vectors and singular values near 1 (Newton-Schulz iteration).
 
-        What is multiplied by itself is the smaller of ``x @ x.T`` and ``x.T @ x``, on its side of ``x``.
+        It squares the smaller of ``x @ x.T`` and ``x.T @ x``.
         """
         x = x / maximum(sqrt((x * x).sum()), hyper["eps"])
         for _ in range(hyper["turns"]):
-            turned = transpose(x, 0, 1)
-            squares = matmul(turned, x) if tall else matmul(x, turned)
-            factor = hyper["b"] * squares + hyper["c"] * matmul(squares, squares)
+            xt = transpose(x, 0, 1)
+            gram = matmul(xt, x) if tall else matmul(x, xt)
+            factor = hyper["b"] * gram + hyper["c"] * matmul(gram, gram)
             x = hyper["a"] * x + (matmul(x, factor) if tall else matmul(factor, x))
         return x
 
 
 def _ratio(rows: int, columns: int, by_size: int) -> float:
-    """What the rate of a matrix is multiplied by."""
+    """The factor by which the rate of a matrix is adjusted."""
     if by_size:
         return 0.2 * math.sqrt(max(rows, columns))
     return math.sqrt(max(1.0, rows / columns)) if columns else 1.0

@@ -20,7 +20,7 @@ def each_group(owner: str, name: str, value: float | Sequence[float], groups: Se
 
 
 def set_momentum(group: Group, momentum: float) -> None:
-    """What a group calls its momentum."""
+    """Set the momentum of a group, which may be the first of its betas."""
     if "betas" in group:
         group["betas"] = (momentum, *group["betas"][1:])
     else:
@@ -28,15 +28,15 @@ def set_momentum(group: Group, momentum: float) -> None:
 
 
 class OneCycleLR(LRScheduler):
-    """Up to ``max_lr`` and down again, once (Smith and Topin, 2018), with momentum the other way round.
+    """Rates rise to ``max_lr`` and fall again, once, while momentum does the opposite (Smith and Topin, 2018).
 
     Parameters
     ----------
     optimizer
-        Has ``momentum`` or ``betas`` unless ``cycle_momentum`` is False.
+        Must have ``momentum`` or ``betas`` unless ``cycle_momentum`` is False.
     max_lr
-        Highest rate, one or one for each group. A group that is added later goes by the one rate; where each group
-        has its own, its rate and momentum stay as they are.
+        Highest rate: one for all groups, which also applies to groups that are added later, or one for each; then the
+        rate and momentum of later groups stay as they are.
     total_steps, epochs, steps_per_epoch
         Length of the cycle: ``total_steps``, or the product of the others.
     pct_start
@@ -46,7 +46,7 @@ class OneCycleLR(LRScheduler):
     cycle_momentum, base_momentum, max_momentum
         Whether momentum falls from ``max_momentum`` to ``base_momentum`` as the rate rises.
     div_factor, final_div_factor
-        The first rate is ``max_lr / div_factor``, the last that over ``final_div_factor``.
+        The first rate is ``max_lr / div_factor``, the last ``max_lr / div_factor / final_div_factor``.
     three_phase
         Fall as long as it rose, then go to the last rate.
     last_epoch
@@ -82,7 +82,7 @@ class OneCycleLR(LRScheduler):
         self.ends = [float(end) for end in (rise, *([2 * rise] if three_phase else []), self.total_steps - 1)]
 
         def cycle(start: float, turn: float, last: float) -> list[float]:
-            """What is gone through: from the start to the turn, back where there are three phases, and to the last."""
+            """The values at the ends of the phases: start, turn, with three phases the start again, and last."""
             return [start, turn, *([start] if three_phase else []), last]
 
         self.cycle_momentum = bool(cycle_momentum)
@@ -105,7 +105,7 @@ class OneCycleLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def _length(self, total_steps: int | None, epochs: int | None, steps_per_epoch: int | None) -> int:
-        """How many steps the cycle has."""
+        """The number of steps of the cycle."""
         name = type(self).__name__
         if total_steps is None:
             if epochs is None or steps_per_epoch is None:
@@ -126,7 +126,7 @@ class OneCycleLR(LRScheduler):
         return b + (a - b) / 2 * (1 + math.cos(math.pi * share))
 
     def _points(self, table: list[list[float]], index: int) -> list[float] | None:
-        """What a group goes through; None for one that was added later where every group has its own."""
+        """A group's values at the ends of phases; None for a group that was added later, if each has its own."""
         if index < len(table):
             return table[index]
         return table[0] if all(points == table[0] for points in table) else None

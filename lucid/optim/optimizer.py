@@ -24,40 +24,40 @@ from .hooks import Hooked
 
 Group: TypeAlias = "dict[str, Any]"
 Params: TypeAlias = "Iterable[Any]"
-"""Tensors, pairs of a name and a tensor, or groups: what a list of dicts is inferred to be suits no narrower type."""
+"""Tensors, pairs (name, tensor), or groups (dicts); what is inferred for a list of dicts fits no narrower type."""
 
 Shape: TypeAlias = "tuple[int, ...]"
 
 State: TypeAlias = "dict[str, Tensor]"
-"""What a parameter's updates carry along."""
+"""The state of a parameter, by slot."""
 
 Values: TypeAlias = "Mapping[str, AbstractTensor]"
-"""The same within a rule, which serves tensors and symbols."""
+"""The state as an update rule sees it, as tensors or symbols."""
 
 Update: TypeAlias = "tuple[AbstractTensor, dict[str, AbstractTensor]]"
 """A new parameter, and its new state."""
 
 Hyper: TypeAlias = "Mapping[str, Any]"
-"""What a rule multiplies by, as numbers, tensors or symbols, and the choices it makes."""
+"""The coefficients of a rule, as numbers, tensors or symbols, and its flags."""
 
 
 Coefficient: TypeAlias = "AbstractTensor | float"
-"""One of those numbers, before it is of the parameter's type."""
+"""A coefficient, before it is converted to the parameter's type."""
 
 
 def number(owner: str, name: str, value: object, low: float = 0.0, below: float = math.inf) -> float:
-    """``value`` as a float with ``low <= value < below``; anything else is an error that names it."""
+    """``value`` as a float with ``low <= value < below``; raises for anything else."""
     return checks.number(owner, name, value, low, below=below)
 
 
 def downhill(p: AbstractTensor, g: AbstractTensor, hyper: Hyper) -> AbstractTensor:
-    """What a rule goes down along: the gradient, or up it where it "maximize"s, and what "decays" the weights."""
+    """The gradient to descend: negated for "maximize", and with weight decay added if the rule "decays"."""
     g = -g if hyper["maximize"] else g
     return g + hyper["weight_decay"] * p if hyper["decays"] else g
 
 
 def larger(a: Coefficient, b: float) -> Coefficient:
-    """The larger of a coefficient, which eagerly is a number and in a graph a symbol, and a number."""
+    """The larger of a coefficient (eagerly a number, in a graph a symbol) and a number."""
     return maximum(a, b) if isinstance(a, AbstractTensor) else max(a, b)
 
 
@@ -67,14 +67,14 @@ def smaller(a: Coefficient, b: Coefficient) -> Coefficient:
 
 
 def chosen(condition: AbstractTensor | bool, a: Coefficient, b: Coefficient) -> Coefficient:
-    """One of two coefficients."""
+    """``a`` if the condition holds, else ``b``."""
     if not isinstance(condition, AbstractTensor):
         return a if condition else b
     return where(condition, *(x if isinstance(x, AbstractTensor) else np.asarray(x, float64) for x in (a, b)))
 
 
 IMPLEMENTATIONS: Final = frozenset({"foreach", "fused", "capturable", "differentiable"})
-"""Options by which PyTorch chooses among implementations of a rule; there is one here, so a loaded state loses them."""
+"""Options that choose among PyTorch's implementations of a rule; they are dropped from loaded states."""
 
 
 def _options(group: Mapping[str, object]) -> Group:
@@ -89,7 +89,7 @@ class Optimizer(Hooked, ABC):
 
     - :meth:`scalars` and :meth:`flags` read a group: numbers that may change from step to step, and choices that
       decide which operations there are;
-    - :meth:`slots_of` and :meth:`shape_of` name the tensors that a parameter's updates carry along, and their shapes;
+    - :meth:`slots_of` and :meth:`shape_of` give the names and shapes of the state tensors of a parameter;
     - :meth:`coefficients` computes, from the scalars and the number of the step, the factors that the update uses;
     - :meth:`update` is the rule.
 
@@ -105,11 +105,11 @@ class Optimizer(Hooked, ABC):
     param_groups
         One dict per group: ``"params"`` and its options, which may be changed between steps.
     state
-        For each parameter, the tensors that its updates carry along; ``"step"`` counts the updates.
+        For each parameter its state tensors; ``"step"`` counts the updates.
     """
 
     evaluates: ClassVar[bool] = False
-    """Whether a step evaluates the loss itself, by a closure: it is no part of a compiled step then."""
+    """Whether a step evaluates the loss itself, by a closure, and so cannot be part of a compiled step."""
 
     numbers: ClassVar[tuple[str, ...]] = ()
     """Options that are numbers, at least 0: scalars of the same names."""
@@ -118,8 +118,8 @@ class Optimizer(Hooked, ABC):
     """Options that are True or False."""
 
     carried: ClassVar[tuple[str, ...]] = ()
-    """Scalars of the state beside "step", float64 as that is: :meth:`coefficients` reads them among the scalars, and
-    gives their new values under the same names."""
+    """Scalars of the state besides "step", float64 like it: :meth:`coefficients` finds them among the scalars, and
+    returns their new values under the same names."""
 
     def __init__(self, params: Params, defaults: Group) -> None:
         super().__init__()
@@ -134,7 +134,7 @@ class Optimizer(Hooked, ABC):
             self.add_param_group(group)
 
     def _listed(self, params: object) -> list[object]:
-        """Parameters or groups; of pairs of a name and a parameter, the parameters."""
+        """A list of parameters or groups; names are dropped from pairs of a name and a parameter."""
         if isinstance(params, set | frozenset):
             raise OptionError(f"{self._name}: params is a set, whose order is another in each run: give a list")
         if isinstance(params, Tensor | Mapping):
@@ -172,10 +172,10 @@ class Optimizer(Hooked, ABC):
 
     @abstractmethod
     def slots_of(self, flags: Mapping[str, int]) -> tuple[str, ...]:
-        """Names of the state tensors an update with these flags carries along."""
+        """Names of the state tensors that an update with these flags needs."""
 
     def shape_of(self, slot: str, shape: Shape) -> Shape | None:
-        """The shape of a state tensor of a parameter of this shape; None where such a parameter has none."""
+        """The shape of a state tensor for a parameter of this shape; None if such a parameter has none."""
         return shape
 
     def initial(self, slot: str, group: Group) -> float:
@@ -184,7 +184,7 @@ class Optimizer(Hooked, ABC):
 
     @abstractmethod
     def update(self, p: AbstractTensor, g: AbstractTensor, state: Values, hyper: Hyper) -> Update:
-        """The rule: new parameter and new state (without "step"), of the shapes that they had, and of one dtype.
+        """The rule: new parameter and new state (without "step"), with unchanged shapes and the parameter's dtype.
 
         ``hyper`` holds the coefficients as 0-d tensors of the parameter's dtype, and the flags.
         """
@@ -201,7 +201,7 @@ class Optimizer(Hooked, ABC):
         p, g
             Parameter and gradient.
         state
-            What :meth:`state_of` made: "step" and what is ``carried``, float64 scalars, and the slots.
+            As :meth:`state_of` returns it: "step" and the ``carried`` scalars, as float64, and the slots.
         scalars
             :meth:`scalars` of the group as float64 scalars.
         flags
@@ -214,7 +214,7 @@ class Optimizer(Hooked, ABC):
         return new_p, {"step": step, **{name: values[name] for name in self.carried}, **new_state}
 
     def state_of(self, p: Tensor, group: Group) -> State:
-        """The state of a parameter, made at its first update, and completed where an option now asks for more."""
+        """The state of a parameter, created at its first update, and extended if an option now needs more."""
         state = self.state.setdefault(p, {"step": Tensor(np.zeros((), float64))})
         for slot in self.carried:
             if slot not in state:
@@ -235,7 +235,7 @@ class Optimizer(Hooked, ABC):
         Parameters
         ----------
         closure
-            Computes the loss anew, with its gradients; its result is returned.
+            Computes the loss and its gradients; its result is returned.
         """
         loss = None
         if closure is not None:
@@ -382,7 +382,7 @@ class Optimizer(Hooked, ABC):
                 wanted = f"has shape {shape}" if shape is not None else f"is nothing that {p.type} has"
                 raise ShapeError(f"{self._name}: {slot} of parameter {index} {wanted}, given {array.shape}")
             loaded[slot] = Tensor.wrap(array)
-        updated = float(bool(loaded))  # where nobody has counted, there is a state since the first update
+        updated = float(bool(loaded))  # in states without a count, any state means at least one update
         loaded.setdefault("step", Tensor(np.full((), updated, float64)))
         return loaded
 

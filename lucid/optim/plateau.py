@@ -13,22 +13,22 @@ from .optimizer import Optimizer, number
 
 
 class ReduceLROnPlateau:
-    """Times ``factor`` when a metric has not improved for more than ``patience`` epochs.
+    """Multiply rates by ``factor`` when a metric has not improved for more than ``patience`` epochs.
 
     Parameters
     ----------
     optimizer
-        Whose groups' rates are set.
+        The optimiser whose rates are set.
     mode
         "min": a smaller metric is better; "max": a larger one.
     factor, patience
         As above; ``factor`` is below 1.
     threshold, threshold_mode
-        By how much better counts: "rel", relative to the best, or "abs".
+        The least improvement that counts: relative to the best ("rel") or absolute ("abs").
     cooldown
-        Epochs after a reduction in which nothing is counted.
+        Number of epochs after a reduction that are not counted.
     min_lr, eps
-        Lowest rate; smaller changes than ``eps`` are not made.
+        The lowest rate, and the smallest change that is made.
     """
 
     settings: ClassVar[tuple[str, ...]] = (

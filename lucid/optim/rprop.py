@@ -1,4 +1,4 @@
-"""Resilient propagation, which goes by the signs of gradients."""
+"""Resilient propagation, which uses only the signs of gradients."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .optimizer import Group, Hyper, Optimizer, Params, Update, Values, number
 
 
 class Rprop(Optimizer):
-    """A step size for each element, by whether its gradient keeps its sign (Riedmiller and Braun, 1993).
+    """Each element has a step size that depends on whether its gradient keeps its sign (Riedmiller and Braun, 1993).
 
-    As in ``torch.optim.Rprop``: a step size, ``lr`` at first, is multiplied by ``etas[1]`` where the gradient has the
-    sign of the last one, and by ``etas[0]`` where it has the other, and is held within ``step_sizes``; ``p`` goes down
-    by it. Where the sign has changed ``p`` stays, and the gradient counts as 0, now and in the next comparison.
+    As in ``torch.optim.Rprop``: the step size, ``lr`` at first, is multiplied by ``etas[1]`` if the gradient has the
+    sign of the last one, and by ``etas[0]`` if it has the opposite sign; it is clamped to ``step_sizes``, and ``p``
+    moves down by it. If the sign has changed, ``p`` stays, and the gradient counts as 0 now and in the next comparison.
 
-    It is for gradients of all data, not of batches.
+    It is meant for gradients over all data, not over batches.
 
     Parameters
     ----------

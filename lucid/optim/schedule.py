@@ -25,7 +25,7 @@ class LRScheduler(ABC):
     """
 
     settings: ClassVar[tuple[str, ...]] = ()
-    """What of the state is said when it is made, and stays so."""
+    """The attributes that the constructor sets for good."""
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         self._check_optimizer(optimizer)
@@ -48,17 +48,17 @@ class LRScheduler(ABC):
 
     @abstractmethod
     def rate(self, lr: float, base: float, index: int) -> float:
-        """The rate of group ``index`` at ``last_epoch``, from its present and its first rate."""
+        """The rate of group ``index`` at ``last_epoch``, given its current rate ``lr`` and its first rate ``base``."""
 
     def _bases(self) -> list[float]:
-        """The first rate of every group; one that was added since follows the schedule from the rate it came with."""
+        """The first rate of every group; for a group that was added later, the rate with which it was added."""
         for group in self.optimizer.param_groups[len(self.base_lrs) :]:
             group["initial_lr"] = group.get("initial_lr", group["lr"])
             self.base_lrs.append(group["initial_lr"])
         return self.base_lrs
 
     def get_lr(self) -> list[float]:
-        """The rates that belong to ``last_epoch``."""
+        """The rates at ``last_epoch``."""
         groups = self.optimizer.param_groups
         return [self.rate(g["lr"], base, i) for i, (g, base) in enumerate(zip(groups, self._bases(), strict=False))]
 
@@ -92,7 +92,7 @@ class LRScheduler(ABC):
         known = {
             key: value
             for key, value in checks.mapping(name, "a state", state_dict).items()
-            if key in self.__dict__ or not str(key).startswith("_")  # what PyTorch keeps for itself
+            if key in self.__dict__ or not str(key).startswith("_")  # PyTorch's private attributes
         }
         unknown = sorted(set(known) - set(self.__dict__), key=str)
         if unknown:

@@ -80,7 +80,7 @@ class SGD(Optimizer):
         return ("momentum_buffer",) if flags["gathers"] else ()
 
     def coefficients(self, step: AbstractTensor | int, scalars: Hyper) -> Hyper:
-        share = 1 - scalars["dampening"] * (step > 1)  # the first gradient is taken whole
+        share = 1 - scalars["dampening"] * (step > 1)  # no dampening at the first step
         return {name: scalars[name] for name in ("lr", "momentum", "weight_decay")} | {"share": share}
 
     def update(self, p: AbstractTensor, g: AbstractTensor, state: Values, hyper: Hyper) -> Update:

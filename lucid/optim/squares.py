@@ -127,7 +127,7 @@ class Adagrad(Optimizer):
 
 
 class Adadelta(Optimizer):
-    """Gradients in the measure of the last steps (Zeiler, 2012), as in ``torch.optim.Adadelta``.
+    """Gradients scaled by the size of the last steps (Zeiler, 2012), as in ``torch.optim.Adadelta``.
 
     With gradient ``g`` (plus ``weight_decay * p``)::
 

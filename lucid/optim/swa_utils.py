@@ -18,13 +18,13 @@ from .optimizer import Optimizer, number
 from .schedule import LRScheduler
 
 Average: TypeAlias = "Callable[[Tensor, Tensor, Tensor], Tensor]"
-"""From an average so far, a new value and the number of those before it, the average with it."""
+"""Takes the average so far, a new value and the number of earlier ones; returns the new average."""
 
 Averages: TypeAlias = "Callable[[list[Tensor], list[Tensor], Tensor], None]"
 """The same for several tensors at once, in place."""
 
 Pair: TypeAlias = "tuple[Tensor, Tensor]"
-"""A tensor of averages, and the one of the model that it follows."""
+"""A tensor of averages, and the tensor of the model that it averages."""
 
 
 def get_ema_avg_fn(decay: float = 0.999) -> Average:
@@ -61,7 +61,7 @@ class _Each:
 
 
 class AveragedModel(Module):
-    """A copy of a model whose weights are averages of those that the model had (Izmailov et al., 2018).
+    """A copy of a model whose weights are averages of the model's over time (Izmailov et al., 2018).
 
     Parameters
     ----------
@@ -70,19 +70,19 @@ class AveragedModel(Module):
     device
         ``"cpu"`` or None.
     avg_fn
-        The average of one tensor, given the one so far, the new value and the number of those before it; the mean when
-        omitted.
+        Computes the average of one tensor from that so far, the new value and the number of earlier ones; by default
+        the mean.
     multi_avg_fn
-        In its place, one for several tensors at once, in place: it gets those of an element type together.
+        Alternatively, a function that updates several tensors in place; it is called once for each element type.
     use_buffers
-        Whether buffers are averaged too; else those of the model are taken over.
+        Whether buffers are averaged too, rather than copied from the model.
 
     Attributes
     ----------
     module
         The copy.
     n_averaged
-        How many values have been averaged, a buffer.
+        A buffer that counts the averaged values.
     """
 
     n_averaged: Tensor
@@ -112,17 +112,17 @@ class AveragedModel(Module):
 
     @property
     def rule(self) -> Average | None:
-        """The average of one tensor; None where there is only a function for several."""
+        """The function that averages one tensor; None if there is only one for several."""
         return self._averages.rule if isinstance(self._averages, _Each) else None
 
     def pairs(self, owner: str, model: Module) -> tuple[list[Pair], list[Pair]]:
-        """The tensors that are averaged, each with that of the model which it follows; and those that are copied."""
+        """The tensors to average, each with that of the model, and likewise those to copy."""
         pairs = _pairs(owner, self.module.parameters(), _model(owner, model).parameters())
         buffers = _pairs(owner, self.module.buffers(), model.buffers())
         return ([*pairs, *buffers], []) if self.use_buffers else (pairs, buffers)
 
     def update_parameters(self, model: Module) -> None:
-        """Take the present weights of the model into the averages."""
+        """Include the current weights of the model in the averages."""
         averaged, copied = (
             [(a.detach(), b.detach()) for a, b in pairs] for pairs in self.pairs("update_parameters", model)
         )
@@ -157,14 +157,14 @@ def _copy(pairs: Sequence[Pair]) -> None:
 
 
 def update_bn(loader: Iterable[object], model: Module, device: object = None) -> None:
-    """Compute the statistics of batch normalisation anew, as those of all batches of ``loader``.
+    """Recompute the running statistics of batch normalisation over all batches of ``loader``.
 
     Parameters
     ----------
     loader
-        Batches; of one that is a list or a tuple, the first entry.
+        Batches; if a batch is a list or a tuple, its first entry is used.
     model
-        The model, whose mode is as before afterwards.
+        The model; its training mode is restored afterwards.
     device
         ``"cpu"`` or None.
     """
@@ -188,16 +188,16 @@ def update_bn(loader: Iterable[object], model: Module, device: object = None) ->
 
 
 class SWALR(LRScheduler):
-    """From the present rate to ``swa_lr`` in ``anneal_epochs`` epochs, where it stays.
+    """Rates move from the current ones to ``swa_lr`` in ``anneal_epochs`` epochs, and stay there.
 
     Parameters
     ----------
     optimizer
-        Whose rates are set.
+        The optimiser whose rates are set.
     swa_lr
         The last rate, or one for each group. The rate of a group that is added later stays as it is.
     anneal_epochs
-        How many epochs it takes; with 0 the rate is the last one at once.
+        The number of epochs; with 0 the last rate is set at once.
     anneal_strategy
         ``"cos"`` or ``"linear"``.
     last_epoch
@@ -224,7 +224,7 @@ class SWALR(LRScheduler):
             raise OptionError(f"SWALR: anneal_strategy is 'cos' or 'linear', got {checks.shown(anneal_strategy)}")
         self.anneal_epochs = checks.integer("SWALR", "anneal_epochs", anneal_epochs, 0)
         self.anneal_strategy = anneal_strategy
-        self._count = -1  # annealing begins when the schedule does, also where training is resumed
+        self._count = -1  # annealing begins with the schedule, also when training is resumed
         for group, rate in zip(groups, rates, strict=True):
             group["swa_lr"] = rate
         super().__init__(optimizer, last_epoch)
@@ -234,7 +234,7 @@ class SWALR(LRScheduler):
         super()._set()
 
     def _share(self, step: int) -> float:
-        """How far the rate has come at a step, from 0 to 1."""
+        """The progress of the annealing at a step, from 0 to 1."""
         along = min(max(step / max(1, self.anneal_epochs), 0.0), 1.0)
         return along if self.anneal_strategy == "linear" else (1 - math.cos(math.pi * along)) / 2
 
