@@ -120,7 +120,7 @@ class LeakyReLU(_Overwriting):
 
 
 class RReLU(_Overwriting):
-    """``x`` where positive, else a share of it: drawn from ``lower`` to ``upper`` while training, then their mean."""
+    """``x`` where positive, else ``a * x``; ``a`` is drawn from [``lower``, ``upper``] while training, else their mean."""
 
     def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3, inplace: bool = False) -> None:
         super().__init__(inplace)
@@ -143,7 +143,7 @@ class PReLU(Module):
     num_parameters
         1, or the number of channels.
     init
-        What the weight starts from.
+        The initial value of the weight.
     device, dtype
         The device can only be "cpu"; the element type of the parameters is float32 by default.
     """
@@ -158,7 +158,7 @@ class PReLU(Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Set the weight to what it started from."""
+        """Set the weight to its initial value."""
         constant_(self.weight, self.init)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -190,7 +190,7 @@ class CELU(ELU):
 
 
 class SELU(_Overwriting):
-    """:class:`ELU` times a number, both so that mean and variance are kept (Klambauer et al., 2017)."""
+    """:class:`ELU` times a constant, with an ``alpha`` that keeps mean and variance (Klambauer et al., 2017)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.selu(x)

@@ -27,7 +27,7 @@ class MultiheadAttention(Module):
     """Multi-head attention (Vaswani et al., 2017): each head attends to a part of the projected features.
 
     Called with query, key, value, ``key_padding_mask=None``, ``need_weights=True``, ``attn_mask=None``,
-    ``average_attn_weights=True`` and ``is_causal=False``, it gives the result and the shares that each query has of
+    ``average_attn_weights=True`` and ``is_causal=False``, it returns the result and the attention weights of
     the keys, None unless ``need_weights``. Masks are of bools, where true hides a key, or of numbers that are added. A
     query that sees no key gives NaN, or where no weights are wanted the bias of ``out_proj``. ``is_causal`` is only a
     hint of what ``attn_mask`` is, which has to be given. The scores of a sequence are held whole only where weights are
@@ -102,7 +102,7 @@ class MultiheadAttention(Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the projections' weights anew; their biases are zeros."""
+        """Reinitialise the projections: random weights, and biases of zeros."""
         for name in ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"):
             if getattr(self, name) is not None:
                 init.xavier_uniform_(getattr(self, name))
@@ -144,7 +144,7 @@ class MultiheadAttention(Module):
         return y, shares  # type: ignore[return-value]  # of the world of x
 
     def _inputs(self, query: object, key: object, value: object) -> list[AbstractTensor]:
-        """Queries, keys and values as tensors; what is one object stays one."""
+        """Queries, keys and values as tensors; those that are the same object stay the same."""
         known: dict[int, AbstractTensor] = {}
         found = [known.setdefault(id(x), tensor(self, x)) for x in (query, key, value)]
         wanted = self.embed_dim, self.kdim, self.vdim
@@ -159,7 +159,7 @@ class MultiheadAttention(Module):
         return found
 
     def _projected(self, query: AbstractTensor, key: AbstractTensor, value: AbstractTensor) -> list[AbstractTensor]:
-        """The three projections; those of one tensor are one product."""
+        """The three projections; those of the same tensor are computed as one product."""
         e, bias, whole = self.embed_dim, self.in_proj_bias, self.in_proj_weight
         if whole is None:
             weights = [getattr(self, f"{name}_proj_weight") for name in "qkv"]
@@ -176,13 +176,13 @@ class MultiheadAttention(Module):
         return found
 
     def _heads(self, x: AbstractTensor, single: bool) -> AbstractTensor:
-        """As (N, H, T, features of a head)."""
+        """Split the features into heads: (N, H, T, features of a head)."""
         x = unsqueeze(x, 0 if self.batch_first else 1) if single else x
         apart = reshape(x, (*x.type.shape[:2], self.num_heads, self.head_dim))
         return permute(apart, (0, 2, 1, 3) if self.batch_first else (1, 2, 0, 3))
 
     def _joined(self, y: AbstractTensor, single: bool) -> AbstractTensor:
-        """The features of all heads side by side again."""
+        """Concatenate the features of all heads."""
         y = permute(y, (0, 2, 1, 3) if self.batch_first else (2, 0, 1, 3))
         y = reshape(y, (*y.type.shape[:2], self.embed_dim))
         return squeeze(y, 0 if self.batch_first else 1) if single else y
@@ -190,7 +190,7 @@ class MultiheadAttention(Module):
     def _mask(
         self, query: AbstractTensor, key: AbstractTensor, padding: object, given: object
     ) -> AbstractTensor | None:
-        """Both masks as one that says what is seen, or holds numbers to add."""
+        """Both masks as one: of bools, true where a query sees a key, or of numbers to add."""
         batch, heads, queries, keys = *query.type.shape[:3], key.type.shape[2]
         shapes: list[tuple[str, object, list[Shape], Shape]] = [
             ("key_padding_mask", padding, [(batch, keys), *([(keys,)] if batch == 1 else [])], (batch, 1, 1, keys)),
@@ -218,7 +218,7 @@ class MultiheadAttention(Module):
     def _more(
         self, key: AbstractTensor, value: AbstractTensor, mask: AbstractTensor | None
     ) -> tuple[AbstractTensor, AbstractTensor, AbstractTensor | None]:
-        """Keys and values with those that are learnt, and those of zeros, which every query sees."""
+        """Append the learnt key and value and those of zeros, which every query sees; also to the mask."""
         batch, heads, _, features = key.type.shape
         shape: Shape = (batch, heads, 1, features)
         more: list[tuple[AbstractTensor, AbstractTensor]] = []

@@ -22,18 +22,18 @@ def size(owner: object, name: str, value: object, least: int = 1) -> int:
 
 
 MOST_LAYERS = 1 << 16
-"""More of them would be made for minutes before memory is at its end."""
+"""A limit, as more layers would be created for minutes before memory runs out."""
 
 
 def layers(owner: object, value: object) -> int:
-    """How many layers a module is made of."""
+    """A number of layers."""
     return checks.integer(type(owner).__name__, "num_layers", value, 1, MOST_LAYERS)
 
 
 def sizes(
     owner: object, name: str, value: object, least: int = 1, axes: int = 2, *, single: bool = True
 ) -> tuple[int, ...]:
-    """An int for all axes of an image, or an int for each."""
+    """Sizes for all axes of an image: one int for all, or one for each."""
     return checks.per_axis(type(owner).__name__, name, value, least, axes, single=single)
 
 
@@ -56,14 +56,14 @@ def real(owner: object, name: str, value: object, low: float = -math.inf, high: 
 
 
 def each(owner: object, name: str, value: object, check: Callable[[object, str, object], V]) -> V | tuple[V, ...]:
-    """One value, or one for each axis, by the check that is given."""
+    """Check one value, or one for each axis, with ``check``."""
     if isinstance(value, list | tuple):
         return tuple(check(owner, name, one) for one in value)
     return check(owner, name, value)
 
 
 def parameter_type(owner: object, device: object, dtype: object) -> DType:
-    """Of what element type a module's parameters are; there is no device but "cpu"."""
+    """The element type of a module's parameters; the device must be "cpu"."""
     checks.check_device(type(owner).__name__, device)
     return float32 if dtype is None else as_dtype(dtype)
 
@@ -74,7 +74,7 @@ def tensor(owner: object, x: object) -> Tensor:
 
 
 def images(owner: object, x: object, axes: int) -> Tensor:
-    """Images of so many axes, or a batch of them, as a tensor."""
+    """An image with ``axes`` axes, or a batch of images, as a tensor."""
     found = tensor(owner, x)
     if found.type.rank not in (1 + axes, 2 + axes):
         batch = AXES[axes]
@@ -90,7 +90,7 @@ def choice(owner: object, name: str, value: object, *options: str) -> str:
 
 
 def divides(owner: object, divisor: str, by: int, **named: int) -> None:
-    """``by`` must divide each of the named numbers."""
+    """Raise unless ``by`` divides each of the named numbers."""
     for name, value in named.items():
         if value % by:
             raise OptionError(f"{type(owner).__name__}: {divisor} {by} does not divide {name} {value}")

@@ -1,7 +1,7 @@
 """Attributes of a module that are computed from its parameters whenever they are read.
 
-A module with such attributes is of a class of its own, derived from the one that it had, which has a property for each
-of them. So code that reads ``module.weight`` need not know, and a trace records how the weight comes about.
+The class of a module is then replaced by a derived class with a property for each such attribute. So ``module.weight``
+reads as before, and a trace records how the weight is computed.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from ..tensor.tensor import Tensor
 from .module import Module
 
 RULES = "_rules"
-"""The attribute of a module that says by what rule each is computed, """
+"""The attribute of a module that maps the names of computed attributes to rules, """
 NAMES = "_computed"
-"""and that of its class that lists them."""
+"""and the attribute of its class that lists these names."""
 
 
 class Rule(Protocol):
-    """How an attribute is computed, and what setting it does."""
+    """How an attribute is computed, and what assigning to it does."""
 
     def compute(self, module: Module) -> Tensor: ...
     def assign(self, module: Module, value: object) -> None: ...
@@ -32,17 +32,17 @@ def rules_of(module: Module) -> dict[str, Rule]:
 
 
 def set_rule(module: Module, name: str, rule: Rule) -> None:
-    """From here on ``module.name``, which nothing else stands under, is what the rule computes."""
+    """Make ``module.name``, which must not exist, an attribute that the rule computes."""
     _become(module, {**rules_of(module), name: rule})
 
 
 def drop_rule(module: Module, name: str) -> None:
-    """The module has no attribute of that name any more."""
+    """Remove a computed attribute."""
     _become(module, {key: rule for key, rule in rules_of(module).items() if key != name})
 
 
 def class_before(module: Module) -> type[Module]:
-    """The class of a module without what is computed."""
+    """The original class of a module, without computed attributes."""
     kind = type(module)
     return kind.__bases__[0] if RULES in module.__dict__ else kind
 
@@ -58,7 +58,7 @@ def _become(module: Module, rules: dict[str, Rule]) -> None:
 
 
 def _derived(kind: type[Module], names: tuple[str, ...]) -> type[Module]:
-    """The class of modules of a kind of which these attributes are computed: one for all of them."""
+    """The class derived from ``kind`` with these computed attributes; all modules share it."""
     known = (one for one in kind.__subclasses__() if one.__dict__.get(NAMES) == names)
     return next(known, None) or _make(kind, names)
 
@@ -85,6 +85,6 @@ def _property(name: str) -> tuple[str, property]:
 
 
 def _again(kind: type[Module], names: tuple[str, ...]) -> Module:
-    """A module to be filled by what was pickled, or copied."""
+    """An empty module, to be filled by unpickling or copying."""
     made: Module = object.__new__(_derived(kind, names))
     return made

@@ -31,7 +31,7 @@ def _module(owner: object, module: object) -> Module:
 
 
 class _Numbered(Module):
-    """Modules under the names "0", "1", …"""
+    """Modules with the names "0", "1", …"""
 
     def _entries(self) -> list[Module]:
         return [module for module in self._modules.values() if module is not None]
@@ -136,7 +136,7 @@ class ModuleList(_Numbered):
 
 
 class _Named(Module, Generic[E]):
-    """Entries of one kind, which are asked for in brackets by their names."""
+    """A dict of entries of one kind, accessed as ``self[name]``."""
 
     kind: ClassVar[type[Module] | type[Tensor]]
 
@@ -149,11 +149,11 @@ class _Named(Module, Generic[E]):
         return found
 
     def _as_entry(self, value: object) -> E:
-        """A value as what this holds."""
+        """Convert a value to an entry."""
         raise NotImplementedError
 
     def _has(self, name: str) -> bool:
-        return False  # entries are asked for in brackets, so a method of the same name is no clash
+        return False  # entries are no attributes, so they may have the names of methods
 
     def update(self, entries: Entries[E]) -> None:
         """Add entries, replacing those of the same name."""
@@ -175,7 +175,7 @@ class _Named(Module, Generic[E]):
         self._enter(self.kind, name, self._as_entry(value))
 
     def __delitem__(self, name: str) -> None:
-        self[name]  # raises where there is none
+        self[name]  # raises if there is none
         del self._table()[name]
         changes.of_models.note()
 
@@ -230,12 +230,12 @@ class ParameterDict(_Named[Parameter]):
         return value if isinstance(value, Parameter) else Parameter(value)  # type: ignore[arg-type]
 
     def get(self, name: str, default: Tensor | None = None) -> Tensor | None:
-        """A parameter, or ``default`` where there is none of that name."""
+        """The parameter of that name, or ``default`` if there is none."""
         found = self._parameters.get(name)
         return default if found is None else found
 
     def setdefault(self, name: str, default: Parameter) -> Parameter:
-        """A parameter, which is ``default`` where there was none."""
+        """The parameter of that name, which is set to ``default`` if there is none."""
         if name not in self:
             self[name] = default
         return self[name]

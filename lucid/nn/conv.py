@@ -18,9 +18,9 @@ Sizes: TypeAlias = "int | tuple[int, ...]"
 
 
 class _Conv(Module):
-    """What all convolutions have in common.
+    """Base class of convolutions over images with ``axes`` axes.
 
-    Images have ``axes``; ``transposed`` exchanges the weight's first axes.
+    In ``transposed`` ones the first two axes of the weight are swapped.
     """
 
     axes: ClassVar[int]
@@ -89,7 +89,7 @@ class _Conv(Module):
         return function(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
     def _added(self) -> list[int]:
-        """What is added before and after the last axis, then the one before it, and so on."""
+        """The padding as :func:`~lucid.nn.functional.pad` takes it: before and after the last axis, and so on."""
         if not isinstance(self.padding, str):
             return [amount for amount in reversed(self.padding) for _ in range(2)]
         totals = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]

@@ -50,9 +50,9 @@ class Dropout3d(_Dropout):
 
 
 class AlphaDropout(_Dropout):
-    """While training, set each element with probability ``p`` to what :class:`SELU` is far below 0.
+    """While training, set each element with probability ``p`` to the limit of :class:`SELU` at minus infinity.
 
-    Mean and variance of what is given are kept (Klambauer et al., 2017).
+    The result is scaled and shifted to keep mean and variance (Klambauer et al., 2017).
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -61,7 +61,7 @@ def _apart(function: Callable[..., object]) -> Callable[..., Tensor]:
 
 
 def _overwriting(function: Callable[..., object], known: Callable[..., object] | None = None) -> Callable[..., Tensor]:
-    """With a last parameter ``inplace``; ``known`` is its face where :func:`public` has to be told of parameters."""
+    """Add a last parameter ``inplace``; ``known``, if given, is called in place of ``public(function)``."""
     face, count = known or public(function), function.__code__.co_argcount
 
     @functools.wraps(function)
@@ -204,19 +204,19 @@ feature_alpha_dropout = _overwriting(random.feature_alpha_dropout)
 
 @_overwriting
 def selu(x: AbstractTensor) -> AbstractTensor:
-    """``elu`` times a number, both so that mean and variance are kept (Klambauer et al., 2017)."""
+    """``elu`` times a constant, with an ``alpha`` that keeps mean and variance (Klambauer et al., 2017)."""
     return act.selu(x)
 
 
 @_overwriting
 def hardsigmoid(x: AbstractTensor) -> AbstractTensor:
-    """``x / 6 + 1 / 2`` clamped to between 0 and 1; the slope at either is 0."""
+    """``x / 6 + 1 / 2`` clamped to between 0 and 1; the slope at both bounds is 0."""
     return act.hardsigmoid(x)
 
 
 @_overwriting
 def hardtanh(x: AbstractTensor, min_val: float = -1.0, max_val: float = 1.0) -> AbstractTensor:
-    """``x`` clamped to between ``min_val`` and ``max_val``; the slope at either is 0."""
+    """``x`` clamped to between ``min_val`` and ``max_val``; the slope at both bounds is 0."""
     if not min_val < max_val:
         raise OptionError(f"hardtanh: min_val {min_val} must be below max_val {max_val}")
     return flat_clip(x, min_val, max_val)
@@ -224,7 +224,7 @@ def hardtanh(x: AbstractTensor, min_val: float = -1.0, max_val: float = 1.0) -> 
 
 @_overwriting
 def relu6(x: AbstractTensor) -> AbstractTensor:
-    """``x`` clamped to between 0 and 6; the slope at either is 0."""
+    """``x`` clamped to between 0 and 6; the slope at both bounds is 0."""
     return flat_clip(x, 0.0, 6.0)
 
 
@@ -244,7 +244,7 @@ def pixel_unshuffle(x: AbstractTensor, downscale_factor: int) -> AbstractTensor:
 
 @_apart
 def channel_shuffle(x: AbstractTensor, groups: int) -> AbstractTensor:
-    """The channels (axis 1) of ``groups`` groups in turn, one of each."""
+    """The channels (axis 1), taken from ``groups`` groups in turn."""
     return sh.shuffle_channels(x, integer("channel_shuffle", "groups", groups))
 
 

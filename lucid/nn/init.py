@@ -27,7 +27,7 @@ def _check(name: str, tensor: object, rank: int = 0) -> Tensor:
 
 
 def _generator() -> np.random.Generator:
-    """The random numbers of the next draw."""
+    """A generator for the next draw."""
     return rng.generator(rng.next_key())
 
 
@@ -37,7 +37,7 @@ def _normal(tensor: Tensor) -> Array:
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
-    """Uniform between ``a`` and ``b``."""
+    """Fill with uniform numbers between ``a`` and ``b``."""
     _check("uniform_", tensor)
     a, b = (number("uniform_", name, value, below=math.inf) for name, value in (("a", a), ("b", b)))
     if not a <= b:
@@ -50,7 +50,7 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
-    """Normal with the given mean and standard deviation."""
+    """Fill with normal numbers with the given mean and standard deviation."""
     _check("normal_", tensor)
     mean, std = number("normal_", "mean", mean, below=math.inf), number("normal_", "std", std, below=math.inf)
     if std < 0:
@@ -62,7 +62,7 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
 
 
 def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0) -> Tensor:
-    """Normal, drawn again until it lies between ``a`` and ``b``."""
+    """Fill with normal numbers, each drawn again until it is between ``a`` and ``b``."""
     _check("trunc_normal_", tensor)
     mean, std = (number("trunc_normal_", n, v, below=math.inf) for n, v in (("mean", mean), ("std", std)))
     a, b = (number("trunc_normal_", name, value) for name, value in (("a", a), ("b", b)))
@@ -72,7 +72,7 @@ def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float 
     inside = (math.erf(high / math.sqrt(2)) - math.erf(low / math.sqrt(2))) / 2
     generator, count = _generator(), math.prod(tensor.shape)
     nearest = min(max(low, 0.0), high)  # where the density is largest
-    reach = min(12.0, 40 / max(abs(nearest), 1.0))  # what is farther off has less than e**-40 of the density there
+    reach = min(12.0, 40 / max(abs(nearest), 1.0))  # beyond it the density is less than e**-40 of that there
     values = np.empty(0)
     while values.size < count:
         if inside > 0.2:
@@ -125,7 +125,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """By how much weights before this non-linearity are scaled to keep the variance.
+    """The factor for weights before this non-linearity that keeps the variance.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 
 def _fans(name: str, tensor: Tensor) -> tuple[int, int]:
-    """Inputs of each output, and outputs of each input."""
+    """(fan_in, fan_out): the inputs of each output, and the outputs of each input."""
     _check(name, tensor, 2)
     field = math.prod(tensor.shape[2:])
     return tensor.shape[1] * field, tensor.shape[0] * field
@@ -188,7 +188,7 @@ def kaiming_normal_(tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlin
 
 
 def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
-    """Orthonormal rows or columns times ``gain`` (Saxe et al., 2014), the axes after the first made one."""
+    """Orthonormal rows or columns times ``gain`` (Saxe et al., 2014), with the axes after the first merged."""
     _check("orthogonal_", tensor, 2)
     gain = number("orthogonal_", "gain", gain, below=math.inf)
     rows, columns = tensor.shape[0], math.prod(tensor.shape[1:])

@@ -1,6 +1,6 @@
 """Layers that infer their number of input features or channels from the first input.
 
-After that they are ordinary layers: ``nn.LazyLinear(10)`` becomes an ``nn.Linear``. Parameters remain the same objects,
+After that they are ordinary layers: an ``nn.LazyLinear`` becomes an ``nn.Linear``. Parameters remain the same objects,
 so an optimiser can be created before. A state can be loaded before too, and then determines the size.
 """
 
@@ -31,7 +31,11 @@ Sizes: TypeAlias = "int | tuple[int, ...]"
 
 
 class _Lazy(Module):
-    """What does not know its size: it ``becomes`` the layer that it is beside; the size is what is ``counted``."""
+    """Base class of layers whose size is not known yet.
+
+    Such a layer is derived from this class and from the layer that it ``becomes``; ``counted`` is the attribute with
+    the size.
+    """
 
     becomes: ClassVar[Callable[..., Module]]
     counted: ClassVar[str]
@@ -43,7 +47,7 @@ class _Lazy(Module):
             (cls.becomes,) = beside
 
     def _start(self, made: Module) -> None:
-        """Be as a layer of some size, without it."""
+        """Take on the attributes of a layer of some size, with uninitialised parameters and buffers."""
         self.__dict__.update(made.__dict__)
         setattr(self, self.counted, 0)
         for name, parameter in self._parameters.items():
@@ -54,15 +58,15 @@ class _Lazy(Module):
                 setattr(self, name, UninitializedBuffer(buffer.dtype))
 
     def _size(self, x: Tensor) -> int:
-        """How many there are, of an input."""
+        """The size according to an input."""
         raise NotImplementedError
 
     def _made(self, count: int, dtype: DType) -> Module:
-        """The layer for so many."""
+        """The layer of size ``count``."""
         raise NotImplementedError
 
     def _settle(self, made: Module) -> None:
-        """Be that layer, with what has been loaded already."""
+        """Become that layer, but keep what has been loaded already."""
         name = type(self).__name__
         for table in ("_parameters", "_buffers"):
             for key, own in getattr(self, table).items():

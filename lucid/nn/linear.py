@@ -12,7 +12,7 @@ from .module import Module, Parameter
 
 
 class Linear(Module):
-    """``y = x @ weight.T + bias`` on the last axis.
+    """``y = x @ weight.T + bias`` over the last axis.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class Linear(Module):
 
 
 class Bilinear(Module):
-    """``y[o] = x1 @ weight[o] @ x2 + bias[o]`` on the last axes.
+    """``y[o] = x1 @ weight[o] @ x2 + bias[o]`` over the last axes.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ from .module import Module, Parameter
 
 
 class _Affine(Module):
-    """What is normalised is then scaled and shifted, by what is learnt or not at all."""
+    """Base class of normalisations with an optional learnt scale (weight) and shift (bias)."""
 
     weight: Parameter | None
     bias: Parameter | None
@@ -29,7 +29,7 @@ class _Affine(Module):
         self.bias = Parameter.blank(shape, kind) if shifted else None
 
     def reset_parameters(self) -> None:
-        """Scale by one, shift by nothing."""
+        """Set the scale to 1 and the shift to 0."""
         if self.weight is not None:
             init.ones_(self.weight)
         if self.bias is not None:
@@ -39,7 +39,7 @@ class _Affine(Module):
 class _ChannelNorm(_Affine):
     """Normalisation per channel (axis 1) with running statistics.
 
-    Images have ``axes``; where also those without any will do, it is ``flat``.
+    It takes images with ``axes`` axes, and if ``flat`` also (N, C).
     """
 
     axes: ClassVar[int]
@@ -70,14 +70,14 @@ class _ChannelNorm(_Affine):
         self.reset_parameters()
 
     def reset_running_stats(self) -> None:
-        """Forget the statistics."""
+        """Set the running mean to 0, the variance to 1 and the count of batches to 0."""
         if self.track_running_stats:
             init.zeros_(self.running_mean)
             init.ones_(self.running_var)
             self.num_batches_tracked.copy_(0)
 
     def reset_parameters(self) -> None:
-        """Scale by one, shift by nothing, forget the statistics."""
+        """Reset scale, shift and running statistics."""
         self.reset_running_stats()
         super().reset_parameters()
 
@@ -92,7 +92,7 @@ class _ChannelNorm(_Affine):
             raise ShapeError(f"{name}: has num_features={self.num_features}, the input {x.type} {channels} channels")
 
     def _share(self) -> Tensor | float:
-        """By how much this batch moves the running statistics; without a momentum, as one of all batches so far."""
+        """The share of this batch in the running statistics: the momentum, or without one 1 / number of batches."""
         if self.num_batches_tracked is None:
             return 0.0 if self.momentum is None else self.momentum
         count = self.num_batches_tracked + 1
@@ -131,8 +131,8 @@ class _BatchNorm(_ChannelNorm):
 class BatchNorm1d(_BatchNorm):
     """Batch normalisation (Ioffe and Szegedy, 2015) of (N, C) or (N, C, L).
 
-    While training it normalises with the mean and variance of the batch, and moves the running ones towards
-    them; afterwards with the running ones.
+    While training it uses the mean and variance of the batch, and updates the running statistics; in evaluation it
+    uses these.
 
     Parameters
     ----------
@@ -141,11 +141,11 @@ class BatchNorm1d(_BatchNorm):
     eps
         Added to the variance.
     momentum
-        How far the running statistics move; None makes them the average over all batches.
+        The share of each batch in the running statistics; with None they are averages over all batches.
     affine
         Whether to learn a scale and a shift.
     track_running_stats
-        Whether there are running statistics; without, those of the batch always serve.
+        Whether to keep running statistics; without them, those of the batch are always used.
     device, dtype
         The device can only be "cpu"; the element type of the parameters is float32 by default.
     """
@@ -188,9 +188,9 @@ class _InstanceNorm(_ChannelNorm):
 
 
 class InstanceNorm1d(_InstanceNorm):
-    """Instance normalisation (Ulyanov et al., 2016): each channel of each signal (N, C, L) by itself.
+    """Instance normalisation (Ulyanov et al., 2016): each channel of each signal (N, C, L) separately.
 
-    Parameters are those of :class:`BatchNorm1d`; scale, shift and running statistics are off when omitted.
+    Parameters are those of :class:`BatchNorm1d`; scale, shift and running statistics are off by default.
     """
 
     axes = 1
@@ -250,12 +250,12 @@ class LayerNorm(_Affine):
 
 
 class GroupNorm(_Affine):
-    """Group normalisation (Wu and He, 2018): channels (axis 1) in groups, each normalised by itself.
+    """Group normalisation (Wu and He, 2018): channels (axis 1) in groups, each normalised separately.
 
     Parameters
     ----------
     num_groups, num_channels
-        The groups, and the channels, which they divide.
+        The number of groups, which must divide the number of channels.
     eps
         Added to the variance.
     affine
@@ -301,7 +301,7 @@ class RMSNorm(Module):
     normalized_shape
         Their sizes.
     eps
-        Added to the mean; when omitted the distance of 1 to the next number of the element type.
+        Added to the mean; by default the machine epsilon of the element type.
     elementwise_affine
         Whether to learn a scale of that shape.
     device, dtype
@@ -325,7 +325,7 @@ class RMSNorm(Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Scale by one."""
+        """Set the scale to 1."""
         if self.weight is not None:
             init.ones_(self.weight)
 
@@ -339,7 +339,7 @@ class RMSNorm(Module):
 class LocalResponseNorm(Module):
     """Division by ``(k + alpha * m) ** beta``, where ``m`` is the mean of the squares of ``size`` channels around each.
 
-    It takes (N, C, …); beyond the first and last channel are zeros (Krizhevsky, Sutskever and Hinton, 2012).
+    It takes (N, C, …); channels beyond the first and last count as zeros (Krizhevsky, Sutskever and Hinton, 2012).
     """
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:

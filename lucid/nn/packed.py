@@ -1,4 +1,4 @@
-"""Sequences of several lengths as one value, which recurrent layers take."""
+"""Sequences of different lengths as one value, for recurrent layers."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from ..tensor.tensor import Tensor
 
 
 class PackedSequence:
-    """Sequences of several lengths; :func:`lucid.nn.utils.rnn.pack_padded_sequence` makes it.
+    """Sequences of different lengths, as :func:`lucid.nn.utils.rnn.pack_padded_sequence` returns them.
 
-    They are kept as they were padded, with their lengths. What PyTorch keeps is made of that when it is asked for.
+    They are stored padded, with their lengths; PyTorch's attributes are computed from that when they are read.
 
     Parameters
     ----------
     data
-        The elements of all sequences: those of the first time, from the longest sequence to the shortest, then those
-        of the second.
+        The elements of all sequences: those of the first time step, from the longest sequence to the shortest, then
+        those of the second, and so on.
     batch_sizes
-        How many sequences each time has.
+        The number of sequences at each time step.
     sorted_indices
-        The order of the sequences in ``data``, where they were in another.
+        The indices of the sequences in the order of ``data``, or None if that is their own order.
     unsorted_indices
-        The places that the sequences have in it.
+        The inverse permutation, or None.
     """
 
     padded: Tensor
@@ -66,13 +66,13 @@ class PackedSequence:
     def of(
         cls, padded: Tensor, known: tuple[int, ...] | None, lengths: Tensor | None = None, in_order: bool = True
     ) -> PackedSequence:
-        """Of padded sequences (T, N, ...) and their lengths, which a trace may not know."""
+        """From padded sequences (T, N, ...) and their lengths, which may be unknown in a trace."""
         made = cls.__new__(cls)
         made._hold(padded, known, lengths, in_order)
         return made
 
     def along(self, padded: Tensor) -> PackedSequence:
-        """Other values at the same places."""
+        """The same structure with other padded values."""
         return PackedSequence.of(padded, self.known, self.lengths, self.in_order)
 
     def _known(self, what: str) -> Array:
@@ -84,12 +84,12 @@ class PackedSequence:
         return np.array(self.known)
 
     def _order(self, what: str) -> Array:
-        """From the longest to the shortest."""
+        """The indices of the sequences from the longest to the shortest."""
         return np.argsort(-self._known(what), kind="stable")
 
     @property
     def data(self) -> Tensor:
-        """The elements of all sequences, time by time."""
+        """The elements of all sequences, ordered by time step."""
         lengths, order = self._known("data"), self._order("data")
         times, rows = np.nonzero(np.arange(max(self.known or ()))[:, None] < lengths[order])
         flat: Tensor = self.padded.flatten(0, 1)[times * len(lengths) + order[rows]]
@@ -97,18 +97,18 @@ class PackedSequence:
 
     @property
     def batch_sizes(self) -> Tensor:
-        """How many sequences each time has."""
+        """The number of sequences at each time step."""
         lengths = self._known("batch_sizes")
         return Tensor((np.arange(lengths.max())[:, None] < lengths).sum(1))
 
     @property
     def sorted_indices(self) -> Tensor | None:
-        """The order of the sequences in ``data``; None where it is that in which they came."""
+        """The indices of the sequences in the order of ``data``; None if that is their own order."""
         return None if self.in_order else Tensor(self._order("sorted_indices"))
 
     @property
     def unsorted_indices(self) -> Tensor | None:
-        """The places that the sequences have in ``data``; None where these are as they came."""
+        """The inverse permutation of :attr:`sorted_indices`, or None."""
         return None if self.in_order else Tensor(np.argsort(self._order("unsorted_indices")))
 
     def __iter__(self) -> Iterator[Tensor | None]:
@@ -120,7 +120,7 @@ class PackedSequence:
 
 
 def numbers(what: str, given: object) -> tuple[int, ...]:
-    """Integers as they are known now."""
+    """The values of an integer tensor or sequence, which must be known now."""
     array = as_array(what, given.numpy() if isinstance(given, Tensor) else given)
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise OptionError(f"{what}: integers are wanted, got {array.dtype.name}{list(array.shape)}")

@@ -1,7 +1,7 @@
 """Padding of signals, images and volumes, as layers: one for each mode and number of axes.
 
-``padding`` is an int for all sides, or what stands before and after the last axis, then the one before it, and so on.
-Negative ones take elements away.
+``padding`` is an int for all sides, or the numbers of elements before and after the last axis, then the one before it,
+and so on. Negative numbers remove elements.
 """
 
 from __future__ import annotations
@@ -98,19 +98,19 @@ class _ReflectionPad(_Pad):
 
 
 class ReflectionPad1d(_ReflectionPad):
-    """Signals (N, C, L) or (C, L) mirrored at both ends, which are not repeated."""
+    """Signals (N, C, L) or (C, L) mirrored at both ends, without repeating these."""
 
     axes = 1
 
 
 class ReflectionPad2d(_ReflectionPad):
-    """Images (N, C, H, W) or (C, H, W) mirrored at all edges, which are not repeated."""
+    """Images (N, C, H, W) or (C, H, W) mirrored at all edges, without repeating these."""
 
     axes = 2
 
 
 class ReflectionPad3d(_ReflectionPad):
-    """Volumes (N, C, D, H, W) or (C, D, H, W) mirrored at all faces, which are not repeated."""
+    """Volumes (N, C, D, H, W) or (C, D, H, W) mirrored at all faces, without repeating these."""
 
     axes = 3
 
@@ -142,18 +142,18 @@ class _CircularPad(_Pad):
 
 
 class CircularPad1d(_CircularPad):
-    """Signals (N, C, L) or (C, L) that go on at each end with the other."""
+    """Signals (N, C, L) or (C, L) continued cyclically at both ends."""
 
     axes = 1
 
 
 class CircularPad2d(_CircularPad):
-    """Images (N, C, H, W) or (C, H, W) that go on at each edge with the opposite one."""
+    """Images (N, C, H, W) or (C, H, W) continued cyclically at all edges."""
 
     axes = 2
 
 
 class CircularPad3d(_CircularPad):
-    """Volumes (N, C, D, H, W) or (C, D, H, W) that go on at each face with the opposite one."""
+    """Volumes (N, C, D, H, W) or (C, D, H, W) continued cyclically at all faces."""
 
     axes = 3

@@ -58,12 +58,12 @@ class _Transient(Buffer):
 
 
 class Unsettled(Tensor):
-    """A tensor whose shape is not known yet: it has no elements."""
+    """A tensor whose shape is not known yet; it has no elements."""
 
     __slots__ = ()
 
     def settle(self, value: Tensor | Array) -> None:
-        """Become what is usual, with the shape and the content of ``value``."""
+        """Become an ordinary parameter or buffer with the shape and content of ``value``."""
         self.data = Tensor(np.array(value, self.dtype))
         self.__class__ = Parameter if isinstance(self, Parameter) else Tensor  # type: ignore[assignment]
 

@@ -75,7 +75,7 @@ class MaxPool2d(_MaxPool):
     ceil_mode
         Allow a last window that extends beyond the end.
     pad_value
-        What the padding holds: 0 when omitted, so that it can win over negatives; -inf never wins, as in PyTorch.
+        The elements of the padding: 0 by default, which can win over negatives; -inf never wins, as in PyTorch.
 
     Notes
     -----

@@ -1,4 +1,4 @@
-"""Recurrent layers and cells, as PyTorch has them. A layer, in both directions where it has these, is one op."""
+"""Recurrent layers and cells, as in PyTorch. Each layer, with its one or two directions, is one op."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from .module import Module, Parameter
 from .packed import PackedSequence
 
 S = TypeVar("S", Tensor, PackedSequence)
-"""What a layer takes, and gives."""
+"""The type of a layer's input and result."""
 
 States: TypeAlias = "Tensor | tuple[Tensor, Tensor] | None"
-"""h, or of an LSTM h and c; None for zeros."""
+"""h, or for an LSTM (h, c); None for zeros."""
 
 RELU = Activation("Relu")
 
 
 def _gates(weights: Sequence[AbstractTensor], order: Sequence[int]) -> AbstractTensor:
-    """A weight of each direction, (D, gates * H, ...), with its gates in the order of the op."""
+    """Stack a weight of each direction, (D, gates * H, ...), with its gates in the order of the op."""
     rows, parts = weights[0].type.shape[0], len(order)
     pieces = [piece(w, 0, gate * (rows // parts), rows // parts) for w in weights for gate in order]
     whole = concat(pieces, 0) if len(pieces) > 1 else pieces[0]
@@ -45,9 +45,9 @@ def _gates(weights: Sequence[AbstractTensor], order: Sequence[int]) -> AbstractT
 
 
 class _Base(Module):
-    """What layers and cells have in common: one op, and the order of the gates in PyTorch's weights.
+    """Base class of layers and cells.
 
-    ``order`` says for each gate of the op which it is there; ``states`` how many there are.
+    ``order`` gives for each gate of the op its position in PyTorch's weights; ``states`` is the number of states.
     """
 
     order: ClassVar[tuple[int, ...]] = (0,)
@@ -59,13 +59,13 @@ class _Base(Module):
 
     @property
     def _width(self) -> int:
-        """Features of what comes out."""
+        """The number of features of the result."""
         return self.proj_size or self.hidden_size
 
     def _run(
         self, bidirectional: bool, operands: Sequence[AbstractTensor], lengths: AbstractTensor | None = None
     ) -> Sequence[AbstractTensor]:
-        """The op: the states at all times, and the last ones; of each sequence as far as it goes."""
+        """Apply the op: returns the states at all time steps, and the last ones of each sequence."""
         there = lengths is not None
         operands = operands if lengths is None else (*operands, lengths)
         way, count = "bidirectional" if bidirectional else "forward", 1 + bidirectional
@@ -81,7 +81,7 @@ class _Base(Module):
         self, x: AbstractTensor, suffixes: Sequence[str], states: Sequence[AbstractTensor], begun: bool,
         lengths: AbstractTensor | None,
     ) -> Sequence[AbstractTensor]:  # fmt: skip
-        """One layer over (T, N, I), whose weights end in a suffix for each direction; ``begun`` with given states."""
+        """One layer over (T, N, I), with a suffix of its weights' names for each direction; ``begun``: given states."""
         inner, outer = self._own("weight_ih", suffixes), self._own("weight_hh", suffixes)
         return self._plain(x, suffixes, inner, outer, states, lengths)
 
@@ -92,7 +92,7 @@ class _Base(Module):
         self, x: AbstractTensor, suffixes: Sequence[str], inner: Sequence[AbstractTensor],
         outer: Sequence[AbstractTensor], states: Sequence[AbstractTensor], lengths: AbstractTensor | None,
     ) -> Sequence[AbstractTensor]:  # fmt: skip
-        """The same with these weights of the input and of the state, of each direction."""
+        """:meth:`_layer` with given weights of the input and of the state, for each direction."""
         rows = len(self.order) * self.hidden_size
         biases = [_gates(self._own(name, suffixes), self.order) for name in ("bias_ih", "bias_hh") if self.bias]
         bias = concat(biases, 1) if biases else full(x, 0, (len(suffixes), 2 * rows))
@@ -110,13 +110,13 @@ class _Base(Module):
             self.register_parameter(f"weight_hr{suffix}", Parameter.blank(shape, kind))
 
     def reset_parameters(self) -> None:
-        """Draw the parameters anew, uniform within ±1/sqrt(hidden_size)."""
+        """Reinitialise the parameters uniformly within ±1/sqrt(hidden_size)."""
         bound = 1 / math.sqrt(self.hidden_size)
         for parameter in self.parameters():
             init.uniform_(parameter, -bound, bound)
 
     def _check(self, x: AbstractTensor, features: int, least: int, layout: str) -> None:
-        """Raise where an input does not fit; it may come without a batch."""
+        """Raise if an input does not fit; it may lack the batch axis."""
         if x.type.rank not in (least, least + 1):
             raise ShapeError(f"{type(self).__name__}: needs an input {layout}, got {x.type}")
         if x.type.shape[-1] != features:
@@ -125,7 +125,7 @@ class _Base(Module):
             )
 
     def _begin(self, given: object, like: AbstractTensor, lead: Shape) -> list[AbstractTensor]:
-        """The states that the caller gives, or zeros; of these sizes before the features."""
+        """The states that the caller has given, or zeros; ``lead`` is their shape before the features."""
         shapes = [(*lead, width) for width in (self._width, self.hidden_size)[: self.states]]
         if given is None:
             return [full(like, 0, shape) for shape in shapes]
@@ -143,7 +143,7 @@ class _Base(Module):
 
 
 class _Recurrent(_Base):
-    """Layers over time, one on another."""
+    """A stack of recurrent layers."""
 
     def __init__(
         self,
@@ -188,7 +188,7 @@ class _Recurrent(_Base):
     def _forward(
         self, x: object, given: object
     ) -> tuple[AbstractTensor | PackedSequence, list[AbstractTensor]]:  # fmt: skip
-        """What comes out at all times, and the last states of all layers."""
+        """The result at all time steps, and the last states of all layers."""
         if isinstance(x, PackedSequence):
             if x.padded.ndim != 3:
                 raise ShapeError(f"{type(self).__name__}: needs packed sequences (T, N, I), got {x.padded.type}")
@@ -199,7 +199,7 @@ class _Recurrent(_Base):
     def _over(
         self, x: AbstractTensor, given: object, batch_first: bool, lengths: AbstractTensor | None
     ) -> tuple[AbstractTensor, list[AbstractTensor]]:
-        """The same of padded sequences, of which all of each counts where there are no lengths."""
+        """:meth:`_forward` for padded sequences; without lengths all have full length."""
         self._check(x, self.input_size, 2, "(N, T, I)" if batch_first else "(T, N, I)")
         single, directions = x.type.rank == 2, 1 + self.bidirectional
         if not single and batch_first:
@@ -335,7 +335,7 @@ class LSTM(_Recurrent):
         self, x: AbstractTensor, suffixes: Sequence[str], states: Sequence[AbstractTensor], begun: bool,
         lengths: AbstractTensor | None,
     ) -> Sequence[AbstractTensor]:  # fmt: skip
-        """Where h is projected, a cell takes its own state by the product of the two weights between them."""
+        """With a projection, cells use their own h: the weight of the state is multiplied by the projection's."""
         if not self.proj_size:
             return super()._layer(x, suffixes, states, begun, lengths)
         inner, outer, down = (self._own(name, suffixes) for name in ("weight_ih", "weight_hh", "weight_hr"))
@@ -358,7 +358,7 @@ def _begun(
     x: AbstractTensor, inner: Sequence[AbstractTensor], outer: Sequence[AbstractTensor], h: AbstractTensor,
     lengths: AbstractTensor | None,
 ) -> tuple[AbstractTensor, list[AbstractTensor]]:  # fmt: skip
-    """The input (T, N, I) and its weights with what h (D, N, P) adds where each direction begins, as more features."""
+    """Express the initial states h (D, N, P) as more features of the first input of each direction, with weights."""
     times, batch, _ = x.type.shape
     width = h.type.shape[2]
     rest = full(x, 0, (times - 1, batch, width))
@@ -377,7 +377,7 @@ def _begun(
 
 
 class _Cell(_Base):
-    """One time of a layer."""
+    """A single time step of a layer."""
 
     def __init__(
         self, input_size: int, hidden_size: int, bias: bool = True, device: object = None, dtype: object = None

@@ -18,14 +18,14 @@ def _factor(owner: object, name: str, value: object) -> float:
 
 
 class Upsample(Module):
-    """Images made larger or smaller: :func:`lucid.nn.functional.interpolate`.
+    """Resize images: :func:`lucid.nn.functional.interpolate` as a layer.
 
     Parameters
     ----------
     size
-        What the axes behind the channels become: an int, or one for each.
+        The new size of the axes after the channels: an int, or one for each.
     scale_factor
-        Instead of ``size``, what they are multiplied by: a number, or one for each.
+        Instead of ``size``, the factor of these axes: a number, or one for each.
     mode
         "nearest", "nearest-exact", "linear", "bilinear", "bicubic", "trilinear" or "area".
     align_corners
@@ -111,7 +111,7 @@ class PixelUnshuffle(Module):
 
 
 class ChannelShuffle(Module):
-    """The channels of (N, C, …) of ``groups`` groups in turn, one of each."""
+    """The channels of (N, C, …), taken from ``groups`` groups in turn."""
 
     def __init__(self, groups: int) -> None:
         super().__init__()

@@ -23,7 +23,7 @@ class Identity(Module):
 
 
 class Flatten(Module):
-    """The axes from ``start_dim`` to ``end_dim`` (both included) made one."""
+    """Merge the axes from ``start_dim`` to ``end_dim`` (both included)."""
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Flatten(Module):
 
 
 class Unflatten(Module):
-    """Axis ``dim`` spread over axes of sizes ``unflattened_size``, one of which may be -1."""
+    """Split axis ``dim`` into axes of sizes ``unflattened_size``, one of which may be -1."""
 
     def __init__(self, dim: int, unflattened_size: Sequence[int]) -> None:
         super().__init__()

@@ -15,7 +15,7 @@ from .parameter import Unsettled
 
 
 class LoadedKeys(NamedTuple):
-    """What was found of the model without a value, and of the values without a place."""
+    """Names of the model that had no value, and names of values that the model does not have."""
 
     missing_keys: list[str]
     unexpected_keys: list[str]
@@ -24,9 +24,9 @@ class LoadedKeys(NamedTuple):
 def load_state(
     own: Mapping[str, Tensor], given: Mapping[str, object], strict: bool, older: Mapping[str, str]
 ) -> LoadedKeys:
-    """Put what is given into a model's ``own`` tensors; see :meth:`lucid.nn.Module.load_state_dict`.
+    """Copy given values into a model's ``own`` tensors; see :meth:`lucid.nn.Module.load_state_dict`.
 
-    ``older`` has the names of today by those that PyTorch gave before.
+    ``older`` maps names from earlier versions of PyTorch to the current ones.
     """
     checks.mapping("load_state_dict", "state_dict", given)
     now = {name: older[name] for name in given if name in older and older[name] not in given and name not in own}

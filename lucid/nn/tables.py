@@ -1,4 +1,4 @@
-"""What every module holds: tables of its parameters, buffers, modules and hooks."""
+"""The tables that every module has: of its parameters, buffers, modules and hooks."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ OWN: Final[Mapping[str, Callable[[], Any]]] = {
     "_pre_hooks": Table,
     "_hooks": Table,
 }
-"""The attributes that every module has once it is initialised, and what makes each."""
+"""The attributes of every initialised module, with the function that creates each."""
 
 TABLES: Final = tuple(name for name, make in OWN.items() if make is Table)
-"""Those of which a change is noticed: what is transient is only not saved."""
+"""The attributes whose changes are noticed; the set of non-persistent buffers only affects saving."""
 
 
 ATTRIBUTES: Final = ("_parameters", "_buffers", "_modules")
-"""Those whose entries are attributes of the module."""
+"""The tables whose entries are attributes of the module."""
 
 
 def tensors_of(module: object) -> list[Tensor]:
@@ -34,12 +34,12 @@ def tensors_of(module: object) -> list[Tensor]:
 
 
 def state_tables(module: object) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The tables of a module's own parameters and buffers, in which None may stand too."""
+    """The tables of a module's own parameters and buffers; entries may be None."""
     own = module.__dict__
     return own["_parameters"], own["_buffers"]
 
 
 def hooks_of(module: object) -> list[Callable[..., object]]:
-    """What a module calls before and after its ``forward``."""
+    """The hooks that a module calls before and after its ``forward``."""
     own = module.__dict__
     return [*own["_pre_hooks"].values(), *own["_hooks"].values()]

@@ -22,7 +22,7 @@ Activation: TypeAlias = "Callable[[Tensor], Tensor]"
 
 
 class Layer(Module):
-    """Attentions and a perceptron of two layers, each added to what it is given; see the layers that are of it."""
+    """Base class of encoder and decoder layers: attentions and a two-layer perceptron with residual connections."""
 
     attentions: ClassVar[tuple[str, ...]] = ("self_attn",)
 
@@ -62,7 +62,7 @@ class Layer(Module):
         self.activation = activation
 
     def _in_turn(self, x: Tensor, *parts: Callable[[Tensor], Tensor]) -> Tensor:
-        """``x`` and what each part makes of it added up, normalised before the part or after the sum."""
+        """Apply parts with residual connections, each normalised before the part or after the sum."""
         for number, part in enumerate(parts, 1):
             norm, dropout = getattr(self, f"norm{number}"), getattr(self, f"dropout{number}")
             x = x + dropout(part(norm(x))) if self.norm_first else norm(x + dropout(part(x)))
@@ -99,7 +99,7 @@ class TransformerEncoderLayer(Layer):
     activation
         Between the two layers: "relu", "gelu" or a function.
     layer_norm_eps
-        Of the normalisations.
+        The ``eps`` of the normalisations.
     batch_first
         Whether sequences are (N, T, features), not (T, N, features).
     norm_first
@@ -124,7 +124,7 @@ class TransformerEncoderLayer(Layer):
 
 
 class Stack(Module):
-    """Layers one on another, copies of the one that is given as ``name``, and what comes last, if anything."""
+    """A stack of copies of a layer (the argument ``name``), and an optional final normalisation."""
 
     def __init__(self, name: str, layer: Module, num_layers: int, norm: Module | None) -> None:
         super().__init__()
@@ -135,7 +135,7 @@ class Stack(Module):
         self.norm = norm
 
     def _through(self, x: Tensor, *given: object) -> Tensor:
-        """What the layers make of ``x``, each given the same besides."""
+        """Apply the layers to ``x``, each with the same further arguments."""
         for layer in self.layers:
             x = layer(x, *given)
         return x if self.norm is None else self.norm(x)
