@@ -15,7 +15,7 @@ from .slices import narrow
 
 
 def check_operands(op: str, query: AbstractTensor, key: AbstractTensor, value: AbstractTensor) -> None:
-    """Raise where queries, keys and values do not go together."""
+    """Raise if the types of queries, keys and values do not match."""
     for x in (query, key, value):
         if x.type.rank < 2 or x.type.rank != query.type.rank:
             raise ShapeError(
@@ -35,7 +35,7 @@ def check_operands(op: str, query: AbstractTensor, key: AbstractTensor, value: A
 
 
 def _spread(x: AbstractTensor, batch: Shape, heads: Dim) -> AbstractTensor:
-    """With these leading axes; each of fewer heads several times in a row."""
+    """Broadcast to these leading axes; fewer heads are each repeated several times in a row."""
     own, rest = x.type.shape[-3], x.type.shape[-2:]
     if x.type.shape[:-3] != batch:
         x = expand(x, (*batch, own, *rest))
@@ -46,7 +46,7 @@ def _spread(x: AbstractTensor, batch: Shape, heads: Dim) -> AbstractTensor:
 
 
 def _aligned(op: str, query: AbstractTensor, key: AbstractTensor, value: AbstractTensor) -> list[AbstractTensor]:
-    """The three with the same leading axes, and as many heads of keys as of values."""
+    """Queries, keys and values with the same leading axes, and the same number of heads for keys and values."""
     if query.type.rank == 2:
         return [query, key, value]
     operands = (query, key, value)
@@ -62,24 +62,25 @@ def attend(
     *, scale: float | None = None, cap: float = 0.0, window: tuple[int | None, int | None] = (None, None),
     offset: Dim = 0, dropout: float = 0.0,
 ) -> AbstractTensor:  # fmt: skip
-    """What each query takes of the values.
+    """Attention: for each query, the mean of the values, weighted by the softmax of its scores.
 
     Parameters
     ----------
     op
-        Who asks.
+        The name of the caller, for errors.
     query, key, value
         Shapes (…, H, L, E), (…, K, S, E) and (…, K, S, V), where K divides H; the other axes broadcast.
     mask
-        Broadcasts to (…, H, L, S): what is seen, or numbers to add to the scores. A query that sees nothing gives 0.
+        Broadcasts to (…, H, L, S): bools, true where a query sees a key, or numbers to add to the scores. The result
+        of a query that sees no key is 0.
     scale
-        What the scores are multiplied with; 1 / sqrt(E) where left out.
+        The factor of the scores; 1 / sqrt(E) by default.
     cap
-        Where not 0, scores are bent to lie between its negative and it.
+        If not 0, a soft cap: scores are squashed to between ``-cap`` and ``cap``.
     window, offset
-        How many keys before its place and after it a query sees, None for all; query i has the place ``offset + i``.
+        How many keys before and after its position a query sees, None for all; query i has position ``offset + i``.
     dropout
-        The probability of a share to become 0.
+        The probability of zeroing each attention weight.
     """
     check_operands(op, query, key, value)
     query, key, value = _aligned(op, query, key, value)
@@ -106,23 +107,23 @@ def scaled_dot_product_attention(
 ) -> AbstractTensor:
     """``softmax(query @ key.mT * scale + mask) @ value``, as ``torch.nn.functional`` has it.
 
-    The matrix of scores is never there as a whole: of a long sequence, it is made and used block by block.
+    The matrix of scores is never stored whole: for a long sequence, it is computed and used block by block.
 
     Parameters
     ----------
     query, key, value
         Shapes (…, H, L, E), (…, H, S, E) and (…, H, S, V); there need be no heads H.
     attn_mask
-        Broadcasts to (…, H, L, S): bools that say which keys a query sees, or numbers added to the scores. A query that
-        sees none gives 0.
+        Broadcasts to (…, H, L, S): bools, true where a query sees a key, or numbers to add to the scores. The result
+        of a query that sees no key is 0.
     dropout_p
-        With what probability a share is zeroed, whatever the mode of a module is.
+        The probability of zeroing each attention weight, regardless of any module's mode.
     is_causal
-        Query i sees the keys up to i; there may be no other mask then.
+        Query i sees the keys up to i; then no other mask may be given.
     scale
-        1 / sqrt(E) where left out.
+        The factor of the scores; 1 / sqrt(E) by default.
     enable_gqa
-        Whether keys and values may have fewer heads, each for as many queries' heads in a row.
+        Whether keys and values may have fewer heads, each of which serves several heads of queries in a row.
 
     Returns
     -------
@@ -139,7 +140,7 @@ def scaled_dot_product_attention(
 def _check_heads(
     op: str, query: AbstractTensor, key: AbstractTensor, value: AbstractTensor, fewer: bool
 ) -> None:  # fmt: skip
-    """Raise where there are fewer heads of keys and values than of queries, unless there may be."""
+    """Raise if keys and values have fewer heads than queries, unless that is enabled."""
     heads = {x.type.shape[-3:-2] for x in (query, key, value)} - {(1,)}
     if not fewer and len(heads) > 1:
         raise ShapeError(
@@ -160,16 +161,16 @@ def _check_mask(op: str, query: AbstractTensor, mask: AbstractTensor | None, cau
 def rotary_embedding(
     x: AbstractTensor, cos: AbstractTensor, sin: AbstractTensor, interleaved: bool = False
 ) -> AbstractTensor:
-    """Each pair of features turned by an angle.
+    """Rotate each pair of features by an angle.
 
     Parameters
     ----------
     x
         Shape (…, T, E).
     cos, sin
-        Of the angles, which broadcast to (…, T, R / 2), where R is at most E. The features from R on stay as they are.
+        Of the angles; broadcast to (…, T, R / 2), where R is at most E. The features from R on stay unchanged.
     interleaved
-        Whether a pair is two neighbours, or feature i and i + R / 2.
+        Whether pairs are neighbours, rather than features i and i + R / 2.
     """
     name = "rotary_embedding"
     for what, angles in (("cos", cos), ("sin", sin)):

@@ -1,6 +1,6 @@
-"""``Attention`` and ``AttentionGrad``: what queries take of values, by scores that no kernel holds whole.
+"""``Attention`` and ``AttentionGrad``, whose kernels never store the whole matrix of scores.
 
-The operands of both begin with
+The first operands of both are
 
 =========  ====================================================================================================
 ``query``  (…, H, L, E)
@@ -44,9 +44,9 @@ from .shape import reshape, transpose
 class AttentionAttrs(Attrs):
     """How queries see keys.
 
-    Query i has the place ``offset + i``, and sees at most the keys from ``before`` places before its own to ``after``
-    places after it; None is no end. ``cap`` bends scores to lie between ``-cap`` and ``cap``; 0 is none. ``dropout`` is
-    the probability of a share to become 0. ``masked`` says whether there is a mask.
+    Query i has position ``offset + i``, and sees at most the keys from ``before`` positions before that to ``after``
+    positions after it; None is no limit. ``cap`` squashes scores to between ``-cap`` and ``cap``; 0 is no cap.
+    ``dropout`` is the probability of zeroing an attention weight. ``masked`` says whether there is a mask.
     """
 
     scale: float
@@ -59,7 +59,7 @@ class AttentionAttrs(Attrs):
 
     @property
     def windowed(self) -> bool:
-        """Whether a place says what is seen."""
+        """Whether positions limit which keys are seen."""
         return self.before is not None or self.after is not None
 
 
@@ -97,7 +97,7 @@ def _infer(attrs: AttentionAttrs, query: TensorType, key: TensorType, value: Ten
 
 
 def _grad_infer(attrs: AttentionAttrs, *given: TensorType) -> tuple[TensorType, ...]:
-    """Of the operands, then the two results, then the cotangent of the first."""
+    """Operands are those of the forward op, its two results, and the cotangent of the first."""
     if len(given) < 6:
         raise ShapeError(f"AttentionGrad: takes the operands, the results and a cotangent, got {len(given)}")
     operands = given[:-3]
@@ -109,7 +109,7 @@ def _grad_infer(attrs: AttentionAttrs, *given: TensorType) -> tuple[TensorType, 
 
 
 def adds(attrs: AttentionAttrs, operands: Sequence[AbstractTensor] | Sequence[TensorType]) -> bool:
-    """Whether there is a mask of numbers, which has a gradient."""
+    """Whether there is a mask of numbers, which gets a gradient."""
     if not attrs.masked:
         return False
     mask = operands[3]
@@ -124,7 +124,7 @@ def _gradient(c: GradContext[AttentionAttrs]) -> Gradients:
 def shares(attrs: AttentionAttrs, query: AbstractTensor, key: AbstractTensor, mask: AbstractTensor | None) -> tuple[
     AbstractTensor, AbstractTensor
 ]:  # fmt: skip
-    """The scores, bent but not masked, and the shares that they come to."""
+    """The scores, capped but not masked, and the attention weights."""
     op = "Attention"
     bent = at.capped(at.scores(op, query, key, attrs.scale), attrs.cap)
     if attrs.windowed:
@@ -135,7 +135,7 @@ def shares(attrs: AttentionAttrs, query: AbstractTensor, key: AbstractTensor, ma
 
 
 def _gradients(attrs: AttentionAttrs, *given: AbstractTensor) -> tuple[AbstractTensor, ...]:
-    """Those of the operands, from these alone: so they have gradients of their own."""
+    """The gradients of the operands, computed from these alone, so that they are differentiable themselves."""
     (query, key, value, *more), dy = given[:-3], given[-1]
     draw = more[-1:] if attrs.dropout else []
 
@@ -157,7 +157,7 @@ def _gradients(attrs: AttentionAttrs, *given: AbstractTensor) -> tuple[AbstractT
 
 
 def _of_keys(by: AbstractTensor, rows: AbstractTensor, like: AbstractTensor) -> AbstractTensor:
-    """For each key, of all queries in its head's charge, their rows by how much each counts."""
+    """For each key, the sum of ``rows`` over all queries of its head, weighted with ``by``."""
     if by.type.rank > 2:
         shape = like.type.shape[:-2]
         group = exact_quotient(by.type.shape[-3] * by.type.shape[-2], shape[-1])
@@ -172,7 +172,7 @@ ATTENTION = register(
         outputs=("y", "total"), kept=1, family="linear",
     )
 )  # fmt: skip
-#: The gradients of queries, keys and values, and of a mask of numbers. It is defined by the whole shares.
+#: The gradients of queries, keys and values, and of a mask of numbers; defined with the whole matrix of weights.
 ATTENTION_GRAD = register(
     OpDef(
         "AttentionGrad", _grad_infer, None, _gradients, attrs=AttentionAttrs, inputs=("query", "key", "value", "*more"),

@@ -1,6 +1,6 @@
 """The scores of queries for keys, and the masks that apply to them.
 
-The definition of attention (:mod:`.attention_op`) is written with these, and so is what asks for the scores themselves.
+They serve the definition of attention (:mod:`.attention_op`), and callers that need the scores themselves.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from .source import full
 
 
 def per_head(op: str, x: AbstractTensor, matrices: AbstractTensor) -> AbstractTensor:
-    """``x @ matrices``, where each of fewer heads serves several of ``x`` in a row.
+    """``x @ matrices``, where ``matrices`` may have fewer heads, each of which serves several of ``x`` in a row.
 
-    These lie below one another as rows of one product, so that no head is repeated.
+    The rows of these heads of ``x`` are joined in one product, so that no matrix is repeated.
     """
     if x.type.rank < 3 or x.type.shape[-3] in (1, matrices.type.shape[-3]):
         return matmul(x, matrices)
@@ -36,7 +36,7 @@ def per_head(op: str, x: AbstractTensor, matrices: AbstractTensor) -> AbstractTe
 
 
 def scale_for(op: str, query: AbstractTensor, scale: float | None = None) -> float:
-    """What scores are multiplied with: where nothing is said, one by the root of how many features there are."""
+    """The factor of the scores: ``scale``, by default 1 / sqrt(number of features)."""
     features = query.type.shape[-1]
     if scale is None:
         if not isinstance(features, int):
@@ -46,18 +46,18 @@ def scale_for(op: str, query: AbstractTensor, scale: float | None = None) -> flo
 
 
 def scores(op: str, query: AbstractTensor, key: AbstractTensor, scale: float | None = None) -> AbstractTensor:
-    """Of each query and each key their product, times ``scale`` (see :func:`scale_for`)."""
+    """The inner products of all queries and keys, times ``scale`` (see :func:`scale_for`)."""
     scale = scale_for(op, query, scale)
     return per_head(op, query if scale == 1 else mul(query, scale), transpose(key, -1, -2))
 
 
 def capped(x: AbstractTensor, cap: float) -> AbstractTensor:
-    """``x`` bent to lie between ``-cap`` and ``cap``; 0 is no cap."""
+    """``x`` squashed to between ``-cap`` and ``cap``; 0 is no cap."""
     return mul(tanh(mul(x, 1 / cap)), cap) if cap else x
 
 
 def masked(x: AbstractTensor, mask: AbstractTensor | None) -> AbstractTensor:
-    """Scores where the mask is true, else minus infinity; or with the mask, which is numbers, added."""
+    """Scores plus a mask of numbers; or minus infinity where a mask of bools is false."""
     if mask is None:
         return x
     return where(mask, x, -math.inf) if mask.type.dtype == bool_ else x + mask
@@ -71,9 +71,9 @@ def window(
     before: int | None = None,
     after: int | None = 0,
 ) -> AbstractTensor:
-    """Whether a query (row) sees a key (column): at most so many before its own place, and so many after it.
+    """Whether a query (row) sees a key (column), by limits of how many keys before and after its position.
 
-    Queries have the places from ``offset`` on; that may be a tensor, which the matrix broadcasts with.
+    Queries have positions from ``offset`` on, which may be a tensor that broadcasts with the matrix.
     """
     first = offset if isinstance(offset, AbstractTensor) else full(world, offset, (), int64)
     apart = sub(counted(world, keys), unsqueeze(counted(world, queries), 1) + first)
@@ -85,23 +85,23 @@ def window(
 
 
 def both(allowed: AbstractTensor | None, mask: AbstractTensor | None) -> AbstractTensor | None:
-    """A mask of truth values, and one of either kind, as one."""
+    """Combine a mask of bools with one of either kind."""
     if allowed is None or mask is None:
         return allowed if mask is None else mask
     return logical_and(allowed, mask) if mask.type.dtype == bool_ else where(allowed, mask, -math.inf)
 
 
 class Masked:
-    """A mask under which a query that sees no key has the result 0, and passes no gradient.
+    """A mask under which the result of a query that sees no key is 0, without a gradient.
 
-    Such a row is taken to see all keys, so that no infinities meet, and what comes of it is put aside.
+    To avoid NaNs, such a row sees all keys instead, and its result is discarded.
 
     Attributes
     ----------
     mask
-        With these rows open.
+        The mask, with all keys visible in these rows.
     seen
-        Whether each row has a key at all; None where all have.
+        Whether each row sees a key; None if all do.
     """
 
     def __init__(self, mask: AbstractTensor | None) -> None:
@@ -112,5 +112,5 @@ class Masked:
             self.mask = logical_or(mask, none) if mask.type.dtype == bool_ else where(none, 0.0, mask)
 
     def rows(self, x: AbstractTensor) -> AbstractTensor:
-        """``x`` with zeros in the rows that see nothing."""
+        """``x`` with zeros in the rows that see no key."""
         return x if self.seen is None else where(self.seen, x, 0.0)

@@ -17,7 +17,7 @@ from .promotion import cast, check_fits, promote, result_dtype
 
 @attributes
 class ClipAttrs(Attrs):
-    """Bounds; None is no bound. The slope at the bounds themselves is 1, or 0 where ``flat``."""
+    """Bounds; None is no bound. The slope at the bounds themselves is 0 if ``flat``, else 1."""
 
     low: float | None = None
     high: float | None = None
@@ -25,7 +25,7 @@ class ClipAttrs(Attrs):
 
 
 def _clip_gradient(c: GradContext[ClipAttrs]) -> Gradients:
-    """As in PyTorch NaN passes none in ``clamp``, and all in ``hardtanh``."""
+    """As in PyTorch, NaN passes no gradient in ``clamp``, and all of it in ``hardtanh``."""
     (x,), dy, a = c.inputs, c.dy, c.attrs
     if a.low is not None:
         dy = where(x <= a.low, 0.0, dy) if a.flat else where(x >= a.low, dy, 0.0)
@@ -52,9 +52,9 @@ Bound: TypeAlias = "AbstractTensor | Array | float | np.generic | None"
 
 
 def clip(x: AbstractTensor, min: Bound = None, max: Bound = None) -> AbstractTensor:
-    """``x`` held between ``min`` and ``max`` (numbers or tensors); a bound of None is absent, NaN stays NaN.
+    """``x`` clamped to between ``min`` and ``max`` (numbers or tensors, None for no bound); NaN stays NaN.
 
-    At a bound ``x`` takes the gradient.
+    At a bound the gradient goes to ``x``.
     """
     if min is None and max is None:
         raise OptionError("clip: give min, max or both")
@@ -88,7 +88,7 @@ def _between(x: T, low: float | None, high: float | None, *, flat: bool) -> T:
 
 
 def _held(within: OpDef, x: AbstractTensor, bound: Operand) -> AbstractTensor:
-    """``x`` where it is not beyond the bound, else the bound. NaN of either stays NaN; that of ``x`` has slope 0."""
+    """``x`` where it is within the bound, else the bound. NaN in either gives NaN; a NaN in ``x`` has slope 0."""
     x, bound = promote(x, bound)
     beyond = where(isnan(x), math.nan, bound) if is_float(x.type.dtype) else bound
     return where(compare(within, x, bound), x, beyond)

@@ -1,4 +1,4 @@
-"""Ops that run graphs: conditional branches, and loops.
+"""Ops that run graphs: conditional branches.
 
 The graphs are regions (:mod:`lucid.graph.region`), attributes of the node; everything that they capture is an operand.
 """
@@ -17,19 +17,19 @@ Function = Callable[..., Sequence[AbstractTensor]]
 
 @attributes
 class IfAttrs(RegionAttrs):
-    """What runs where the condition holds, and what runs otherwise; both take all captures."""
+    """The region that runs if the condition holds, and that which runs otherwise; both take all captured values."""
 
     then: Region
     otherwise: Region
 
     @property
     def branches(self) -> tuple[Region, Region]:
-        """Both."""
+        """Both regions."""
         return self.then, self.otherwise
 
 
 def check_condition(op: str, condition: TensorType) -> None:
-    """Raise where a condition is not one bool."""
+    """Raise unless a condition is a single bool."""
     if condition.dtype != bool_:
         raise DTypeError(f"{op}: the condition is one bool, got {condition}")
     if condition.shape != ():
@@ -48,7 +48,7 @@ def _if_infer(attrs: IfAttrs, condition: TensorType, *captures: TensorType) -> t
 
 
 def _if_gradient(c: GradContext[IfAttrs]) -> Gradients:
-    """A branch again, of gradients: that of the branch that was taken is computed, from what it read."""
+    """Another conditional, which recomputes the branch that was taken and computes its gradients."""
     wanted, used = c.wanted[1:], [dy is not None for dy in c.cotangents]
     branches = [c.differentiate(region, wanted, used) for region in c.attrs.branches]
     condition, *captures = c.inputs
@@ -56,7 +56,7 @@ def _if_gradient(c: GradContext[IfAttrs]) -> Gradients:
     return [None, *(next(found) if want else None for want in wanted)]
 
 
-#: The results of the one or the other region, of which only that one runs.
+#: The results of one of the two regions; only that one runs.
 IF = register(
     OpDef(
         "If", _if_infer, _if_gradient, attrs=IfAttrs, inputs=("condition", "*captures"), outputs=None, regions=True,
@@ -68,7 +68,7 @@ IF = register(
 def choose(
     condition: AbstractTensor, branches: Sequence[Region], captures: Sequence[AbstractTensor]
 ) -> tuple[AbstractTensor, ...]:
-    """The results of the first region where the condition holds, else of the second; of captures that either reads."""
+    """The results of the first region if the condition holds, else of the second; unused captures are dropped."""
     read = [any(both) for both in zip(*map(read_inputs, branches), strict=True)]
     then, otherwise = (
         Region(with_inputs(r.graph, [name for name, live in zip(r.graph.inputs, read, strict=True) if live]))
@@ -80,9 +80,9 @@ def choose(
 
 
 def cond(condition: AbstractTensor, then: Function, otherwise: Function) -> Sequence[AbstractTensor]:
-    """What ``then()`` gives where the condition holds, else what ``otherwise()`` does: sequences of tensors.
+    """The results of ``then()`` if the condition holds, else of ``otherwise()``: sequences of tensors.
 
-    Where ops compute at once only that function is called; elsewhere both are, and become the regions of a node.
+    Eagerly only that function is called; in a trace both are, and become the regions of a node.
     """
     recorded = condition.record((), then, otherwise)
     if recorded is None:

@@ -32,13 +32,13 @@ from .slices import piece, take_slice
 from .windows import called, image_batch, rely_on_something
 
 MOST_PLANES = 1 << 10
-"""Of a kernel, each of which becomes nodes."""
+"""The largest depth of a kernel, as each of its planes becomes nodes."""
 
 
 def convolve(
     attrs: ConvAttrs, x: AbstractTensor, weight: AbstractTensor, bias: AbstractTensor | None = None
 ) -> AbstractTensor:
-    """The convolution of images of as many axes, one to three, as the attributes have strides."""
+    """The convolution of images with one to three axes, as many as the attributes have strides."""
     axes = len(attrs.stride)
     y = conv_output(attrs, x.type, weight.type, axes)
     if bias is not None:
@@ -67,7 +67,7 @@ def convolve(
 
 
 def _taps(depth: Window, size: Dim, count: Dim) -> Iterable[int]:
-    """The taps of the depth that see any plane, each of which becomes nodes; one of them where none does."""
+    """The taps along the depth that see any plane, each of which becomes nodes; if none does, one of them."""
     if not isinstance(size, int) or not isinstance(count, int):
         return _few("conv3d", range(depth.kernel))
     return _few("conv3d", depth.along(size, count).taps() or [0])
@@ -82,7 +82,7 @@ def _few(op: str, taps: Collection[int]) -> Iterable[int]:
 def convolve_transposed(
     attrs: ConvTransposeAttrs, x: AbstractTensor, weight: AbstractTensor, bias: AbstractTensor | None = None
 ) -> AbstractTensor:
-    """The transposed convolution of images of as many axes, one to three, as the attributes have strides."""
+    """The transposed convolution of images with one to three axes, as many as the attributes have strides."""
     axes = len(attrs.conv.stride)
     y = transposed_output(attrs, x.type, weight.type, None if bias is None else bias.type, axes)
     added = () if bias is None else (bias,)
@@ -115,7 +115,7 @@ def convolve_transposed(
 
 
 def _of_rows(attrs: ConvAttrs) -> ConvAttrs:
-    """For images of one row what that of signals is."""
+    """The convolution of images of one row that corresponds to that of signals."""
     before, after = attrs.padding
     return replace(
         attrs, stride=(1, *attrs.stride), padding=(0, before, 0, after), dilation=(1, *attrs.dilation)
@@ -123,7 +123,7 @@ def _of_rows(attrs: ConvAttrs) -> ConvAttrs:
 
 
 def _of_planes(attrs: ConvAttrs) -> ConvAttrs:
-    """What a convolution of volumes is along the height and width."""
+    """The convolution of volumes, reduced to height and width."""
     pads = attrs.padding
     return replace(
         attrs, stride=attrs.stride[1:], padding=(*pads[1:3], *pads[4:]), dilation=attrs.dilation[1:]
@@ -131,7 +131,7 @@ def _of_planes(attrs: ConvAttrs) -> ConvAttrs:
 
 
 def _depth(attrs: ConvAttrs, weight: AbstractTensor) -> Window:
-    """What it is along the depth."""
+    """The window of a convolution of volumes along the depth."""
     kernel = weight.type.shape[2]
     assert isinstance(kernel, int)
     return Window(kernel, attrs.stride[0], attrs.padding[0], attrs.padding[3], attrs.dilation[0])

@@ -1,7 +1,7 @@
 """Ops with data-dependent sizes: results are padded to the largest size possible, then the valid part is taken.
 
-So all types are static, with one exception: a size that data decides is a symbol, whose value a scalar of the graph
-gives (see :mod:`lucid.graph.stages`).
+So all types are static, with one exception: a data-dependent size is a symbol, whose value is a scalar of the graph
+(see :mod:`lucid.graph.stages`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from .source import full
 
 @attributes
 class FoundAttrs(Attrs):
-    """``size`` is the symbol of a number that data decides, or that number where it is known."""
+    """``size`` is the symbol of a data-dependent size, or its number if it is known."""
 
     size: Dim
 
@@ -61,7 +61,7 @@ def _found_gradient(c: GradContext[FoundAttrs]) -> Gradients:
     return [apply(SLICE_GRAD, attrs, dy), None]
 
 
-#: The first rows of ``x``, as many as ``count`` says.
+#: The first ``count`` rows of ``x``.
 FOUND = register(
     OpDef(
         "Found", _found_infer, _found_gradient, attrs=FoundAttrs, inputs=("x", "count"), view=True, finds=True,
@@ -71,7 +71,7 @@ FOUND = register(
 
 
 def found(x: T, count: AbstractTensor) -> T:
-    """The first ``count`` rows of ``x``, a scalar of int64."""
+    """The first ``count`` rows of ``x``; ``count`` is an int64 scalar."""
     size, count = count.as_size()
     if isinstance(size, int):
         return piece(x, 0, 0, size)
@@ -83,18 +83,18 @@ def _nonzero_infer(attrs: NoAttrs, x: TensorType) -> tuple[TensorType, TensorTyp
     return TensorType((x.size, x.rank), int64), TensorType((), int64)
 
 
-#: The places of the elements that are not 0, a row for each, then rows of zeros; and how many there are.
+#: The indices of the non-zero elements, a row for each, padded with rows of zeros; and their number.
 NONZERO = register(OpDef("NonZero", _nonzero_infer, NO_GRADIENT, outputs=("places", "count"), family="other"))
 
 
 def places(x: AbstractTensor) -> AbstractTensor:
-    """Where the elements that are not 0 are, a row for each; those of a scalar have no numbers."""
+    """The indices of the non-zero elements, a row for each; for a scalar, rows are empty."""
     array = known(x)
     return found(*apply_all(NONZERO, NoAttrs(), x)) if array is None else x.constant(np.argwhere(array))
 
 
 def indices(x: AbstractTensor) -> tuple[AbstractTensor, ...]:
-    """The same as a vector for each axis; a scalar is taken for a vector of one."""
+    """The indices of the non-zero elements, a vector for each axis; a scalar counts as a vector of one element."""
     array = known(x)
     if array is not None:
         return tuple(x.constant(one) for one in np.atleast_1d(array).nonzero())
@@ -103,7 +103,7 @@ def indices(x: AbstractTensor) -> tuple[AbstractTensor, ...]:
 
 
 def known(x: AbstractTensor) -> Array | None:
-    """What a tensor holds where that is known, so that nothing needs to be padded; None within a graph."""
+    """The content of a tensor if it is known, so that nothing needs padding; None within a graph."""
     if not hasattr(x, "__array__"):
         return None
     try:
@@ -118,7 +118,7 @@ def taken(x: T, count: AbstractTensor, axis: int) -> T:
 
 
 def cut_short(x: T, stop: AbstractTensor | int, axis: int) -> T:
-    """``x`` up to ``stop`` along an axis, which counts from the end where it is negative, or as far as there is any."""
+    """``x[:stop]`` along an axis, for a ``stop`` that may be negative or too large."""
     size = full(x, x.type.shape[axis], (), int64)
     if not isinstance(stop, int):
         stop = where(ge(stop, 0), stop, stop + size)
@@ -145,8 +145,8 @@ def _unique_infer(attrs: UniqueAttrs, x: TensorType) -> tuple[TensorType, ...]:
     return x.with_shape((most, *rest)), numbers, numbers, numbers, TensorType((), int64)
 
 
-#: The different elements or slices (the axis first, then zeros); of each where the first is; of every element which of
-#: them it is; how many there are of each; and how many are different.
+#: The distinct elements or slices (along the first axis, padded with zeros); the index of the first occurrence of each;
+#: for every element which of them it equals; the count of each; and how many distinct ones there are.
 UNIQUE = register(
     OpDef(
         "Unique", _unique_infer, NO_GRADIENT, attrs=UniqueAttrs,
@@ -158,7 +158,7 @@ UNIQUE = register(
 def different(
     x: AbstractTensor, axis: int | None, ordered: bool = True, *, nan_alike: bool = True
 ) -> tuple[AbstractTensor, ...]:
-    """The different elements, or slices along ``axis``; where the first of each is; which each is; how many of each."""
+    """The distinct elements, or slices along ``axis``; their first indices; the inverse; and their counts."""
     array = known(x)
     if array is not None:
         return tuple(x.constant(one) for one in unique_elements(array, axis, ordered, nan_alike))
@@ -169,7 +169,7 @@ def different(
 
 @attributes
 class SuppressionAttrs(Attrs):
-    """Of a class there are at most ``most``; boxes are given by corners or are ``centred``."""
+    """At most ``most`` boxes per class are selected; boxes are given by corners, or if ``centred`` by centre."""
 
     most: Dim
     centred: bool = False
@@ -209,15 +209,15 @@ SUPPRESSION = register(
 
 
 FEW_BOXES = 1 << 12
-"""So many boxes of a class may be more than an image of any size has; of more, it is rather all that are wanted."""
+"""A larger limit of boxes per class is understood as no limit."""
 
 
 def suppressed(
     boxes: AbstractTensor, scores: AbstractTensor, *limits: AbstractTensor, bound: int | None, centred: bool
 ) -> AbstractTensor:  # fmt: skip
-    """A row (image, class, box) for each box that is left (see :data:`SUPPRESSION`).
+    """A row (image, class, box) for each selected box (see :data:`SUPPRESSION`).
 
-    Of the first of the limits, how many there are of a class, a ``bound`` may be known.
+    The first of the limits is the number of boxes per class, of which an upper ``bound`` may be known.
     """
     count: Dim = scores.type.shape[-1] if scores.type.rank else 0
     if bound is not None:

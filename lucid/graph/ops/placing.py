@@ -24,7 +24,7 @@ from .subscript import getitem
 def index_put(
     x: AbstractTensor, indices: tuple[object, ...], values: AbstractTensor, accumulate: bool = False
 ) -> AbstractTensor:
-    """``x`` with ``values`` at ``x[indices]``, or added there: all that meet at one place where they accumulate."""
+    """``x`` with ``values`` at ``x[indices]``; with ``accumulate`` they are added, also several for one place."""
     shape = x.type.shape
     if values.type.dtype != x.type.dtype:
         raise DTypeError(f"index_put: needs values of {x.type.dtype.name}, got {values.type}")
@@ -34,7 +34,7 @@ def index_put(
 
 
 def masked_scatter(x: AbstractTensor, mask: AbstractTensor, source: AbstractTensor) -> AbstractTensor:
-    """``x`` with the elements of ``source``, one after another, where ``mask`` holds."""
+    """``x`` with consecutive elements of ``source`` where ``mask`` is true."""
     if mask.type.dtype != bool_:
         raise DTypeError(f"masked_scatter: the mask must be bool, got {mask.type}; a comparison makes one: mask != 0")
     if source.type.dtype != x.type.dtype:
@@ -50,7 +50,7 @@ def masked_scatter(x: AbstractTensor, mask: AbstractTensor, source: AbstractTens
 
 
 def kthvalue(x: AbstractTensor, k: int, dim: int = -1, keepdim: bool = False) -> Ordered:
-    """The ``k``-th smallest along ``dim``, the first of which is 1, and where it stands; NaN is larger than all."""
+    """The ``k``-th smallest element along ``dim``, counted from 1, and its index; NaN is larger than all numbers."""
     values, indices = sort(x, dim)
     if not x.type.rank:
         integer("kthvalue", "k", k, 1, 1)

@@ -1,4 +1,4 @@
-"""Writing values at places of a tensor, replacing the old ones or combined with them."""
+"""Writing values into a tensor at given indices, replacing the old ones or combined with them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .shape import reshape
 from .source import full
 
 HOW = ("set", "mul", "max", "min")
-"""What becomes of an element: the value, its product with that, or the larger or smaller of the two."""
+"""How a value is combined with an element: replace it, multiply, or take the larger or smaller of the two."""
 
 
 @attributes
@@ -36,7 +36,7 @@ def _infer(attrs: PutAttrs, x: TensorType, values: TensorType, *indices: TensorT
 
 
 def _set_gradients(c: GradContext[PutAttrs]) -> Gradients:
-    """Of the values that meet at one place the last is there, and takes the gradient."""
+    """Of several values for the same place, the last stays and gets the gradient."""
     (x, values, *indices), axes = c.inputs, c.attrs.axes
     dx = put(c.dy, axes, indices, full(values, 0))
     if not c.wanted[1]:
@@ -48,7 +48,7 @@ def _set_gradients(c: GradContext[PutAttrs]) -> Gradients:
 
 
 def _extremum_gradients(c: GradContext[PutAttrs]) -> Gradients:
-    """All that are the largest (or smallest) at one place share the gradient."""
+    """All values that are the largest (or smallest) for a place share its gradient."""
     (x, values, *indices), axes, y = c.inputs, c.attrs.axes, c.outputs[0]
     kept = cast(x == y, x.type.dtype)
     hits = cast(values == index_with(y, axes, indices), x.type.dtype)
@@ -57,7 +57,7 @@ def _extremum_gradients(c: GradContext[PutAttrs]) -> Gradients:
 
 
 def _product_gradients(c: GradContext[PutAttrs]) -> Gradients:
-    """Each takes the product of the others: without those that are 0, where no other is."""
+    """Each gets the product of the others; zeros are counted, so that nothing is divided by 0."""
     (x, values, *indices), axes = c.inputs, c.attrs.axes
     x_zero, zero = x == 0.0, values == 0.0
     counts = cast(x_zero, x.type.dtype) + _added(x, axes, indices, cast(zero, x.type.dtype))
@@ -78,14 +78,14 @@ def _gradient(c: GradContext[PutAttrs]) -> Gradients:
     return [*rules[c.attrs.how](c), *[None] * len(c.attrs.axes)]
 
 
-#: ``x`` with a value at each place where ``Index`` would look it up; of several at one place all count, or the last.
+#: ``x`` with values written where ``Index`` would read; of several for one place the last stays, or all are combined.
 PUT = register(OpDef("Put", _infer, _gradient, attrs=PutAttrs, inputs=("x", "values", "*indices")))
 
 
 def _added(
     x: AbstractTensor, axes: tuple[int, ...], indices: Sequence[AbstractTensor], values: AbstractTensor
 ) -> AbstractTensor:  # fmt: skip
-    """Zeros like ``x`` to which each value is added at its place."""
+    """Zeros like ``x``, with each value added at its place."""
     return apply(INDEX_ADD, IndexAddAttrs(axes, x.type.shape), values, *indices)
 
 
@@ -96,12 +96,12 @@ def put(
     values: AbstractTensor,
     how: str = "set",
 ) -> AbstractTensor:
-    """``x`` with ``values`` at places: in the stead of what is there, or (``"add"``, and :data:`HOW`) with it."""
+    """``x`` with ``values`` at the indices, replacing its elements or combined: ``"add"`` or one of :data:`HOW`."""
     if how == "add":
         return x + _added(x, axes, indices, values)
     return apply(PUT, PutAttrs(axes, how), x, values, *indices)
 
 
 def counted(like: AbstractTensor, count: Dim) -> AbstractTensor:
-    """0, 1, 2, … as int64, in the world of ``like``; the count may be symbolic."""
+    """0, 1, 2, … as an int64 tensor of the kind of ``like``; the count may be symbolic."""
     return cumsum(full(like, 1, (count,), int64), 0) - 1

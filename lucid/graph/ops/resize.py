@@ -16,18 +16,18 @@ from ..types import Shape, TensorType, format_shape, is_float
 
 @attributes
 class ResizeAttrs(Attrs):
-    """How an input is resized; for what the words mean see :mod:`lucid.graph.resampling`.
+    """How an input is resized; the options are explained in :mod:`lucid.graph.resampling`.
 
     Attributes
     ----------
     axes, sizes
-        Which axes are resized, and to what.
+        The axes to resize, and their new sizes.
     scales
-        For each axis by what its coordinates are stretched; None for the ratio of the sizes.
+        For each axis the factor of its coordinates; None for the ratio of the sizes.
     crop
-        For each axis what part of it is seen, from 0 to 1; empty where all of it is.
+        For each axis the part of it that is used, from 0 to 1; empty for all of it.
     fill
-        What stands where a coordinate lies beyond the original axis.
+        The value at coordinates outside the original axis.
     """
 
     axes: tuple[int, ...]
@@ -44,13 +44,13 @@ class ResizeAttrs(Attrs):
 
     @property
     def how(self) -> Resampling:
-        """What is the same for all axes."""
+        """The options that are the same for all axes."""
         return Resampling(self.mode, self.coordinates, self.rounding, self.cubic, self.inside, self.antialias)
 
 
 @attributes
 class ResizeGradAttrs(Attrs):
-    """``forward`` is what was done, ``shape`` that of the tensor that was resized."""
+    """``forward`` has the attributes of the resize, ``shape`` is that of its input."""
 
     forward: ResizeAttrs
     shape: Shape
@@ -99,7 +99,7 @@ def _resize_grad_gradient(c: GradContext[ResizeGradAttrs]) -> Gradients:
 RESIZE = register(
     OpDef("Resize", _resize_infer, _resize_gradient, attrs=ResizeAttrs, channels_last=True, family="shape")
 )
-#: The transpose of ``Resize``: each element's gradient goes to those it was made of, by their weights.
+#: The transpose of ``Resize``: each element's gradient goes to those from which it was computed, by their weights.
 RESIZE_GRAD = register(
     OpDef(
         "ResizeGrad", _resize_grad_infer, _resize_grad_gradient, attrs=ResizeGradAttrs, inputs=("dy",),
@@ -109,7 +109,7 @@ RESIZE_GRAD = register(
 
 
 def resize(x: T, attrs: ResizeAttrs) -> T:
-    """``x`` resized; itself where no axis changes."""
+    """``x`` resized; ``x`` itself if no axis changes."""
     cropped = attrs.coordinates == "tf_crop_and_resize"
     shape = x.type.shape
     kept = [
@@ -128,17 +128,17 @@ def resize(x: T, attrs: ResizeAttrs) -> T:
 
 
 FINEST = 10**6
-"""Scales are taken for the simple fractions that they are written for, of denominators up to this."""
+"""Scales are rounded to fractions with denominators up to this, so that 1 / 3 is exact."""
 
 
-def meant(scale: float) -> Fraction:
-    """The simple fraction that a scale is written for."""
+def simple_fraction(scale: float) -> Fraction:
+    """The simple fraction that a float scale approximates."""
     return Fraction(scale).limit_denominator(FINEST)
 
 
 def scaled(size: Dim, scale: float) -> Dim:
     """``floor(size * scale)``."""
-    ratio = meant(scale)
+    ratio = simple_fraction(scale)
     return size * ratio.numerator // ratio.denominator
 
 
@@ -158,16 +158,16 @@ def interpolate(
     recompute_scale_factor: bool | None = None,
     antialias: bool = False,
 ) -> T:
-    """Images made larger or smaller (``torch.nn.functional.interpolate``).
+    """Resize images (``torch.nn.functional.interpolate``).
 
     Parameters
     ----------
     x
         Shape (N, C, L), (N, C, H, W) or (N, C, D, H, W).
     size
-        What the axes behind the channels become: an int, or one for each.
+        The new size of the axes after the channels: an int, or one for each.
     scale_factor
-        Instead of ``size``, what they are multiplied by (and rounded down): a number, or one for each.
+        Instead of ``size``, the factor of these axes (the product is rounded down): a number, or one for each.
     mode
         "nearest", "nearest-exact" or "area" for images of any number of axes, "linear" (one axis), "bilinear" and
         "bicubic" (two), "trilinear" (three).
@@ -202,7 +202,7 @@ def interpolate(
 
 
 def _filter(mode: str, x: TensorType) -> str:
-    """Our name of a mode of PyTorch's, which must be for images of so many axes."""
+    """Our name for a mode of PyTorch, which must suit the number of axes."""
     if mode not in FILTERS:
         raise OptionError(f"interpolate: mode is one of {', '.join(FILTERS)}, got {shown(mode)}")
     ours, ranks = FILTERS[mode]

@@ -1,4 +1,4 @@
-"""Scattering values to places given by integers: along an axis, or by slices."""
+"""Scattering values by integer indices: along an axis, or by slices."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .slices import take_slice
 from .source import full
 
 REDUCTIONS = {"sum": ("add", 0), "prod": ("mul", 1), "mean": ("add", 0), "amax": ("max", -1), "amin": ("min", 1)}
-"""How each puts values together, and what makes no difference to it: a number, or minus or plus the largest."""
+"""For each reduction the mode of ``put``, and its neutral element: a number, or ∓1 for the least or largest value."""
 
 
 def _places(op: str, x: AbstractTensor, dim: int, index: AbstractTensor) -> list[AbstractTensor]:
-    """Where the elements of ``index`` lead, as an index for each axis."""
+    """The full indices, one for each axis, of the places given by ``index`` along ``dim``."""
     axis, rank = normal_axis(op, dim, x.type.rank, scalar=True), x.type.rank
     if index.type.rank != rank or rank == 0:
         raise ShapeError(f"{op}: the index {index.type} must have the rank of {x.type}, and that is at least 1")
@@ -49,9 +49,9 @@ def _values(op: str, x: AbstractTensor, index: AbstractTensor, src: AbstractTens
 def scatter(
     x: AbstractTensor, dim: int, index: AbstractTensor, src: AbstractTensor | float, reduce: str | None = None
 ) -> AbstractTensor:
-    """``x`` with each element of ``src`` (or a number) at its index along ``dim``; of several at one place the last.
+    """``x`` with each element of ``src`` (or a number) at its index along ``dim``; for the same place the last wins.
 
-    With ``reduce="add"`` or ``"multiply"`` together with what is there. ``index`` has the rank of ``x``
+    ``reduce="add"`` or ``"multiply"`` combines them with the elements of ``x``. ``index`` has the rank of ``x``
     (``torch.scatter``).
     """
     how = {None: "set", "add": "add", "multiply": "mul"}
@@ -72,7 +72,7 @@ def scatter_reduce(
 ) -> AbstractTensor:
     """The "sum", "prod", "mean", "amax" or "amin" of all elements of ``src`` that are for one place, and of ``x``.
 
-    Without ``include_self`` what ``x`` holds there does not count; where there is none for a place, it stays.
+    Without ``include_self``, elements of ``x`` are left out where there are others.
     """
     if reduce not in REDUCTIONS:
         raise OptionError(f"scatter_reduce: reduce is one of {', '.join(REDUCTIONS)}, got {shown(reduce)}")

@@ -19,14 +19,14 @@ from .top_k import top_k
 
 
 class Ordered(NamedTuple):
-    """Elements in order along an axis, and where they stand."""
+    """Elements in order along an axis, and their indices."""
 
     values: AbstractTensor
     indices: AbstractTensor
 
 
 def topk(x: AbstractTensor, k: Dim, dim: int = -1, largest: bool = True, sorted: bool = True) -> Ordered:
-    """The ``k`` largest (or smallest) elements along ``dim``, in order, and where they are.
+    """The ``k`` largest (or smallest) elements along ``dim``, in order, and their indices.
 
     NaN is larger than all; of equal ones the first comes first.
     """
@@ -37,20 +37,20 @@ def topk(x: AbstractTensor, k: Dim, dim: int = -1, largest: bool = True, sorted:
 
 
 def sort(x: AbstractTensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Ordered:
-    """All elements along ``dim`` in order, and where they were; NaN is larger than all, equal ones stay as they are."""
+    """The elements sorted along ``dim``, and their indices; stable, with NaN larger than all numbers."""
     axis = normal_axis("sort", dim, x.type.rank, scalar=True)
     return topk(x, x.type.shape[axis] if x.type.rank else 1, dim, descending)
 
 
 def argsort(x: AbstractTensor, dim: int = -1, descending: bool = False, stable: bool = False) -> AbstractTensor:
-    """Where the elements along ``dim`` are, in order."""
+    """The indices that sort the elements along ``dim``."""
     return sort(x, dim, descending).indices
 
 
 def median(x: AbstractTensor, dim: int | None = None, keepdim: bool = False) -> AbstractTensor | Ordered:
-    """The element in the middle, of two the lower one, or with ``dim`` the pair (values, indices); NaN wins.
+    """The middle element (the lower of two), or with ``dim`` the pair (values, indices); NaN if one is NaN.
 
-    Of equal ones one takes the gradient; all share that of the median of all.
+    With ``dim``, one of several equal elements gets the gradient; without, they share it.
     """
     if dim is None:
         return _of_all(flatten(x)) if x.type.rank else x
@@ -79,7 +79,7 @@ def _of_all(x: AbstractTensor) -> AbstractTensor:
 
 
 def all_of_them(x: AbstractTensor, value: AbstractTensor) -> AbstractTensor:
-    """The element ``value`` of a vector, whose gradient all share that equal it, or that are NaN where it is."""
+    """The element ``value`` of a vector; all elements equal to it (or NaN, if it is) share its gradient."""
     if not is_float(value.type.dtype):
         return value
     same = logical_or(eq(x, value), logical_and(isnan(x), isnan(value)))

@@ -49,12 +49,12 @@ def aminmax(x: AbstractTensor, dim: int | None = None, keepdim: bool = False) ->
 
 
 def nansum(x: AbstractTensor, dim: Axes = None, keepdim: bool = False, dtype: object = None) -> AbstractTensor:
-    """Sum over ``dim`` of what is not NaN, in ``dtype``."""
+    """Sum over ``dim`` of the elements that are not NaN, in ``dtype``."""
     return reduce.sum(ew.where(ew.isnan(x), full(x, 0, ()), x), dim, keepdim, dtype)
 
 
 def nanmean(x: AbstractTensor, dim: Axes = None, keepdim: bool = False, dtype: object = None) -> AbstractTensor:
-    """Mean over ``dim`` of what is not NaN, in ``dtype``."""
+    """Mean over ``dim`` of the elements that are not NaN, in ``dtype``."""
     x = x if dtype is None else cast(x, dtype)
     if not is_float(x.type.dtype):
         raise DTypeError(f"nanmean: needs a floating-point tensor, got {x.type}")
@@ -68,19 +68,19 @@ INTERPOLATIONS = ("linear", "lower", "higher", "nearest", "midpoint")
 def quantile(
     x: AbstractTensor, q: Operand, dim: int | None = None, keepdim: bool = False, interpolation: str = "linear"
 ) -> AbstractTensor:
-    """The value below which the share ``q`` of the elements lies, along ``dim`` or of all; NaN wins.
+    """The value below which the fraction ``q`` of the elements lies, along ``dim`` or of all; NaN if one is NaN.
 
     Parameters
     ----------
     x
         Floating-point numbers.
     q
-        Shares from 0 to 1: one, or a vector of them, for which the result has a first axis.
+        Fractions from 0 to 1: one, or a vector of them, for which the result has a new first axis.
     dim, keepdim
         The axis, and whether it is kept with size 1.
     interpolation
-        What a share between two elements has: a value between them that is ``"linear"``, the ``"lower"``, the
-        ``"higher"`` or the ``"nearest"`` of the two, or their ``"midpoint"``.
+        The result for a fraction between two elements: interpolated (``"linear"``), the ``"lower"``, the ``"higher"``
+        or the ``"nearest"`` of the two, or their ``"midpoint"``.
     """
     return _quantile("quantile", x, q, dim, keepdim, interpolation)
 
@@ -88,7 +88,7 @@ def quantile(
 def nanquantile(
     x: AbstractTensor, q: Operand, dim: int | None = None, keepdim: bool = False, interpolation: str = "linear"
 ) -> AbstractTensor:
-    """As :func:`quantile`, of what is not NaN."""
+    """As :func:`quantile`, ignoring NaNs."""
     return _quantile("nanquantile", x, q, dim, keepdim, interpolation)
 
 
@@ -114,7 +114,7 @@ def _quantile(
 
 
 def _shares(op: str, x: AbstractTensor, q: Operand) -> AbstractTensor:
-    """``q``, of which a number is checked while tracing, and a tensor when the program runs."""
+    """Check ``q``: a number at once, a tensor when the program runs."""
     words, (_, shares) = f"{op}: q must lie between 0 and 1", ew.promote(x, q)
     if not isinstance(q, int | float):
         return expect(shares, all_(logical_and(ge(shares, 0), le(shares, 1))), True, f"{words} everywhere")
@@ -154,18 +154,18 @@ def cov(
     fweights: AbstractTensor | None = None,
     aweights: AbstractTensor | None = None,
 ) -> AbstractTensor:
-    """How the variables, which are the rows of ``x``, vary together: a matrix of covariances.
+    """The covariance matrix of variables, which are the rows of ``x``.
 
     Parameters
     ----------
     x
         A row for each variable, a column for each observation; a vector is one variable.
     correction
-        What is taken from the number of observations before sums are divided by it.
+        Sums are divided by the number of observations minus this.
     fweights
-        How often each observation counts, as integers.
+        How many times each observation counts, as integers.
     aweights
-        How much each observation weighs.
+        The weight of each observation.
     """
     if x.type.rank > 2:
         raise ShapeError(f"cov: needs a matrix, with a row for each variable, got {x.type}")
@@ -184,7 +184,7 @@ def cov(
 def _weights(
     rows: AbstractTensor, fweights: AbstractTensor | None, aweights: AbstractTensor | None
 ) -> tuple[AbstractTensor | None, AbstractTensor]:
-    """What each observation counts, and what all of them do."""
+    """The weight of each observation (None for 1), and the divisor of the sums."""
     given = [w for w in (fweights, aweights) if w is not None]
     for weights in given:
         if weights.type.shape != rows.type.shape[1:]:
@@ -198,7 +198,7 @@ def _weights(
 
 
 def corrcoef(x: AbstractTensor) -> AbstractTensor:
-    """How the variables, which are the rows of ``x``, go together: a matrix of correlations from -1 to 1."""
+    """The matrix of correlation coefficients of variables, which are the rows of ``x``."""
     found = cov(x)
     if not found.type.rank:
         return ew.div(found, found)

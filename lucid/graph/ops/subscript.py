@@ -1,4 +1,4 @@
-"""``x[...]``: what stands between the brackets, turned into a slice, a reshape and a look-up.
+"""``x[...]``: subscripts, translated into a slice, a reshape and an indexing op.
 
 The rules are PyTorch's (integers select first, then tensors index), and NumPy's negative steps work too.
 """
@@ -28,7 +28,7 @@ from .source import constant
 
 @struct
 class _Parts:
-    """What the subscript asks of each axis; ``shape`` is that of the sliced tensor without dropped axes."""
+    """The subscript by axis; ``shape`` is that of the sliced tensor without dropped axes."""
 
     starts: list[Dim] = field(default_factory=list)
     sizes: list[Dim] = field(default_factory=list)
@@ -72,7 +72,7 @@ def getitem(x: T, key: object) -> T:
 
 
 def _cut_short(x: T, items: list[_Item], free: int) -> T:
-    """``x`` without what slices leave off at the end of axes whose sizes data decides: there may not be so many."""
+    """``x`` cut at the stops of slices of axes with data-dependent sizes, which may be smaller than these."""
     axis = 0
     for number, item in enumerate(items):
         if isinstance(item, slice) and x.is_found(x.type.shape[axis]):
@@ -89,7 +89,7 @@ _ARRAYS = (list, tuple, range, np.ndarray)
 
 
 class _Mask(tuple[AbstractTensor, ...]):
-    """A bool mask as the places where it holds, a vector for each axis; ``shape`` is what it must fit."""
+    """A bool mask as the indices where it is true, a vector for each axis; ``shape`` is that of the mask."""
 
     shape: Shape
 
@@ -137,7 +137,7 @@ def _mask(x: AbstractTensor, mask: AbstractTensor | Array) -> _Mask:
         raise OptionError("x[...]: a mask of rank 0 is no index")
     if isinstance(mask, AbstractTensor):
         found = _Mask(indices(mask))
-    else:  # where an array holds is known within a graph too
+    else:  # an array's true elements are known within a graph too
         found = _Mask(constant(x, places) for places in mask.nonzero())
     found.shape = shape
     return found
@@ -150,7 +150,7 @@ def _axes_used(item: _Item) -> int:
 
 
 def _consume(x: AbstractTensor, item: _Item, parts: _Parts, free: int) -> None:
-    """Add one item's wishes; ``free`` axes stand for the ellipsis."""
+    """Process one item of the subscript; ``...`` stands for ``free`` axes."""
     axis = len(parts.starts)
     shape = x.type.shape
     if item is ...:
@@ -189,7 +189,7 @@ def normal_slice(item: slice, dim: Dim) -> tuple[Dim, Dim, int]:
     step = 1 if step is None else step
     if isinstance(step, SymDim) or step == 0:
         raise OptionError(f"x[...]: the step of a slice must be an int other than 0, got {step}")
-    low, high = (0, dim) if step > 0 else (-1, dim - 1)  # where a walk may begin and end
+    low, high = (0, dim) if step > 0 else (-1, dim - 1)  # the range of start and stop
     first = _bound(start, low if step > 0 else high, dim, low, high)
     last = _bound(stop, high if step > 0 else low, dim, low, high)
     away = last - first if step > 0 else first - last
@@ -200,7 +200,7 @@ def normal_slice(item: slice, dim: Dim) -> tuple[Dim, Dim, int]:
 
 
 FAR = 1 << 27
-"""A bound from here on is rather one that no axis reaches."""
+"""A bound from here on is assumed to be beyond the end of any axis."""
 
 
 def _bound(bound: Dim | None, default: Dim, dim: Dim, low: Dim, high: Dim) -> Dim:

@@ -1,4 +1,4 @@
-"""Systems of equations of triangles, of factors, of more or fewer equations than unknowns, and of tensors."""
+"""Linear systems: triangular, with Cholesky factors, over- and underdetermined ones, and those of tensors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .vector_norms import matrix_norm
 
 
 class LeastSquares(NamedTuple):
-    """What comes closest, by how much it is off, the ranks of the matrices, and no singular values, as in PyTorch."""
+    """The solution, the residuals, the ranks of the matrices, and empty singular values, as in PyTorch's default."""
 
     solution: AbstractTensor
     residuals: AbstractTensor
@@ -46,18 +46,18 @@ def _identity(like: AbstractTensor) -> AbstractTensor:
 def solve_triangular(
     a: AbstractTensor, b: AbstractTensor, *, upper: bool, left: bool = True, unitriangular: bool = False
 ) -> AbstractTensor:
-    """The ``y`` for which ``a @ y`` is the matrix ``b``, or ``y @ a`` where not ``left``, of one triangle of ``a``.
+    """The ``y`` for which ``a @ y`` is the matrix ``b``, or if not ``left`` ``y @ a``, reading one triangle of ``a``.
 
     Parameters
     ----------
     a
-        Square matrices, of which the upper triangle is read, or the lower where not ``upper``.
+        Square matrices, of which the upper triangle is read, or the lower if not ``upper``.
     b
-        Matrices that the batch of ``a`` broadcasts with.
+        Matrices whose batch axes broadcast with those of ``a``.
     upper, left
-        Which triangle, and on which side of ``y`` it stands.
+        Which triangle is read, and on which side of ``y`` it is.
     unitriangular
-        Whether the diagonal is taken for ones, whatever it holds; otherwise 0 there is an error of the run.
+        Whether the diagonal counts as ones, whatever it holds; otherwise a 0 in it is an error when the program runs.
     """
     a, b = (floating(x) for x in promote(a, b))
     check_square_floats("solve_triangular", a.type)
@@ -87,7 +87,7 @@ def pinv(x: AbstractTensor, rtol: float | None = None, hermitian: bool = False) 
     Parameters
     ----------
     x
-        Matrices of any shape and rank; the gradient is right where the rank does not change nearby.
+        Matrices of any shape and rank; the gradient is right if the rank is constant nearby.
     rtol
         Singular values count for 0 that are at most so much of the largest; when omitted, as much as rounding makes.
     hermitian
@@ -97,7 +97,7 @@ def pinv(x: AbstractTensor, rtol: float | None = None, hermitian: bool = False) 
 
 
 def _whole(op: str, x: AbstractTensor, hermitian: bool) -> AbstractTensor:
-    """Matrices, or those whose lower halves are read as they are symmetric."""
+    """Matrices; if ``hermitian``, symmetric ones made from the lower halves."""
     x = matrices(op, x)
     if not hermitian:
         return x
@@ -127,7 +127,7 @@ def matrix_rank(
 
 
 def cond(x: AbstractTensor, p: object = None) -> AbstractTensor:
-    """How much larger errors may become where ``x`` is inverted: a norm of each matrix times that of its inverse.
+    """The condition number: a norm of each matrix times that of its inverse.
 
     ``p`` is the norm's order, as for ``matrix_norm``; None is 2. Other norms than 2 and -2 need an inverse.
     """
@@ -141,21 +141,21 @@ def cond(x: AbstractTensor, p: object = None) -> AbstractTensor:
 
 
 def lstsq(a: AbstractTensor, b: AbstractTensor, rcond: float | None = None) -> LeastSquares:
-    """The least ``y`` of those for which ``a @ y`` comes closest to ``b``.
+    """The least-squares solution ``y`` of ``a @ y = b``; of several, that with the smallest norm.
 
     Parameters
     ----------
     a
         Matrices, in the last two axes.
     b
-        Matrices, or vectors where it has the shape of ``a`` without the last axis.
+        Matrices, or vectors if it has the shape of ``a`` without the last axis.
     rcond
         Singular values count for 0 that are at most so much of the largest; when omitted, as much as rounding makes.
 
     Returns
     -------
     LeastSquares
-        Where there are more equations than unknowns, ``residuals`` holds the sums of squares that are left, as NumPy's.
+        With more equations than unknowns, ``residuals`` holds the sums of squared residuals, as in NumPy.
     """
     a, b = (floating(x) for x in promote(a, b))
     a = matrices("lstsq", a)

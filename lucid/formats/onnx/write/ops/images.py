@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 
 from .....graph.dims import Dim
-from .....graph.ops.resize import RESIZE, ResizeAttrs, meant
+from .....graph.ops.resize import RESIZE, ResizeAttrs, simple_fraction
 from .....graph.types import float32, is_float
 from ..draft import Item, UnwritableError
 from ..registry import Use, writer
@@ -51,7 +51,7 @@ def _may_fall_short(scale: float | None) -> bool:
 
     The result is then reshaped to the size that it should have, so that the run fails otherwise.
     """
-    return scale is not None and Fraction(float(np.float32(scale))) < meant(scale)
+    return scale is not None and Fraction(float(np.float32(scale))) < simple_fraction(scale)
 
 
 def _corners(a: ResizeAttrs, rank: int) -> list[float]:
@@ -62,7 +62,7 @@ def _corners(a: ResizeAttrs, rank: int) -> list[float]:
 
 def _is_exact(old: Dim, scale: float, new: Dim) -> bool:
     """Whether the ratio of the sizes equals the scale."""
-    ratio = meant(scale)
+    ratio = simple_fraction(scale)
     return old * ratio.numerator == new * ratio.denominator
 
 
