@@ -120,7 +120,7 @@ class LeakyReLU(_Overwriting):
 
 
 class RReLU(_Overwriting):
-    """``x`` where positive, else ``a * x``; ``a`` is drawn from [``lower``, ``upper``] while training, else their mean."""
+    """``x`` where positive, else ``a * x``; ``a`` is drawn from ``lower`` to ``upper`` in training, else their mean."""
 
     def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3, inplace: bool = False) -> None:
         super().__init__(inplace)
