@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Generic, TypeAlias, TypeVar
 
 from .opdef import AbstractTensor
-from .ops import distance, fresh, nonzero_unique, parts, placing, sampling, searching, sorting
+from .ops import assignment, distance, fresh, nonzero_unique, parts, sampling, searching, sorting
 from .ops import scatter as places
 from .public import apart, flag, index, operand, public, scalar, sequence, size, string, tensor, whole
 
@@ -41,9 +41,9 @@ class SelectionMethods(AbstractTensor, Generic[R]):
     index_copy: Method[R] = public(places.index_copy, source=tensor)
     index_fill: Method[R] = public(places.index_fill)
 
-    index_put: Method[R] = public(placing.index_put, indices=sequence, values=tensor, accumulate=flag)
-    masked_scatter: Method[R] = public(placing.masked_scatter, mask=tensor, source=tensor)
-    kthvalue: Method[sorting.Ordered] = public(placing.kthvalue, k=None)
+    index_put: Method[R] = public(assignment.index_put, indices=sequence, values=tensor, accumulate=flag)
+    masked_scatter: Method[R] = public(assignment.masked_scatter, mask=tensor, source=tensor)
+    kthvalue: Method[sorting.Ordered] = public(sorting.kthvalue, k=None)
     new_zeros: Method[R] = public(fresh.new_zeros, device=None)
     new_ones: Method[R] = public(fresh.new_ones, device=None)
     new_empty: Method[R] = public(fresh.new_empty, device=None)

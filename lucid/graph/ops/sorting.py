@@ -1,10 +1,11 @@
-"""Sorting, and medians."""
+"""Sorting, and order statistics."""
 
 from __future__ import annotations
 
 import math
 from typing import NamedTuple
 
+from ...base.checks import integer
 from ..dims import Dim, as_dim
 from ..opdef import AbstractTensor
 from ..types import int64, is_float
@@ -45,6 +46,19 @@ def sort(x: AbstractTensor, dim: int = -1, descending: bool = False, stable: boo
 def argsort(x: AbstractTensor, dim: int = -1, descending: bool = False, stable: bool = False) -> AbstractTensor:
     """The indices that sort the elements along ``dim``."""
     return sort(x, dim, descending).indices
+
+
+def kthvalue(x: AbstractTensor, k: int, dim: int = -1, keepdim: bool = False) -> Ordered:
+    """The ``k``-th smallest element along ``dim``, counted from 1, and its index; NaN is larger than all numbers."""
+    values, indices = sort(x, dim)
+    if not x.type.rank:
+        integer("kthvalue", "k", k, 1, 1)
+        return Ordered(values, indices)
+    size = x.type.shape[dim]
+    place = integer("kthvalue", "k", k, 1, *([size] if isinstance(size, int) else [])) - 1
+    axis = normal_axis("kthvalue", dim, x.type.rank)
+    found = Ordered(piece(values, axis, place, 1), piece(indices, axis, place, 1))
+    return found if keepdim else Ordered(squeeze(found.values, axis), squeeze(found.indices, axis))
 
 
 def median(x: AbstractTensor, dim: int | None = None, keepdim: bool = False) -> AbstractTensor | Ordered:

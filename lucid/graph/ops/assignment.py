@@ -1,8 +1,7 @@
-"""Writing values at places given by an index or a mask, and ``kthvalue``, under PyTorch's names."""
+"""Writing values into tensors at indices or where a mask is true."""
 
 from __future__ import annotations
 
-from ...base.checks import integer
 from ...errors import DTypeError, ShapeError
 from ..opdef import AbstractTensor
 from ..types import bool_, int64, product
@@ -14,9 +13,7 @@ from .indexing import index_with
 from .promotion import cast
 from .put import counted, put
 from .reduce import cumsum
-from .shape import broadcast_to, flatten, normal_axis, reshape, squeeze
-from .slices import piece
-from .sorting import Ordered, sort
+from .shape import broadcast_to, flatten, reshape
 from .source import full
 from .subscript import getitem
 
@@ -47,16 +44,3 @@ def masked_scatter(x: AbstractTensor, mask: AbstractTensor, source: AbstractTens
     order = expect(order, all_(le(order, count)), True, words)
     taken = index_with(flatten(source), (0,), [clip(order - 1, 0)])
     return where(mask, reshape(taken, x.type.shape), x)
-
-
-def kthvalue(x: AbstractTensor, k: int, dim: int = -1, keepdim: bool = False) -> Ordered:
-    """The ``k``-th smallest element along ``dim``, counted from 1, and its index; NaN is larger than all numbers."""
-    values, indices = sort(x, dim)
-    if not x.type.rank:
-        integer("kthvalue", "k", k, 1, 1)
-        return Ordered(values, indices)
-    size = x.type.shape[dim]
-    place = integer("kthvalue", "k", k, 1, *([size] if isinstance(size, int) else [])) - 1
-    axis = normal_axis("kthvalue", dim, x.type.rank)
-    found = Ordered(piece(values, axis, place, 1), piece(indices, axis, place, 1))
-    return found if keepdim else Ordered(squeeze(found.values, axis), squeeze(found.indices, axis))
