@@ -1,4 +1,4 @@
-"""A whole graph as one op: how eager code calls a compiled function and differentiates through it."""
+"""A whole graph as one op, by which eager code calls a compiled function and differentiates through it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Callee(Protocol):
         """Run on arrays."""
 
     def backward(self, used: tuple[bool, ...]) -> BackwardCallee:
-        """The gradient where only these results have a cotangent."""
+        """The gradient if only the ``used`` results have a cotangent."""
 
 
 class BackwardCallee(Callee, Protocol):

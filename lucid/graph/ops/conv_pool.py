@@ -19,7 +19,7 @@ SIMPLE = (None, "Relu", "Clip")
 
 @attributes
 class ConvPoolAttrs(Attrs):
-    """What is done, in this order.
+    """The operations, in this order.
 
     Attributes
     ----------
@@ -35,11 +35,11 @@ class ConvPoolAttrs(Attrs):
         Whether the op's last input, of the convolution's shape, is added before the activation. There is no
         pooling then.
     floor
-        Whether the third input is no bias, but the least that an element of its channel may be. There is neither a
-        residual nor an activation then.
+        Whether the third input is not a bias, but a lower bound of the elements for each channel. Then there is neither
+        a residual nor an activation.
     filled
-        Whether the op's last input is what the padding holds, a number for each channel of x. The convolution is
-        depthwise then, with a third input and without residual and pooling, and the activation is one of ``SIMPLE``.
+        Whether the op's last input is the value of the padding, a number for each channel of x. Then the convolution is
+        depthwise, with a third input and without residual and pooling, and the activation is one of ``SIMPLE``.
     """
 
     conv: ConvAttrs = ConvAttrs()
@@ -59,7 +59,7 @@ V = TypeVar("V")
 
 
 def as_fused(attrs: Attrs) -> ConvPoolAttrs:
-    """The attributes of a convolution as those of one that may have something fused into it."""
+    """The attributes of a plain or fused convolution as those of a fused one."""
     if isinstance(attrs, ConvPoolAttrs):
         return attrs
     assert isinstance(attrs, ConvAttrs)
@@ -67,7 +67,7 @@ def as_fused(attrs: Attrs) -> ConvPoolAttrs:
 
 
 def bias_and_residual(attrs: Attrs, inputs: Sequence[V]) -> tuple[V | None, V | None]:
-    """What follows the input and the weight among the inputs of a convolution, alone or fused."""
+    """The third input and the residual of a plain or fused convolution; None if there is none."""
     rest = list(inputs[2:])
     if rest and isinstance(attrs, ConvPoolAttrs) and attrs.filled:
         rest.pop()
@@ -128,7 +128,7 @@ def _decompose(attrs: ConvPoolAttrs, *inputs: AbstractTensor) -> AbstractTensor:
 
 
 def _filled(attrs: ConvPoolAttrs, x: AbstractTensor, w: AbstractTensor, fill: AbstractTensor) -> AbstractTensor:
-    """A depthwise convolution whose padding holds numbers: of what x is more than they, and of them everywhere."""
+    """A depthwise convolution with padding values: that of x minus these, plus that of these everywhere."""
     rest = apply(CONV, attrs.conv, x - fill.reshape(-1, 1, 1), w)
     outputs, channels = w.type.shape[0], fill.type.shape[0]
     everywhere = w.sum((1, 2, 3)).reshape(channels, outputs // channels) * fill.reshape(channels, 1)

@@ -20,7 +20,7 @@ from .shape import reshape, unsqueeze
 
 @attributes
 class CtcAttrs(Attrs):
-    """Class ``blank`` stands for nothing; with ``forgiving`` a sequence that does not fit its steps costs nothing."""
+    """``blank`` is the class of the blank; if ``forgiving``, sequences that do not fit their time steps cost 0."""
 
     blank: int = 0
     forgiving: bool = False
@@ -65,22 +65,22 @@ def ctc_loss(
     reduction: str = "mean",
     zero_infinity: bool = False,
 ) -> AbstractTensor:
-    """Minus the logarithm of the probability of sequences whose places in time are not known.
+    """Negative log-likelihood of sequences whose alignment in time is not known.
 
     Parameters
     ----------
     log_probs
-        Log-probabilities (T, N, C) of the classes at each step, or (T, C).
+        Log-probabilities (T, N, C) of the classes at each time step, or (T, C).
     targets
-        Classes (N, S), of which the first so many count, or those of all sequences one after another.
+        Classes (N, S), of which the first ``target_lengths`` count, or those of all sequences concatenated.
     input_lengths, target_lengths
-        How many steps and classes each sequence has: (N), or one.
+        The numbers of time steps and of classes of each sequence: (N), or a scalar.
     blank
-        The class that stands for nothing.
+        The class of the blank.
     reduction
         "none", "sum" or "mean": of the losses divided by the lengths of their targets.
     zero_infinity
-        Whether a sequence that has too few steps costs nothing, rather than infinity.
+        Whether sequences with too few time steps cost 0, rather than infinity.
     """
     check_reduction("ctc_loss", reduction)
     single = log_probs.type.rank == 2
@@ -111,7 +111,7 @@ def _lengths(name: str, x: AbstractTensor, batch: Dim) -> AbstractTensor:
 
 
 def _apart(targets: AbstractTensor, lengths: AbstractTensor) -> AbstractTensor:
-    """Sequences that lie one after another, each in a row of its own."""
+    """Split concatenated sequences into the rows of a matrix."""
     total = targets.type.shape[0]
     begins = cumsum(lengths, 0) - lengths
     places = unsqueeze(begins, 1) + unsqueeze(counted(targets, total), 0)

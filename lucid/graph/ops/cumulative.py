@@ -28,7 +28,7 @@ Join = Callable[[Sequence[AbstractTensor], Sequence[AbstractTensor]], Sequence[A
 def _joined(
     op: str, lanes: Sequence[AbstractTensor], axis: int, idle: Sequence[float], join: Join
 ) -> Sequence[AbstractTensor]:
-    """At each place what ``join(earlier, later)`` makes of all up to there; ``idle`` stands before the first."""
+    """The inclusive scan with the associative ``join(earlier, later)``; ``idle`` is its neutral element."""
     type_ = lanes[0].type
     size = type_.shape[axis]
     if not isinstance(size, int):
@@ -46,14 +46,14 @@ def _joined(
 
 
 def cumprod(x: AbstractTensor, dim: int, dtype: object = None) -> AbstractTensor:
-    """Running product along ``dim``, whose size is known, in ``dtype``."""
+    """Running product along ``dim``, whose size must be known, in ``dtype``."""
     x = summed(x, dtype)
     axis = normal_axis("cumprod", dim, x.type.rank, scalar=True)
     return _joined("cumprod", [x], axis, [1], lambda a, b: [a[0] * b[0]])[0] if x.type.rank else x
 
 
 def logcumsumexp(x: AbstractTensor, dim: int) -> AbstractTensor:
-    """Logarithm of the running sum of exponentials along ``dim``, whose size is known; without overflow."""
+    """Logarithm of the running sum of exponentials along ``dim``, whose size must be known; without overflow."""
     x = floating(x)
     axis = normal_axis("logcumsumexp", dim, x.type.rank, scalar=True)
     if not x.type.rank:
@@ -62,7 +62,7 @@ def logcumsumexp(x: AbstractTensor, dim: int) -> AbstractTensor:
 
 
 def cummax(x: AbstractTensor, dim: int) -> Ordered:
-    """The largest up to each place along ``dim``, whose size is known, and where it stands; of equal ones the last.
+    """The running maximum along ``dim``, whose size must be known, and its index; of equal elements the last.
 
     NaN is larger than all.
     """
@@ -70,7 +70,7 @@ def cummax(x: AbstractTensor, dim: int) -> Ordered:
 
 
 def cummin(x: AbstractTensor, dim: int) -> Ordered:
-    """The smallest up to each place along ``dim``, whose size is known, and where it stands; of equal ones the last.
+    """The running minimum along ``dim``, whose size must be known, and its index; of equal elements the last.
 
     NaN is smaller than all.
     """

@@ -1,4 +1,4 @@
-"""All-reduce over a group of processes: it runs alongside other work until its result is needed.
+"""All-reduce over a group of processes, which runs alongside other work until its result is needed.
 
 A single process is a group of one, whose sum is its own value.
 """
@@ -12,14 +12,14 @@ from ..types import Shape, TensorType, product
 
 @attributes
 class BeginAttrs(Attrs):
-    """The number of the sum within a run: sums begin in this order in every process."""
+    """The number of the all-reduce within a run: they begin in this order in every process."""
 
     number: int
 
 
 @attributes
 class EndAttrs(Attrs):
-    """Which sum is waited for, and the shapes of what lies in it one after another."""
+    """Which all-reduce is waited for, and the shapes of the tensors in it."""
 
     number: int
     shapes: tuple[Shape, ...]
@@ -38,7 +38,7 @@ def _end(attrs: EndAttrs, flat: TensorType) -> tuple[TensorType, ...]:
     return tuple(TensorType(shape, flat.dtype) for shape in attrs.shapes)
 
 
-#: Its inputs side by side, from which on they are added up over all processes.
+#: The concatenation of its inputs; starts summing it over all processes.
 BEGIN = register(
     OpDef(
         "AllReduceBegin", _begin, NO_GRADIENT, attrs=BeginAttrs, inputs=("*xs",), outputs=("flat",), pure=False,
@@ -46,7 +46,7 @@ BEGIN = register(
     )
 )  # fmt: skip
 
-#: The sums, each in its shape.
+#: Waits for the sums, and splits them into their shapes.
 END = register(
     OpDef(
         "AllReduceEnd", _end, NO_GRADIENT, attrs=EndAttrs, inputs=("flat",), outputs=None, view=True, pure=False,

@@ -1,4 +1,4 @@
-"""A value that exists only under a condition, which is known when a program runs."""
+"""A value that requires a condition, which is checked when a program runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..types import TensorType, bool_
 
 @attributes
 class ExpectAttrs(Attrs):
-    """What the condition must be, and the words of the error where it is not."""
+    """The required value of the condition, and the error message."""
 
     value: bool
     message: str
@@ -32,5 +32,5 @@ EXPECT = register(
 
 
 def expect(x: AbstractTensor, condition: AbstractTensor, value: bool, message: str) -> AbstractTensor:
-    """``x``, where the condition is ``value``; elsewhere an error with these words, when the program runs."""
+    """``x``; raises an error with ``message`` when the program runs if the condition is not ``value``."""
     return apply(EXPECT, ExpectAttrs(value, message), x, condition)

@@ -1,7 +1,7 @@
 """Several element-wise ops as one: a small program that runs on one block of elements at a time.
 
-``FusedElementwise`` gives one result. ``FusedLoop`` gives several, and sums or means over axes, which are added up
-while the blocks are there.
+``FusedElementwise`` has one result. ``FusedLoop`` has several, which may also be sums or means over axes, accumulated
+while a block is in the cache.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class FusedAttrs(Attrs):
 
 @attributes
 class Result(Attrs):
-    """What a loop gives of a value, which is numbered as operands are: all of it, or its ``Sum`` or ``Mean``."""
+    """A result of a loop: a value (numbered like operands), or its ``Sum`` or ``Mean``."""
 
     value: int
     op: str = ""
@@ -43,13 +43,13 @@ class Result(Attrs):
 
 @attributes
 class LoopAttrs(FusedAttrs):
-    """``results`` are of values that all have one shape; the program may be empty."""
+    """``results`` refer to values of the same shape; the program may be empty."""
 
     results: tuple[Result, ...] = ()
 
     @property
     def whole(self) -> bool:
-        """Whether nothing is added up."""
+        """Whether no result is a sum or mean."""
         return not any(result.op for result in self.results)
 
 
@@ -69,7 +69,7 @@ def instruction_types(attrs: FusedAttrs, inputs: Sequence[TensorType]) -> list[T
 
 
 def loop_type(attrs: LoopAttrs, inputs: Sequence[TensorType]) -> TensorType:
-    """Type of the values that a loop makes results of."""
+    """Type of the values to which a loop's results refer."""
     return instruction_types(attrs, inputs)[attrs.results[0].value]
 
 
@@ -134,7 +134,7 @@ FUSED_LOOP = register(
 
 
 def adds_up(node: Node) -> bool:
-    """Whether it is a sum or mean that a loop may give."""
+    """Whether the node is a sum or mean that may be a result of a loop."""
     return node.op.name in _REDUCTIONS
 
 

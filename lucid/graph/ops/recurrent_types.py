@@ -3,12 +3,12 @@
 A layer goes over time in one direction or in both, D of them. Its operands are
 
 ==========================  =====================================================================================
-``x``                       (T, N, I): what comes in at each time, for each of a batch
+``x``                       (T, N, I): the input at each time step, for each sequence of a batch
 ``weight``, ``recurrent``   (D, gates * H, I) and (D, gates * H, H), gate by gate
-``bias``                    (D, 2 * gates * H): what is added to the products with the one, then with the other
+``bias``                    (D, 2 * gates * H): added to the product with ``weight``, then to that with ``recurrent``
 ``h``, and ``c`` of LSTM    (D, N, H): the states at the beginning
-``peepholes`` of LSTM       (D, 3 * H): what part of ``c`` the gates i, o and f see; where the attributes say so
-``lengths``                 (N,): how many times each of the batch has; where the attributes say so
+``peepholes`` of LSTM       (D, 3 * H): weights of ``c`` in the gates i, o and f; if the attributes say so
+``lengths``                 (N,): the number of time steps of each sequence; if the attributes say so
 ==========================  =====================================================================================
 
 The gates lie in the order of the activations that they go through: i, o, f and then c (LSTM), z, r and then h (GRU).
@@ -50,9 +50,9 @@ SIGMOID, TANH = Activation("Sigmoid"), Activation("Tanh")
 class RecurrentAttrs(Attrs):
     """How a layer goes over time.
 
-    ``activations`` are those of one direction after another. ``clip`` is what no input of an activation exceeds in
-    magnitude. ``lengths`` says whether there is an operand of that name: beyond its own length a sequence keeps its
-    state, and gives zeros; going backwards begins at its last time.
+    ``activations`` are those of the first direction, then of the second. Inputs of activations are clamped to a
+    magnitude of ``clip``. ``lengths`` says whether there is an operand of that name: beyond its own length a sequence
+    keeps its state and returns zeros; the backward direction begins at its last time step.
     """
 
     activations: tuple[Activation, ...]
@@ -67,7 +67,7 @@ class RecurrentAttrs(Attrs):
 
     @property
     def raw(self) -> bool:
-        """Whether what goes into the gates is kept for the gradient, not what they are."""
+        """Whether the inputs of the gates are kept for the gradient, rather than their values."""
         return self.clip is not None or not {SIGMOID, TANH}.issuperset(self.activations)
 
     def activation(self, direction: int, number: int) -> Activation:
@@ -79,8 +79,8 @@ class RecurrentAttrs(Attrs):
 class LSTMAttrs(RecurrentAttrs):
     """``peepholes`` says whether there is an operand of that name.
 
-    Where it is ``rounded``, the product with ``h`` is with what is left of that after it was rounded to 255 steps
-    between the least and the largest in the batch, and 0. A gradient passes as if it were not.
+    If ``rounded``, ``h`` is quantised before the product: to 255 steps of the range of the batch's values and 0. The
+    gradient ignores this.
     """
 
     activations: tuple[Activation, ...] = (SIGMOID, TANH, TANH)
@@ -98,18 +98,18 @@ class GRUAttrs(RecurrentAttrs):
 
 @attributes
 class RNNAttrs(RecurrentAttrs):
-    """A layer without gates: what would be one is its state, so what goes into it is kept."""
+    """A layer without gates; its only activation gives the state, so the input of that is kept."""
 
     activations: tuple[Activation, ...] = (TANH,)
 
     @property
     def raw(self) -> bool:
-        """What goes into the state is kept, whatever the activation."""
+        """The input of the activation is kept, whichever that is."""
         return True
 
 
 def check_attrs(op: str, attrs: RecurrentAttrs, functions: int) -> None:
-    """Raise where the attributes do not fit a layer with so many activations in each direction."""
+    """Raise unless the attributes suit a layer with ``functions`` activations in each direction."""
     if attrs.direction not in DIRECTIONS:
         raise OptionError(f"{op}: a direction is one of {', '.join(DIRECTIONS)}, got {attrs.direction!r}")
     wanted = functions * len(attrs.backwards)
@@ -123,7 +123,7 @@ def check_attrs(op: str, attrs: RecurrentAttrs, functions: int) -> None:
 
 
 def check_operands(op: str, attrs: RecurrentAttrs, gates: int, operands: Sequence[TensorType]) -> int:
-    """Raise where the operands of a layer do not fit; returns the size of its state."""
+    """Check the operands of a layer; returns the size of its state."""
     x, weight, recurrent, bias, *rest = operands
     if any(one.rank != 3 for one in (x, weight, recurrent)):
         raise ShapeError(f"{op}: needs an input (T, N, I) and two weights of rank 3, got {x}, {weight}, {recurrent}")

@@ -28,20 +28,20 @@ def searchsorted(
     side: str | None = None,
     sorter: AbstractTensor | None = None,
 ) -> AbstractTensor:
-    """Before which of the numbers in order each of ``values`` belongs, as int64.
+    """The indices in sorted numbers at which to insert ``values`` to keep the order, as int64.
 
     Parameters
     ----------
     sorted_sequence
-        Numbers in order along the last axis: one row for all values, or one for each of their rows.
+        Numbers sorted along the last axis: one row for all values, or one for each of their rows.
     values
-        What is to find its place, a tensor or a number; NaN belongs at the end.
+        A tensor or a number; NaN belongs at the end.
     out_int32
-        Whether places are int32.
+        Whether indices are int32.
     right, side
-        Whether equal ones come before (``side="right"``) rather than after.
+        Whether to insert after equal elements (``side="right"``) rather than before.
     sorter
-        What brings the sequence in order, as ``argsort`` gives it.
+        Indices that sort the sequence, as from ``argsort``; it need not be sorted itself then.
     """
     if side not in (None, "left", "right"):
         raise OptionError(f'searchsorted: side is "left" or "right", got {shown(side)}')
@@ -62,9 +62,9 @@ def searchsorted(
 
 
 def bucketize(x: Operand, boundaries: AbstractTensor, out_int32: bool = False, right: bool = False) -> AbstractTensor:
-    """In which of the intervals between ``boundaries``, a vector in order, each element lies.
+    """The index of the interval between ``boundaries``, a sorted vector, in which each element lies.
 
-    A boundary itself belongs to the interval below it, or above it where ``right``.
+    A boundary itself belongs to the interval above it if ``right``, else to that below.
     """
     if boundaries.type.rank != 1:
         raise ShapeError(f"bucketize: the boundaries are a vector, got {boundaries.type}")
@@ -72,7 +72,7 @@ def bucketize(x: Operand, boundaries: AbstractTensor, out_int32: bool = False, r
 
 
 def _places(order: AbstractTensor, values: AbstractTensor, right: bool) -> AbstractTensor:
-    """How many numbers stand before each value: of that count one bit after the other, from the highest on."""
+    """How many numbers come before each value, found by binary search, one bit of the count at a time."""
     size = order.type.shape[-1]
     found = full(values, 0, None, int64)
     if is_equal(size, 0) or is_equal(values.type.size, 0):
@@ -87,7 +87,7 @@ def _places(order: AbstractTensor, values: AbstractTensor, right: bool) -> Abstr
 
 
 def _before(there: AbstractTensor, values: AbstractTensor, right: bool) -> AbstractTensor:
-    """Whether what is there comes before a value, for which NaN is larger than all."""
+    """Whether the numbers ``there`` come before the values; NaN is larger than all numbers."""
     less = le(there, values) if right else lt(there, values)
     if not is_float(values.type.dtype):
         return less
@@ -98,7 +98,7 @@ def _before(there: AbstractTensor, values: AbstractTensor, right: bool) -> Abstr
 def isin(
     elements: Operand, test_elements: Operand, assume_unique: bool = False, invert: bool = False
 ) -> AbstractTensor:
-    """Whether each element is among ``test_elements``, or is not where ``invert``; NaN is not among any."""
+    """Whether each element is among ``test_elements``, or with ``invert`` whether it is not; NaN never is."""
     x, known = promote(elements, test_elements)
     order = sort(flatten(known)).values
     size = order.type.shape[0]

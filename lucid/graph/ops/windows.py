@@ -19,20 +19,20 @@ from .shape import unsqueeze
 F = TypeVar("F", bound=Callable[..., object])
 
 Numbers: TypeAlias = "tuple[int, ...]"
-"""One for each axis; of padding two: all that stand before the axes, then all that stand after them."""
+"""A number for each axis; for padding, the numbers before each axis, then those after each."""
 
 HEIGHT_AND_WIDTH = {"size": ("height", "width")}
-"""What an image's size was in files when images had two axes."""
+"""The names of the size attribute in files from when images always had two axes."""
 
 AXES = {1: "(N, C, L)", 2: "(N, C, H, W)", 3: "(N, C, D, H, W)"}
 MOST_TAPS, FARTHEST = 1 << 24, 1 << 16
-"""Elements of a window, and zeros around an image or steps between the elements, beyond which nobody means it."""
+"""Limits beyond which arguments are considered mistakes: of elements of a window, and of padding and dilation."""
 
 SIDES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 
 
 def strides(op: str, stride: object, kernel: Numbers) -> Numbers:
-    """The stride of a pooling, which is the kernel size where it is None or an empty sequence."""
+    """The stride of a pooling; None or an empty sequence stands for the kernel size."""
     omitted = stride is None or (isinstance(stride, Sequence) and not stride)
     return kernel if omitted else per_axis(op, "stride", stride, 1, len(kernel))
 
@@ -43,7 +43,7 @@ def check_rank(op: str, x: TensorType, axes: int = 2) -> None:
 
 
 def image_batch(op: str, x: AbstractTensor, axes: int = 2) -> tuple[AbstractTensor, bool]:
-    """``x`` as (N, C, *spatial), and whether it came as (C, *spatial)."""
+    """``x`` as (N, C, *spatial), and whether it was given as (C, *spatial)."""
     if x.type.rank not in (1 + axes, 2 + axes):
         raise ShapeError(f"{op}: needs a tensor {AXES[axes]} or {AXES[axes].replace('N, ', '')}, got {x.type}")
     single = x.type.rank == 1 + axes
@@ -51,14 +51,14 @@ def image_batch(op: str, x: AbstractTensor, axes: int = 2) -> tuple[AbstractTens
 
 
 def called(function: F, name: str, doc: str) -> F:
-    """The function, made for some number of axes, by its own name and with its own description."""
+    """Give a function that was made for some number of axes its own name and docstring."""
     function.__name__ = function.__qualname__ = name
     function.__doc__ = doc
     return function
 
 
 def check_numbers(op: str, name: str, values: Numbers, count: int, least: int) -> None:
-    """What the functions check too; a graph may come from a file."""
+    """Check attributes again, as a graph may come from a file."""
     if len(values) != count:
         raise OptionError(f"{op}: {name} must be {count} numbers, got {values}")
     if any(value < least for value in values):
@@ -66,7 +66,7 @@ def check_numbers(op: str, name: str, values: Numbers, count: int, least: int) -
 
 
 def resized(op: str, x: TensorType, size: tuple[Dim, ...]) -> TensorType:
-    """An image batch with images of another size."""
+    """The type of an image batch with images of another size."""
     if len(size) != x.rank - 2:
         raise ShapeError(f"{op}: the images of {x} cannot be of size {format_shape(size)}")
     return x.with_shape((*x.shape[:2], *size))
@@ -76,7 +76,7 @@ def resized(op: str, x: TensorType, size: tuple[Dim, ...]) -> TensorType:
 def windows_along(
     op: str, axes: int, kernel: Numbers, stride: Numbers, padding: Numbers, dilation: Numbers
 ) -> tuple[Window, ...]:
-    """The window along each of so many axes; raises where there is none."""
+    """The window along each of ``axes`` axes; raises for invalid arguments."""
     check_numbers(op, "kernel_size", kernel, axes, 1)
     check_numbers(op, "stride", stride, axes, 1)
     check_numbers(op, "dilation", dilation, axes, 1)
@@ -85,7 +85,7 @@ def windows_along(
 
 
 def count_windows(op: str, x: TensorType, windows: Sequence[Window], ceil_mode: bool = False) -> tuple[Dim, ...]:
-    """How many windows fit along each axis of an image batch; raises where none does."""
+    """How many windows fit along each axis of an image batch; raises if none does."""
     counts = []
     for side, size, w in zip(SIDES[len(windows)], x.shape[2:], windows, strict=True):
         count = w.fit(size, ceil_mode)
@@ -99,7 +99,7 @@ def count_windows(op: str, x: TensorType, windows: Sequence[Window], ceil_mode: 
 
 
 def refuse_empty_windows(op: str, sizes: Sequence[Dim], counts: Sequence[Dim], windows: Sequence[Window]) -> None:
-    """Raise where a window along an axis would see padding only, or much more than anybody means."""
+    """Raise if some window along an axis would see only padding, or unreasonably much of it."""
     for size, count, w in zip(sizes, counts, windows, strict=True):
         if w.before >= w.extent:
             raise _only_padding(op, w)
@@ -119,7 +119,7 @@ def refuse_empty_windows(op: str, sizes: Sequence[Dim], counts: Sequence[Dim], w
 
 
 def rely_on_something(*sizes: Dim) -> None:
-    """Sizes of 0 are refused; where no op of a trace would know of one, let the trace be for others only."""
+    """Refuse sizes of 0; for symbolic sizes, let the trace assume that they are not 0."""
     for size in sizes:
         is_at_least(size, 1, likely=True)
 
