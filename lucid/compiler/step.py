@@ -257,7 +257,10 @@ class CompiledStep(CompiledModel):
             )
 
     def save(self, path: str | Path) -> None:
-        """Save graph, weights and state to a ``.lucid`` file, which can train on without the classes of either."""
+        """Save graph, weights and state to a ``.lucid`` file, which can train on without the classes of either.
+
+        Learning rates, the optimizer's state and bounds of gradients are those of now, not those of the latest call.
+        """
         if self.accumulate != 1:
             raise OptionError(
                 "a step that adds up gradients is several graphs, of which a file would keep one: save one without "
@@ -268,6 +271,15 @@ class CompiledStep(CompiledModel):
                 "a step of a group is a part of what all its ranks do: save the state of model and optimizer by "
                 "save_checkpoint, in one rank"
             )
+        made = self._current()
+        assert isinstance(made, StepSpecialization)
+        with self._turn:
+            if self._present_form() != made.form:
+                raise OptionError(
+                    "save: since the step's latest call a setting has changed that decides what it computes, such as "
+                    "whether weights decay, gradients are bounded or a parameter is frozen: call the step, then save"
+                )
+            made.follow(self.optimizer, self._own, None)
         super().save(path)
 
     @property
@@ -334,7 +346,7 @@ class StepSpecialization(Specialization):
     def follow(self, optimizer: Optimizer, own: Mapping[str, float | None], seen: Snapshot | None) -> None:
         """Take over the present numbers, and the tensors of the optimizer's state that have been replaced.
 
-        ``seen`` is a snapshot of the optimizer in this call.
+        ``seen`` is a snapshot of the optimizer in this call; None looks at all tensors of its state.
         """
         groups = [optimizer.scalars(group) for group in optimizer.param_groups]
         for name, (group, what) in self._holders.scalars.items():
