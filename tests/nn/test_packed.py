@@ -9,7 +9,7 @@ import pytest
 
 import lucid
 from lucid import nn
-from lucid.errors import LucidError, TraceError
+from lucid.errors import ExecutionError, LucidError, ShapeError, TraceError
 from lucid.nn.utils import rnn
 
 X = np.linspace(-1, 1, 24, dtype=np.float32).reshape(4, 3, 2)
@@ -24,7 +24,7 @@ def packed(lengths: Any, **options: Any) -> Any:
     [
         (lambda: packed([1, 2, 3]), "enforce_sorted=False"),
         (lambda: packed([5, 2, 1]), "do not fit"),
-        (lambda: packed([3, 2, 0]), "do not fit.*1 or more"),
+        (lambda: packed([3, 2, 0]), "do not fit.*each from 1 to 4"),
         (lambda: packed([3, 2]), "do not fit"),
         (lambda: packed([3.0, 2.0, 1.0]), "integers"),
         (lambda: packed([[3, 2, 1]]), "integers"),
@@ -72,3 +72,30 @@ def test_one_trace_for_all_sizes_and_lengths() -> None:
             np.testing.assert_allclose(y[:length, row].detach(), alone[:, 0].detach(), atol=1e-6)
             np.testing.assert_allclose(h[:, row].detach(), last[:, 0].detach(), atol=1e-6)
             assert (y[length:, row] == 0).all()
+
+
+@pytest.mark.parametrize("lengths", [[4, 0, 1], [5, 1, 1], [4, -1, 2]])
+def test_lengths_that_no_sequence_has_are_refused_when_the_program_runs(lengths: list[int]) -> None:
+    layer = nn.GRU(X.shape[2], 5)
+
+    def f(x: Any, lengths: Any) -> Any:
+        return layer(rnn.pack_padded_sequence(x, lengths, enforce_sorted=False))[1]
+
+    net = lucid.compile(f)
+    x = lucid.tensor(X[:4, :3])
+    assert net(x, np.array([4, 1, 2])).shape == (1, 3, 5)
+    with pytest.raises(ExecutionError, match="a length is less than 1, or more than the sequences have"):
+        net(x, np.array(lengths))
+    with pytest.raises(ShapeError, match="3 are needed, each from 1 to 4"):
+        f(x, np.array(lengths))
+
+
+def test_lengths_out_of_order_are_refused_when_the_program_runs() -> None:
+    layer = nn.GRU(X.shape[2], 5)
+    net = lucid.compile(lambda x, lengths: layer(rnn.pack_padded_sequence(x, lengths))[1])
+    x = lucid.tensor(X[:4, :3])
+    assert net(x, np.array([4, 2, 2])).shape == (1, 3, 5)
+    with pytest.raises(ExecutionError, match="not sorted"):
+        net(x, np.array([2, 4, 2]))
+    with pytest.raises(ShapeError, match="3 are needed"):
+        lucid.compile(lambda x, lengths: layer(rnn.pack_padded_sequence(x, lengths))[1])(x, np.array([4, 4]))

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from ...base.absent import PACKED, face
 from ...base.checks import choice, flag, number, several
 from ...errors import OptionError, ShapeError, TraceError
-from ...graph.assume import is_at_least
+from ...graph.assume import is_at_least, is_equal
 from ...graph.dims import as_dim
+from ...graph.ops.expect import expect
 from ...graph.trace import active_trace, user_location
 from ...tensor import creation, functions
 from ...tensor.tensor import Tensor
@@ -96,8 +97,7 @@ def pack_padded_sequence(
 ) -> PackedSequence:
     """Pack padded sequences, so that recurrent layers pass over each as far as it goes.
 
-    In a compiled model ``lengths`` may be an argument. As their values are not known while it is traced, they are not
-    checked then: a sequence counts as empty where its length is negative, and as full where it is too large.
+    In a compiled model ``lengths`` may be an argument. Its values are checked when the program runs.
 
     Parameters
     ----------
@@ -117,13 +117,29 @@ def pack_padded_sequence(
         raise ShapeError(f"{what}: needs sequences (T, N, ...), got {x.type}")
     x = x.transpose(0, 1) if first else x
     if isinstance(lengths, Tensor) and active_trace.get() is not None:
-        return PackedSequence.of(x, None, lengths.long(), ordered)
+        return PackedSequence.of(x, None, _checked(what, lengths.long(), x, ordered), ordered)
     known = numbers(f"{what}: lengths", lengths)
     if len(known) != x.shape[1] or not all(1 <= one <= x.shape[0] for one in known):
-        raise ShapeError(f"{what}: the lengths {list(known)} do not fit sequences {x.type}; each is 1 or more")
+        raise ShapeError(
+            f"{what}: the lengths {list(known)} do not fit sequences {x.type}: {x.shape[1]} are needed, each from 1 to "
+            f"{x.shape[0]}"
+        )
     if ordered and list(known) != sorted(known, reverse=True):
         raise OptionError(f"{what}: the lengths {list(known)} are not sorted; enforce_sorted=False takes them so")
     return PackedSequence.of(x, known, None, ordered)
+
+
+def _checked(what: str, lengths: Tensor, x: Tensor, ordered: bool) -> Tensor:
+    """Lengths of the sequences ``x`` (T, N, ...) that are known when a program runs, which checks them then."""
+    if lengths.ndim != 1 or not is_equal(as_dim(lengths.shape[0], what), as_dim(x.shape[1], what)):
+        raise ShapeError(f"{what}: the lengths {lengths.type} do not fit sequences {x.type}: {x.shape[1]} are needed")
+    within = ((lengths >= 1) & (lengths <= x.shape[0])).all()
+    lengths = expect(lengths, within, True, f"{what}: a length is less than 1, or more than the sequences have")
+    if ordered:
+        descending = (lengths[1:] <= lengths[:-1]).all()
+        words = f"{what}: the lengths are not sorted; enforce_sorted=False takes them so"
+        lengths = expect(lengths, descending, True, words)
+    return lengths
 
 
 def pad_packed_sequence(
