@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from ...errors import ShapeError
 from ..opdef import AbstractTensor, Attrs, GradContext, Gradients, OpDef, apply, attributes, register
 from ..types import TensorType, bool_
+
+T = TypeVar("T", bound=AbstractTensor)
 
 
 @attributes
@@ -31,6 +35,7 @@ EXPECT = register(
 )
 
 
-def expect(x: AbstractTensor, condition: AbstractTensor, value: bool, message: str) -> AbstractTensor:
+def expect(x: T, condition: AbstractTensor, value: bool, message: str) -> T:
     """``x``; raises an error with ``message`` when the program runs if the condition is not ``value``."""
-    return apply(EXPECT, ExpectAttrs(value, message), x, condition)
+    checked: T = apply(EXPECT, ExpectAttrs(value, message), x, condition)
+    return checked
