@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 from ...errors import ShapeError
-from ..opdef import AbstractTensor, Attrs, GradContext, Gradients, OpDef, apply, attributes, register
+from ..opdef import AbstractTensor, Attrs, GradContext, Gradients, OpDef, T, apply, attributes, register
 from ..types import TensorType, bool_
-
-T = TypeVar("T", bound=AbstractTensor)
 
 
 @attributes
