@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from ..errors import ShapeError
+from ..errors import OptionError, ShapeError
 from .dims import Dim
 from .opdef import AbstractTensor
 from .ops import elementwise as ew
@@ -41,8 +41,10 @@ class PlainMethods(AbstractTensor):
         """False: there are no complex numbers."""
         return False
 
-    def is_same_size(self, other: AbstractTensor) -> bool:
+    def is_same_size(self, other: object) -> bool:
         """Whether another tensor has this one's shape."""
+        if not isinstance(other, AbstractTensor):
+            raise OptionError(f"is_same_size: takes a tensor, got {type(other).__name__}")
         return self.type.shape == other.type.shape
 
     @property
