@@ -20,7 +20,7 @@ def test_the_rows_of_a_jacobian_are_one_loop() -> None:
         layer = nn.Sequential(nn.Linear(3, count), nn.Tanh())
         net = lucid.compile(lambda x, layer=layer: func.jacrev(layer)(x))
         wanted = (1 - layer(X).detach().numpy() ** 2)[:, None] * layer[0].weight.detach().numpy()
-        np.testing.assert_allclose(net(X).detach().numpy(), wanted, rtol=1e-5)
+        np.testing.assert_allclose(net(X).detach().numpy(), wanted, rtol=1e-6)
         assert [node.op.name for _, node in net.graph.nodes()].count("Scan") == 1
         sizes[count] = len(list(net.graph.nodes()))
     assert sizes[4] == sizes[400]
@@ -46,10 +46,10 @@ def test_a_module_is_as_before_and_traced_once() -> None:
     for scale in (1.0, 2.0):
         given = {"weight": lucid.full((2, 3), scale)}
         wanted = scale * X.numpy().sum() + layer.bias.detach().numpy()
-        np.testing.assert_allclose(net(given, X).detach().numpy(), wanted, rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(call(given, X).detach().numpy(), wanted, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(net(given, X).detach().numpy(), wanted, rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(call(given, X).detach().numpy(), wanted, rtol=1e-6, atol=1e-7)
     layer.bias.data.add_(1.0)
-    np.testing.assert_allclose(net(given, X).detach().numpy(), wanted + 1, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(net(given, X).detach().numpy(), wanted + 1, rtol=1e-6, atol=1e-7)
     with pytest.raises(ShapeError):
         func.functional_call(layer, given, (lucid.ones(5),))
     assert all(p is before[name] for name, p in layer.named_parameters())
@@ -103,6 +103,6 @@ def test_back_from_compiled_models_without_a_history() -> None:
     result, back = func.vjp(net, X)
     with lucid.no_grad():
         (gradient,) = back(lucid.ones_like(result))
-    np.testing.assert_allclose(gradient.numpy(), layer.weight.detach().numpy().sum(0), rtol=1e-5)
+    np.testing.assert_allclose(gradient.numpy(), layer.weight.detach().numpy().sum(0), rtol=1e-6)
     with pytest.raises(GradientError, match="no second gradient"):
         back(lucid.ones_like(result))

@@ -48,7 +48,7 @@ def test_the_minimum_is_found(search: str | None) -> None:
     for _ in range(4):
         last = bowl.step()
     assert last < 1e-6
-    np.testing.assert_allclose(bowl.params[1].numpy(), 2.0, atol=1e-2)
+    np.testing.assert_allclose(bowl.params[1].numpy(), 2.0, atol=1e-5)
 
 
 def test_no_more_evaluations_than_are_allowed() -> None:

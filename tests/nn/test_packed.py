@@ -69,8 +69,8 @@ def test_one_trace_for_all_sizes_and_lengths() -> None:
         y, h = net(x, np.array(lengths))
         for row, length in enumerate(lengths):  # each as if it were alone
             alone, (last, _) = layer(x[:length, row : row + 1])
-            np.testing.assert_allclose(y[:length, row].detach(), alone[:, 0].detach(), atol=1e-6)
-            np.testing.assert_allclose(h[:, row].detach(), last[:, 0].detach(), atol=1e-6)
+            np.testing.assert_allclose(y[:length, row].detach(), alone[:, 0].detach(), atol=3e-7)  # 2e-8 was seen
+            np.testing.assert_allclose(h[:, row].detach(), last[:, 0].detach(), atol=3e-7)  # 2e-8 was seen
             assert (y[length:, row] == 0).all()
 
 

@@ -34,7 +34,7 @@ def test_hooks_of_what_goes_into_a_compiled_model_and_comes_out() -> None:
         assert x.grad is not None and layer.weight.grad is not None and layer.bias.grad is not None
         found.append([*seen, x.grad.numpy(), layer.weight.grad.numpy(), layer.bias.grad.numpy()])
     for one, other in zip(*found, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5)
+        np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
 def test_a_compiled_step_refuses_parameters_with_hooks() -> None:

@@ -66,7 +66,7 @@ def test_second_gradients_of_a_pseudo_inverse() -> None:
         change[place] = step
         up, down = (np.sum(slopes(TALL[0] + sign * change) ** 2) for sign in (1, -1))
         found[place] = (up - down) / (2 * step)
-    np.testing.assert_allclose(t.grad.numpy(), found, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(t.grad.numpy(), found, rtol=1e-6, atol=1e-8)
 
 
 def test_what_there_is_not_is_an_error_of_the_run() -> None:
