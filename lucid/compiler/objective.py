@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
@@ -22,9 +23,9 @@ class Objective(Module):
     Parameters
     ----------
     model
-        Computes the outputs from all arguments but the last, which is the target.
+        Computes the outputs from all arguments but the target.
     loss
-        ``loss(outputs, target)``; None if the model itself returns the loss.
+        ``loss(outputs, target)``, or ``loss(outputs)``; None if the model itself returns the loss.
     outputs
         Whether the outputs are returned too.
     metrics
@@ -43,6 +44,7 @@ class Objective(Module):
             for name in (*ATTRIBUTES, "_transient"):  # not the hooks, which are called with the model
                 object.__setattr__(self, name, getattr(model, name))
         object.__setattr__(self, "called", (model, loss, outputs, dict(metrics)))
+        object.__setattr__(self, "_alone", loss is None or not _takes_two(loss))
 
     @property
     def named(self) -> str:
@@ -74,7 +76,7 @@ class Objective(Module):
             return _scalar(value)
         if not args:
             raise OptionError("a training step takes the inputs of the model and then, for the loss, the target")
-        inputs, target = (args, ()) if len(args) == 1 else (args[:-1], args[-1:])
+        inputs, target = (args[:-1], args[-1:]) if self.has_target(len(args)) else (args, ())
         made = model(*inputs, **kwargs)
         value = _scalar(loss(made, *target))
         also: list[object] = [made] if outputs else []
@@ -82,11 +84,28 @@ class Objective(Module):
             also.append({name: metric(made, *target) for name, metric in metrics.items()})
         return (value, *also) if also else value
 
+    def has_target(self, count: int) -> bool:
+        """Whether the last of so many positional arguments is the target, rather than an input of the model."""
+        return count > 1 and not self._alone
+
     def metrics_in(self, structure: Structure) -> int:
         """How many of the last results in this structure are metrics."""
         return len(list(leaf_names(structure[-1], ""))) if self.called[3] else 0
 
     called: tuple[Model, Model | None, bool, dict[str, Model]]
+    _alone: bool
+    """Whether there never is a target, since the loss takes the outputs alone or the model returns the loss."""
+
+
+def _takes_two(loss: Model) -> bool:
+    """Whether a loss can be called with outputs and target."""
+    try:
+        inspect.signature(loss.forward if isinstance(loss, Module) else loss).bind_partial(None, None)
+    except TypeError:
+        return False
+    except ValueError:  # of a built-in function that does not say
+        return True
+    return True
 
 
 def _scalar(value: object) -> Tensor:

@@ -129,7 +129,7 @@ def _known_names(model: Callable[..., object], count: int) -> tuple[str, ...]:
     """Names of the first ``count`` positional arguments, as far as the model has any."""
     if isinstance(model, Objective):
         names = _known_names(model.called[0], count)
-        return names if model.called[1] is None or count == 1 else (*names[: count - 1], "target")
+        return (*names[: count - 1], "target") if model.has_target(count) else names
     return _argument_names(model.forward if isinstance(model, Module) else model)
 
 

@@ -35,8 +35,8 @@ def compile_step(
     model
         An ``nn.Module``, or a function of tensors.
     loss
-        ``loss(outputs, target)``, which returns a single number. The target is the last positional argument of a call;
-        if there is only one argument, ``loss(outputs)`` is called. None if the model itself returns the loss.
+        ``loss(outputs, target)``, one number; the target is the last positional argument of a call. If the loss takes
+        only the outputs, or the call has one argument, all arguments are the model's. None if the model returns it.
     optimizer
         Updates the model's parameters. Its options are read at each call, so schedules work as usual.
     *specs, **keyword_specs
