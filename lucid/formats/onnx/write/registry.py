@@ -236,7 +236,7 @@ WIDENED: Mapping[str, Mapping[DType, DType]] = {
     **dict.fromkeys(
         ("Add", "Sub", "Mul", "Sum", "ReduceSum", "ReduceProd", "CumSum", "MatMul", "Gemm", "Einsum"), _WRAPPED
     ),
-    "Unique": {x: int64 for x in _INTEGERS if x != DTYPES["int8"]},
+    "Unique": {x: int64 for x in (*_INTEGERS, DTYPES["int32"]) if x != DTYPES["int8"]},
     "Pow": _WRAPPED,
     "Where": {x: y for x, y in _WRAPPED.items() if x not in (bool_, DTYPES["uint8"])},
     **dict.fromkeys(("Div", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Max", "Min", "TopK"), _INTEGERS),

@@ -75,7 +75,11 @@ def invert(use: Use) -> Item:
 
 @writer(ew.WHERE)
 def where(use: Use) -> Item:
-    return use.emit("Where", *use.inputs, dtype=use.type.dtype)
+    """Truth values are combined, for which the usual runtimes lack the operator."""
+    condition, yes, no = use.inputs
+    if use.type.dtype != bool_:
+        return use.emit("Where", condition, yes, no, dtype=use.type.dtype)
+    return use.emit("Or", use.emit("And", condition, yes), use.emit("And", use.emit("Not", condition), no))
 
 
 @writer(CAST)
