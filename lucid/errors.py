@@ -39,6 +39,20 @@ class OptionError(LucidError, ValueError):
     """An argument or attribute with an invalid value (a stride of 0, an unknown reduction)."""
 
 
+class BudgetError(OptionError):
+    """A memory budget that cannot be met.
+
+    Attributes
+    ----------
+    least
+        The smallest budget, in bytes, that can be met.
+    """
+
+    def __init__(self, *args: object, least: int = 0) -> None:
+        super().__init__(*args)
+        self.least = least
+
+
 class PositionError(LucidError, IndexError):
     """An index outside a list of modules or parameters."""
 

@@ -15,8 +15,9 @@ from ..base import changes
 from ..base.arrays import Array
 from ..base.checks import number, shown, user_stacklevel
 from ..base.locks import forkable
+from ..base.recent import Recent
 from ..distributed.group import Group
-from ..errors import ExecutionError, OptionError, TraceError
+from ..errors import BudgetError, ExecutionError, OptionError, TraceError
 from ..graph import rng
 from ..graph.ir import Graph
 from ..graph.trace import active_trace
@@ -31,8 +32,9 @@ from .arguments import Structure
 from .compiled import CompiledModel, Specs, Trace
 from .objective import Objective
 from .options import Options
-from .programs import Program
+from .programs import PLANS, Program
 from .record import Record
+from .sizes import Orders, Sizes, orders_of
 from .specialization import Specialization
 from .step_average import Averages
 from .step_form import Form, Members, Snapshot
@@ -169,7 +171,37 @@ class CompiledStep(CompiledModel):
                 more = trace.specialization
                 assert isinstance(more, StepSpecialization)
                 self._ranks.expect(more.summary)
+        if self.options.memory_budget is not None and not self._form.updates:
+            self._foresee(trace, structure, leaves)
         return trace
+
+    def _foresee(self, trace: Trace, structure: Structure, leaves: Sequence[Any]) -> None:
+        """Plan all calls up to the next update, so that what a budget is too small for is refused before the first.
+
+        Later calls are taken to have arguments like those of this one, and gradients of the same parameters.
+        """
+        made, form = trace.specialization, self._form
+        assert isinstance(made, StepSpecialization)
+        arrays = [leaf._array if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        key = made.sizes(arrays), orders_of(arrays)
+        if made.foreseen.use(key):
+            return
+        again = replace(form, gathered=made.after)
+        forms = [form, again, replace(again, updates=True)]
+        if self.accumulated.position + 2 == self.accumulate:  # the next call updates
+            del forms[1]
+        refused: list[BudgetError] = []
+        try:
+            for self._form in forms:
+                try:
+                    super()._find(structure, leaves).calls.prepare(leaves)
+                except BudgetError as error:
+                    refused.append(error)
+        finally:
+            self._form = form
+        if refused:
+            raise max(refused, key=lambda error: error.least)
+        made.foreseen.keep(key, True)
 
     @property
     def _own(self) -> dict[str, float | None]:
@@ -308,6 +340,19 @@ class StepSpecialization(Specialization):
         The gradients accumulated so far.
     ranks
         The other ranks of the group; None without a group.
+
+    Attributes
+    ----------
+    form
+        As given.
+    after
+        The parameters that have accumulated gradients after a call.
+    foreseen
+        For which sizes and memory orders of arguments the calls up to the next update stay within the budget.
+    missing
+        The parameters that require a gradient, but on which the loss does not depend.
+    summary
+        What is told the other ranks.
     """
 
     def __init__(
@@ -327,7 +372,8 @@ class StepSpecialization(Specialization):
         )
         self.form = form
         self._holders, self._accumulated = holders, accumulated
-        self._after = frozenset() if form.updates else form.gathered | holders.given
+        self.after = frozenset() if form.updates else form.gathered | holders.given
+        self.foreseen: Recent[tuple[Sizes, Orders], bool] = Recent(PLANS)
         self._followed: Snapshot | None = None
         self.missing, self._ranks, self.summary = holders.missing, ranks, Summary.of(form, holders)
 
@@ -341,7 +387,7 @@ class StepSpecialization(Specialization):
                 return program(*arrays)
         finally:
             if whole.times != before:
-                self._accumulated.now = self._accumulated.now[0] + whole.times - before, self._after
+                self._accumulated.now = self._accumulated.now[0] + whole.times - before, self.after
 
     def follow(self, optimizer: Optimizer, own: Mapping[str, float | None], seen: Snapshot | None) -> None:
         """Take over the present numbers, and the tensors of the optimizer's state that have been replaced.

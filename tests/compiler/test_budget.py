@@ -17,7 +17,7 @@ from lucid import nn, optim
 from lucid.compiler.archive import archive_bytes, archive_from_bytes
 from lucid.compiler.options import Options
 from lucid.compiler.step import CompiledStep
-from lucid.errors import FileError, OptionError
+from lucid.errors import BudgetError, FileError, OptionError
 from lucid.nn import functional as F
 from tests.formats.test_serialize import forge
 
@@ -192,6 +192,44 @@ def test_of_several_graphs_one_has_working_memory_at_a_time() -> None:
     programs = [one for trace in step._traces.values() for one in trace.specialization.programs.made.values()]
     assert len(programs) > 1
     assert sum(len(one._free) for one in programs) == 1  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("accumulate", [2, 3, 5])
+@pytest.mark.parametrize("name", ["residual", "short"])
+def test_what_is_accepted_at_the_first_call_is_enough_for_the_update(name: str, accumulate: int) -> None:
+    """The error names what the call that takes most does, and leaves model, optimizer and sums as they were."""
+    step, model, x, y = made(name, 1, accumulate=accumulate)
+    before = [np.array(t.numpy()) for t in model.state_dict().values()]
+    with pytest.raises(BudgetError) as caught:
+        step(x, y)
+    assert step.accumulated.position == 0
+    assert all(map(np.array_equal, before, (t.numpy() for t in model.state_dict().values())))
+    least = caught.value.least
+    assert f"not less than {least:,}" in str(caught.value)
+    step, _, x, y = made(name, least - 1, accumulate=accumulate)
+    for _ in range(2):  # again, too
+        with pytest.raises(BudgetError):
+            step(x, y)
+    usual = made(name, accumulate=accumulate)[0]
+    losses = [usual(x, y).item() for _ in range(2 * accumulate)]
+    step, _, x, y = made(name, least, accumulate=accumulate)
+    peaks = []
+    for loss in losses:
+        assert step(x, y).item() == loss
+        peaks.append(step.plan.peak)
+    assert max(peaks) <= least
+    assert max(peaks) == peaks[accumulate - 1] > peaks[0]
+
+
+def test_a_later_batch_may_be_too_large() -> None:
+    step, _, x, y = made("short", 2_800_000, accumulate=3)
+    step(x[:128], y[:128])
+    with pytest.raises(BudgetError):
+        step(x, y)
+    assert step.accumulated.position == 1
+    step(x[:128], y[:128])
+    step(x[:128], y[:128])
+    assert step.accumulated.position == 0
 
 
 def test_a_file_keeps_the_budget(tmp_path: Path) -> None:

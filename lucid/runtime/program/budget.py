@@ -8,7 +8,7 @@ from itertools import chain
 from typing import TypeAlias
 
 from ...base.garbage import collection_paused
-from ...errors import OptionError
+from ...errors import BudgetError
 from ...graph.ir import Graph
 from ..planning.registry import Choice
 from .plan import OBJECTS, Plan, make_plan
@@ -38,7 +38,7 @@ def plan_within(
 
     Raises
     ------
-    OptionError
+    BudgetError
         If more memory is needed, whatever is recomputed; the message says how much.
     """
     make = partial(make_plan, exact=exact, lasting=lasting, chosen=chosen, in_place=in_place)
@@ -62,9 +62,10 @@ def _lowered(usual: Plan, budget: int, make: _Make) -> Plan:
             goal = _about(course) - (plan.peak - budget)
     least = min(chain([usual], (_planned(end, make) for end in ends)), key=lambda plan: plan.peak)  # two plans at once
     if least.peak > budget:
-        raise OptionError(
+        raise BudgetError(
             f"a memory_budget of {budget:,} bytes is too small: this takes {usual.peak:,}, and, where values are "
-            f"computed again, not less than {least.peak:,}"
+            f"computed again, not less than {least.peak:,}",
+            least=least.peak,
         )
     return least
 
