@@ -258,7 +258,7 @@ class Operators(SelectionMethods[R], MathMethods[R], SeldomMethods[R], PlainMeth
     negative: Method[R] = neg
     abs: Method[R] = public(ew.abs_)
     absolute: Method[R] = abs
-    sign: Method[R] = public(ew.sign)
+    sign: Method[R] = apart(public(ew.sign))
     sgn: Method[R] = sign
     exp: Method[R] = public(ew.exp)
     log: Method[R] = public(ew.log)

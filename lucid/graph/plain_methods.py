@@ -60,7 +60,9 @@ class PlainMethods(AbstractTensor):
         return self.adjoint() if self.type.rank else self
 
     def adjoint(self: P) -> P:
-        """With the last two axes exchanged."""
+        """With the last two axes exchanged; a scalar as it is."""
+        if self.type.rank == 0:
+            return self
         if self.type.rank < 2:
             raise ShapeError(f"adjoint: is for matrices and batches of them; this tensor is {self.type}")
         return sh.transpose(self, -2, -1)

@@ -16,7 +16,7 @@ from .ops import drawn as draws
 from .ops import seldom_elementwise as ew
 from .ops import seldom_places as places
 from .ops.sorting import Ordered
-from .public import apart, filling, flag, number, operand, public, sequence, size, string, tensor, whole
+from .public import apart, at_least_0, filling, flag, number, operand, public, sequence, size, string, tensor, whole
 
 Function: TypeAlias = Callable[..., AbstractTensor]
 
@@ -49,7 +49,7 @@ addr: Function = public(algebra.addr, a=tensor, b=tensor)
 ger: Function = public(linalg.outer, "ger")
 cholesky_solve: Function = public(systems.cholesky_solve, b=tensor, factor=tensor, upper=flag)
 cholesky_inverse: Function = public(systems.cholesky_inverse, factor=tensor, upper=flag)
-pinverse: Function = public(systems.pinv, "pinverse", rtol=None, hermitian=flag)
+pinverse: Function = public(systems.pinv, "pinverse", rtol=at_least_0, hermitian=flag)
 renorm: Function = apart(public(places.renorm, maxnorm=number))
 pdist: Function = public(distance.pdist)
 

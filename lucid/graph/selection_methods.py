@@ -8,7 +8,7 @@ from typing import Generic, TypeAlias, TypeVar
 from .opdef import AbstractTensor
 from .ops import assignment, distance, fresh, nonzero_unique, parts, sampling, searching, sorting
 from .ops import scatter as places
-from .public import apart, flag, index, operand, public, scalar, sequence, size, string, tensor, whole
+from .public import apart, filling, flag, index, operand, public, scalar, sequence, size, string, tensor, whole
 
 R = TypeVar("R", bound=AbstractTensor)
 G = TypeVar("G")
@@ -39,7 +39,7 @@ class SelectionMethods(AbstractTensor, Generic[R]):
     scatter_reduce: Method[R] = public(places.scatter_reduce, src=tensor, reduce=string, include_self=flag)
     index_add: Method[R] = public(places.index_add, source=tensor)
     index_copy: Method[R] = public(places.index_copy, source=tensor)
-    index_fill: Method[R] = public(places.index_fill)
+    index_fill: Method[R] = public(places.index_fill, value=filling)
 
     index_put: Method[R] = public(assignment.index_put, indices=sequence, values=tensor, accumulate=flag)
     masked_scatter: Method[R] = public(assignment.masked_scatter, mask=tensor, source=tensor)

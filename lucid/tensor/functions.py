@@ -265,6 +265,7 @@ def allclose(
     rtol, atol = (
         number("allclose", name, value, 0, below=math.inf) for name, value in (("rtol", rtol), ("atol", atol))
     )
+    composite.check_alike("allclose", *(x if isinstance(x, Tensor) else 0 for x in (a, b)))
     first, second = (np.asarray(x if isinstance(x, Tensor) else Tensor(x)) for x in (a, b))
     try:
         return bool(np.allclose(first, second, rtol, atol, flag("allclose", "equal_nan", equal_nan)))

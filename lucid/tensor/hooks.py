@@ -166,4 +166,9 @@ def accumulated(leaf: Hooked) -> None:
     """Call the hooks of a leaf whose ``.grad`` has been added to."""
     if leaf._hooks is not None:
         for hook in tuple(leaf._hooks.after.values()):
-            hook(leaf)
+            found = hook(leaf)
+            if found is not None:
+                raise GradientError(
+                    f"register_post_accumulate_grad_hook: the hook returned {shown(found)}; it returns None, and "
+                    f"changes leaf.grad itself"
+                )

@@ -55,7 +55,10 @@ class InPlace(Changes):
     __slots__ = ()
 
     def fill_(self: I, value: object) -> I:
-        """Set all elements to ``value``."""
+        """Set all elements to ``value``, a number or a tensor with no axes."""
+        rank = value.type.rank if isinstance(value, AbstractTensor) else np.ndim(value)  # type: ignore[arg-type]
+        if rank:
+            raise ShapeError("fill_: takes one number; copy_ takes tensors and arrays")
         self[...] = value
         return self
 

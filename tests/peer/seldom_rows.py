@@ -40,7 +40,8 @@ SELDOM = {
         "m.select_scatter(a, b, 0, 1), a.select_scatter(a[:, 0] * 2, 1, -1), m.slice_scatter(a, b[None] * 2, 0, 1, 2), "
         "b.slice_scatter(b[:2] * 3, step=2), m.slice_scatter(a, a[..., :2] * 0.5, 2, -2), a.narrow_copy(1, 1, 2), "
         "*a.split_with_sizes([1, 3], 1), *m.split_with_sizes(b, (2, 3), -1), a.sum_to_size(4, 1), "
-        "a.sum_to_size((1, 1, 5)), m.slice_scatter(i, i[:, 1:4:2] * 0, 1, 1, 4, 2)"
+        "a.sum_to_size((1, 1, 5)), "
+        "i.int().sum_to_size(1, 5), i.int().sum_to_size(4, 5), m.slice_scatter(i, i[:, 1:4:2] * 0, 1, 1, 4, 2)"
     ),
     "put": (
         "b.put(i, b * 2 + 1, True), b.put(m.tensor([1, -1, 7]), b[0, :3]), "
@@ -63,7 +64,7 @@ SELDOM = {
     "nanmedian": (
         "m.nanmedian(a), *m.nanmedian(b, 1), m.nanmedian(m.where(a > 0.3, m.nan, a)), m.nanmedian(z.detach()), "
         "*m.where(a > 0.3, m.nan, a).nanmedian(1, keepdim=True), m.nanmedian(i), *m.nanmedian(i, 0), "
-        "m.nanmedian(a * m.nan)"
+        "m.nanmedian(a * m.nan), m.median(b[:0]), m.nanmedian(b[:, :0])"
     ),
     "unique_consecutive": (
         "m.unique_consecutive(i), *m.unique_consecutive(i, True, True), "
@@ -109,5 +110,8 @@ SELDOM = {
         "m.linalg.tensorsolve(b[:, :4].reshape(2, 4, 2), b[0, :4].reshape(4), dims=(0, 2)), "
         "m.linalg.tensorinv(b[:, :4].reshape(2, 2, 4)), m.linalg.tensorinv(b[:, :4].reshape(4, 2, 2), ind=1)"
     ),
-    "vander": "m.linalg.vander(b), m.linalg.vander(b[0], N=3), m.linalg.vander(i), m.linalg.vander(b[0], N=2)",
+    "vander": (
+        "m.linalg.vander(b), m.linalg.vander(b[0], N=3), m.linalg.vander(i), m.linalg.vander(b[0], N=2), "
+        "m.linalg.vander(i.int())"
+    ),
 }

@@ -43,13 +43,14 @@ ROWS = {
     "signbit": "m.signbit(a), m.signbit(z), m.signbit(i - 2), m.signbit(i > 1)",
     "copysign": "m.copysign(a, b), m.copysign(a, -0.0), m.copysign(i - 2, -1)",
     "copysign far": "m.copysign(z[:, None], z)",
-    "sgn": "m.sgn(z.detach())",
+    "sgn": "m.sgn(z.detach()), m.sign(i > 1), m.sgn(i > 9)",
+    "square": "m.square(i > 1), i.square(), m.square(a)",
     "float_power": "m.float_power(a.abs(), 2), m.float_power(i, -1.5), a.abs().float_power(b)",
     "degrees": "m.deg2rad(a), m.rad2deg(a), m.rad2deg(i), b.deg2rad()",
     "arc": "m.arcsin(m.tanh(a)), m.arctan(a), m.arctan2(a, b), m.arcsinh(a), m.fix(a * 3)",
     "hyperbolic": "m.sinh(a), m.cosh(a), m.arccosh(a.abs() + 1.1), m.arctanh(m.tanh(a))",
     "var_mean": "*m.var_mean(a, 1), *m.var_mean(a), *m.var_mean(a, dim=(0, 2), correction=0, keepdim=True)",
-    "std_mean": "*m.std_mean(a, dim=1), *m.std_mean(a, dim=-1, unbiased=False)",
+    "std_mean": "*m.std_mean(a, dim=1), *m.std_mean(a, dim=-1, unbiased=False), a.std(False), *m.var_mean(b, True)",
     "aminmax": "*m.aminmax(a), m.aminmax(a, dim=1).min, a.aminmax(dim=-1, keepdim=True).max, *m.aminmax(i)",
     "nansum": "m.nansum(z), z.nansum(0), m.nansum(a, (0, 1), keepdim=True), m.nansum(i, 1)",
     "nanmean": "m.nanmean(m.where(a > 1, m.nan, a), 1), m.nanmean(a), a.nanmean((0, 2), True)",
@@ -61,7 +62,7 @@ ROWS = {
         "'nearest', 'midpoint')), m.nanquantile(m.where(a > 1, m.nan, a), 0.6, dim=0), m.nanquantile(m.where(a < 9, "
         "m.nan, a), 0.6, dim=0)"
     ),
-    "cov": "m.cov(b), m.cov(b[0]), m.cov(b, correction=0), m.cov(i), b.cov()",
+    "cov": "m.cov(b), m.cov(b[:1]), m.corrcoef(b[:1]), m.cov(b[0]), m.cov(b, correction=0), m.cov(i), b.cov()",
     "cov weights": (
         "m.cov(b, fweights=i[0]), m.cov(b, aweights=b[1].abs()), m.cov(b, correction=2, fweights=i[0] + 1, "
         "aweights=b[0].abs())"
@@ -77,7 +78,10 @@ ROWS = {
     "diag_embed": "m.diag_embed(b), m.diag_embed(b, 1), b.diag_embed(-2, 0, 2), m.diag_embed(i[0])",
     "diag": "m.diag(b), m.diag(b, -1), m.diag(b[0], 2), b.diag(4)",
     "trace": "m.trace(b), i.trace()",
-    "block_diag": "m.block_diag(b, a[0], b[0]), m.block_diag(i, i[:1]), m.block_diag(b[0, 0], b)",
+    "block_diag": (
+        "m.block_diag(b, a[0], b[0]), m.block_diag(i, i[:1]), m.block_diag(b[0, 0], b), "
+        "m.block_diag(i.int(), i[0, 0])"
+    ),
     "cartesian_prod": "m.cartesian_prod(b[0], b[1]), m.cartesian_prod(i[0], i[1], i[2]), m.cartesian_prod(b[2])",
     "diff": (
         "m.diff(a), m.diff(a, 2, 1), a.diff(dim=0, prepend=a[:1], append=a), m.diff(i > 1), m.diff(i, n=9), m.diff(b, "
@@ -138,6 +142,14 @@ ROWS = {
         "m.linalg.multi_dot([b[0], b.T, b, b[1]]), m.linalg.cross(a[..., :3], b[None, :, 1:4]), m.linalg.vecdot(a, b), "
         "m.linalg.vecdot(a, a * 2, dim=0), m.linalg.diagonal(a, offset=1), m.linalg.matmul(a, b.T)"
     ),
+    "one place": (
+        "m.index_select(a, 1, m.tensor(2)), b.index_select(0, m.tensor(1)), "
+        "m.index_fill(b, 1, m.tensor(0), b[0, 0] * 2), "
+        "b[0].index_copy(0, m.tensor(3), b[1, 1]), b.index_fill(0, m.tensor([0, 2]), m.tensor(7))"
+    ),
+    "nothing before": "m.cat([m.zeros(0), a, b[0, :0]], 1), m.cat([b[0, :0], b[1]]), m.hstack([m.zeros(0), b])",
+    "bools as numbers": "m.clamp(b, False, True), i.clamp_max(True), m.clamp(b, min=True)",
+    "scalar weight": "m.prelu(a, b[0, 0]), m.prelu(b[0, 0], b[1, 1]), b[0, 0].adjoint()",
     "chain_matmul": "m.chain_matmul(b, b.T, a[0], b.T), m.chain_matmul(b)",
     **SELDOM,
 }  # fmt: skip

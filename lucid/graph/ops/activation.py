@@ -96,7 +96,7 @@ def glu(x: AbstractTensor, dim: int = -1) -> AbstractTensor:
 
 def prelu(x: AbstractTensor, weight: AbstractTensor) -> AbstractTensor:
     """``x`` where positive, else ``weight * x``; the weight has one element, or one for each channel (axis 1)."""
-    count = weight.type.shape[0] if weight.type.rank == 1 else None
+    count = (*weight.type.shape, 1)[0] if weight.type.rank < 2 else None
     channels = x.type.shape[1] if x.type.rank > 1 else 1
     if count not in (1, channels):
         raise ShapeError(f"prelu: the weight {weight.type} has neither one element nor one per channel of {x.type}")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ...base.checks import shown
-from ...errors import OptionError, ShapeError
+from ...errors import DTypeError, OptionError, ShapeError
 from ..opdef import AbstractTensor, Operand
+from ..types import broadcast_shapes, is_float
 from .linalg import bmm, check_rank, matmul, outer
 from .shape import expand, reshape
 from .source import full
@@ -19,26 +20,38 @@ def _begun(x: AbstractTensor, beta: float) -> AbstractTensor:
     return full(x, 0) if beta == 0 else _weighted(x, beta)
 
 
+def _spread(op: str, input: AbstractTensor, product: AbstractTensor) -> AbstractTensor:
+    """Check that ``input`` broadcasts to the shape of the product, rather than both to another one."""
+    if input.type.rank > product.type.rank or broadcast_shapes(op, input.type.shape, product.type.shape) != (
+        product.type.shape
+    ):
+        raise ShapeError(f"{op}: {input.type} does not broadcast to the product {product.type}")
+    return input
+
+
 def addmm(
     input: AbstractTensor, a: AbstractTensor, b: AbstractTensor, *, beta: float = 1, alpha: float = 1
 ) -> AbstractTensor:
     """``beta * input + alpha * (a @ b)`` of two matrices; with a ``beta`` of 0 no value of ``input`` is read."""
     check_rank("addmm", 2, a=a, b=b)
-    return _begun(input, beta) + _weighted(matmul(a, b), alpha)
+    product = matmul(a, b)
+    return _begun(_spread("addmm", input, product), beta) + _weighted(product, alpha)
 
 
 def baddbmm(
     input: AbstractTensor, a: AbstractTensor, b: AbstractTensor, *, beta: float = 1, alpha: float = 1
 ) -> AbstractTensor:
     """``beta * input + alpha * (a @ b)`` of two batches of matrices; as for :func:`addmm`."""
-    return _begun(input, beta) + _weighted(bmm(a, b), alpha)
+    product = bmm(a, b)
+    return _begun(_spread("baddbmm", input, product), beta) + _weighted(product, alpha)
 
 
 def addbmm(
     input: AbstractTensor, a: AbstractTensor, b: AbstractTensor, *, beta: float = 1, alpha: float = 1
 ) -> AbstractTensor:
     """``beta * input + alpha *`` the sum of the products of two batches of matrices; as for :func:`addmm`."""
-    return _begun(input, beta) + _weighted(bmm(a, b).sum(0), alpha)
+    product = bmm(a, b).sum(0)
+    return _begun(_spread("addbmm", input, product), beta) + _weighted(product, alpha)
 
 
 def addmv(
@@ -47,14 +60,16 @@ def addmv(
     """``beta * input + alpha * (a @ b)`` of a matrix and a vector; as for :func:`addmm`."""
     check_rank("addmv", 2, a=a)
     check_rank("addmv", 1, b=b)
-    return _begun(input, beta) + _weighted(matmul(a, b), alpha)
+    product = matmul(a, b)
+    return _begun(_spread("addmv", input, product), beta) + _weighted(product, alpha)
 
 
 def addr(
     input: AbstractTensor, a: AbstractTensor, b: AbstractTensor, *, beta: float = 1, alpha: float = 1
 ) -> AbstractTensor:
     """``beta * input + alpha *`` the outer product of two vectors; as for :func:`addmm`."""
-    return _begun(input, beta) + _weighted(outer(a, b), alpha)
+    product = outer(a, b)
+    return _begun(_spread("addr", input, product), beta) + _weighted(product, alpha)
 
 
 def addcmul(input: AbstractTensor, a: AbstractTensor, b: AbstractTensor, *, value: float = 1) -> AbstractTensor:
@@ -63,7 +78,9 @@ def addcmul(input: AbstractTensor, a: AbstractTensor, b: AbstractTensor, *, valu
 
 
 def addcdiv(input: AbstractTensor, a: AbstractTensor, b: AbstractTensor, *, value: float = 1) -> AbstractTensor:
-    """``input + value * a / b``."""
+    """``input + value * a / b``, where ``a`` or ``b`` is of a floating-point type."""
+    if not (is_float(a.type.dtype) or is_float(b.type.dtype)):
+        raise DTypeError(f"addcdiv: divides floating-point numbers, got {a.type} and {b.type}; write a / b")
     return input + _weighted(a / b, value)
 
 

@@ -82,6 +82,7 @@ def flat_clip(x: T, low: float, high: float) -> T:
 
 
 def _between(x: T, low: float | None, high: float | None, *, flat: bool) -> T:
+    low, high = (int(bound) if isinstance(bound, bool) else bound for bound in (low, high))
     dtype = result_dtype([x, *(bound for bound in (low, high) if bound is not None)])
     result: T = apply(CLIP, ClipAttrs(low, high, flat), cast(x, dtype))
     return result

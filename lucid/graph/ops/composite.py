@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from ...base.checks import shown
 from ...errors import DTypeError, OptionError, ShapeError
 from ..opdef import AbstractTensor, Operand, T
-from ..types import Axes, bool_, is_float
+from ..types import Axes, bool_, int64, is_float
 from . import elementwise as ew
 from . import linalg, reduce
 from . import shape as sh
@@ -95,7 +95,8 @@ def divmod_(a: Operand, b: Operand) -> tuple[AbstractTensor, AbstractTensor]:
 
 
 def square(x: AbstractTensor) -> AbstractTensor:
-    """``x * x``."""
+    """``x * x``; of bools, integers."""
+    x = ew.cast(x, int64) if x.type.dtype == bool_ else x
     return ew.mul(x, x)
 
 
@@ -198,6 +199,8 @@ def movedim(x: T, source: object, destination: object) -> T:
 
 def trunc(x: AbstractTensor) -> AbstractTensor:
     """``x`` without what stands behind the point."""
+    if x.type.dtype == bool_:
+        raise DTypeError(f"trunc: needs numbers, got {x.type}")
     return ew.where(lt(x, 0), ew.ceil(x), ew.floor(x)) if is_float(x.type.dtype) else x
 
 
@@ -228,6 +231,7 @@ def div(a: Operand, b: Operand, *, rounding_mode: str | None = None) -> Abstract
 
 def isclose(a: Operand, b: Operand, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> AbstractTensor:
     """Whether elements differ by at most ``atol + rtol * |b|``; equal infinities are close, NaN only if so wished."""
+    check_alike("isclose", a, b)
     a, b = ew.promote(a, b)
     same = eq(a, b)
     if not is_float(a.type.dtype):
@@ -237,6 +241,12 @@ def isclose(a: Operand, b: Operand, rtol: float = 1e-5, atol: float = 1e-8, equa
     if equal_nan:
         return logical_or(close, logical_and(ne(a, a), ne(b, b)))
     return close
+
+
+def check_alike(op: str, a: Operand, b: Operand) -> None:
+    """Raise where two tensors have different element types; numbers take on that of a tensor."""
+    if isinstance(a, AbstractTensor) and isinstance(b, AbstractTensor) and a.type.dtype != b.type.dtype:
+        raise DTypeError(f"{op}: needs tensors of one element type, got {a.type} and {b.type}; cast one of them")
 
 
 def count_nonzero(x: AbstractTensor, dim: Axes = None) -> AbstractTensor:

@@ -7,13 +7,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ...errors import TraceError
+from ...errors import DTypeError, TraceError
 from ..opdef import AbstractTensor
 from ..types import bool_, is_float
 from . import elementwise as ew
 from .composite import ge, le, logical_or
 from .indexing import gather
-from .promotion import floating
 from .put import counted
 from .reduce import summed
 from .shape import concat, expand, normal_axis, reshape
@@ -54,7 +53,8 @@ def cumprod(x: AbstractTensor, dim: int, dtype: object = None) -> AbstractTensor
 
 def logcumsumexp(x: AbstractTensor, dim: int) -> AbstractTensor:
     """Logarithm of the running sum of exponentials along ``dim``, whose size must be known; without overflow."""
-    x = floating(x)
+    if not is_float(x.type.dtype):
+        raise DTypeError(f"logcumsumexp: needs floating-point numbers, got {x.type}")
     axis = normal_axis("logcumsumexp", dim, x.type.rank, scalar=True)
     if not x.type.rank:
         return x.apart((x,))  # type: ignore[no-any-return]

@@ -110,7 +110,7 @@ def block_diag(*operands: AbstractTensor) -> AbstractTensor:
     """One matrix with the given ones (vectors as rows) along its diagonal, and zeros beside them."""
     if not operands or any(x.type.rank > 2 for x in operands):
         raise ShapeError(f"block_diag: needs matrices, got {_types(operands) or 'nothing'}")
-    blocks = ew.promote(*(x if x.type.rank == 2 else reshape(x, 1, -1) for x in operands))
+    blocks = [x if x.type.rank == 2 else reshape(x, 1, -1) for x in ew.promote(*operands)]
     widths = [x.type.shape[1] for x in blocks]
     rows = []
     for i, x in enumerate(blocks):

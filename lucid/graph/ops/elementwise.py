@@ -333,7 +333,6 @@ def _documented(function: Callable[[T], T], op: OpDef) -> Callable[[T], T]:
 
 neg = _simple(NEG, cast_integers=False)
 abs_ = _simple(ABS, cast_integers=False)
-sign = _simple(SIGN, cast_integers=False)
 exp = _simple(EXP)
 expm1 = _simple(EXPM1)
 log = _simple(LOG)
@@ -361,6 +360,12 @@ def round_(x: AbstractTensor, decimals: int = 0) -> AbstractTensor:
     scaled = mul(x, scale) if decimals > 0 else div(x, 10.0**-decimals)
     rounded = _round(scaled)
     return div(rounded, scale) if decimals > 0 else cast(mul(rounded, 10.0**-decimals), x.type.dtype)
+
+
+def sign(x: T) -> T:
+    """-1, 0 or 1 as each element is negative, zero or positive; NaN stays, and so do bools."""
+    result: T = x if x.type.dtype == bool_ else apply(SIGN, NoAttrs(), x)
+    return result
 
 
 def sqrt(x: T) -> T:

@@ -247,6 +247,7 @@ def index_select(x: T, dim: int, index: Indices) -> T:
     vector = _as_index("index_select", x, index)
     if vector.type.rank > 1:
         raise ShapeError(f"index_select: the index must be a vector, got {vector.type}")
+    vector = vector if vector.type.rank or not x.type.rank else reshape(vector, 1)
     return along("index_select", x, dim, lambda x, axis: index_with(x, (axis,), [vector]))
 
 

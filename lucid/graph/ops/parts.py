@@ -156,5 +156,7 @@ def broadcast_tensors(*operands: AbstractTensor) -> tuple[AbstractTensor, ...]:
 
 def cartesian_prod(*operands: AbstractTensor) -> AbstractTensor:
     """A row for each choice of one element out of each vector; of one vector, that vector."""
+    if any(x.type.rank != 1 for x in operands):
+        raise ShapeError(f"cartesian_prod: needs vectors, got {', '.join(str(x.type) for x in operands)}")
     grids = meshgrid(*operands)
     return sh.stack([sh.flatten(grid) for grid in ew.promote(*grids)], 1) if len(grids) > 1 else grids[0]

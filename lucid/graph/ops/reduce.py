@@ -203,7 +203,12 @@ def mean(x: T, dim: Axes = None, keepdim: bool = False, dtype: object = None) ->
 
 
 def var(x: AbstractTensor, dim: Axes = None, correction: float = 1, keepdim: bool = False) -> AbstractTensor:
-    """Variance over ``dim``: squared deviations summed, divided by the count minus ``correction`` (at least 0)."""
+    """Variance over ``dim``: squared deviations summed, divided by the count minus ``correction`` (at least 0).
+
+    A bool in the place of ``dim`` is PyTorch's ``unbiased``: a ``correction`` of 1 or 0, over all axes.
+    """
+    if isinstance(dim, bool):
+        correction, dim = int(dim), None
     deviation = x - mean(x, dim, True)
     count = product(x.type.shape[axis] for axis in _axes("var", dim, x.type.rank))
     divisor: AbstractTensor | float

@@ -10,9 +10,9 @@ from ..opdef import AbstractTensor
 from ..types import format_shape, is_float
 from .composite import eq
 from .elementwise import div, floor_divide, where
-from .promotion import cast
+from .promotion import cast, promoted
 from .put import counted, put
-from .shape import normal_axis, reshape
+from .shape import expand, normal_axis, reshape
 from .slices import take_slice
 from .source import full
 
@@ -97,6 +97,9 @@ def _along(
     op: str, x: AbstractTensor, dim: int, index: AbstractTensor, values: AbstractTensor, how: str
 ) -> AbstractTensor:  # fmt: skip
     axis = normal_axis(op, dim, x.type.rank)
+    if not index.type.rank:
+        index = reshape(index, 1)
+        values = values if values.type.rank else reshape(values, (1,) * x.type.rank)
     if index.type.rank != 1 or index.type.dtype.kind not in "iu":
         raise ShapeError(f"{op}: the index is a vector of integers, got {index.type}")
     shape = (*x.type.shape[:axis], index.type.shape[0], *x.type.shape[axis + 1 :])
@@ -114,14 +117,20 @@ def index_add(
 
 
 def index_copy(x: AbstractTensor, dim: int, index: AbstractTensor, source: AbstractTensor) -> AbstractTensor:
-    """``x`` with each slice of ``source`` where the vector ``index`` says along ``dim``."""
+    """``x`` with each slice of ``source`` where the vector ``index`` (or one number) says along ``dim``."""
     return _along("index_copy", x, dim, index, source, "set")
 
 
-def index_fill(x: AbstractTensor, dim: int, index: AbstractTensor, value: float) -> AbstractTensor:
+def index_fill(x: AbstractTensor, dim: int, index: AbstractTensor, value: float | AbstractTensor) -> AbstractTensor:
     """``x`` with the number ``value`` in the slices that the vector ``index`` lists along ``dim``."""
     axis = normal_axis("index_fill", dim, x.type.rank)
     if isinstance(value, float) and not is_float(x.type.dtype):
         raise DTypeError(f"index_fill: {value} does not fit into {x.type.dtype.name}")
-    shape = (*x.type.shape[:axis], *index.type.shape[:1], *x.type.shape[axis + 1 :])
-    return _along("index_fill", x, dim, index, full(x, value, shape), "set")
+    shape = (*x.type.shape[:axis], *(index.type.shape[:1] or (1,)), *x.type.shape[axis + 1 :])
+    if isinstance(value, AbstractTensor):
+        if value.type.rank or promoted(x.type.dtype, value.type.dtype) != x.type.dtype:
+            raise DTypeError(f"index_fill: value is a number that fits into {x.type.dtype.name}, got {value.type}")
+        values = expand(cast(value, x.type.dtype), shape)
+    else:
+        values = full(x, value, shape)
+    return _along("index_fill", x, dim, index, values, "set")

@@ -27,7 +27,7 @@ from .reduce import amax, amin, argmax, cumsum
 from .reduce import sum as total
 from .scatter import scatter_reduce
 from .slices import piece, split
-from .sorting import Ordered, all_of_them, sort
+from .sorting import Ordered, all_of_them, of_nothing, sort
 from .source import full
 from .subscript import getitem
 
@@ -132,13 +132,13 @@ def split_with_sizes(x: AbstractTensor, split_sizes: Sequence[Dim], dim: int = 0
 
 
 def sum_to_size(x: AbstractTensor, *shape: Dim) -> AbstractTensor:
-    """``x`` summed to a shape that broadcasts to its own."""
+    """``x`` summed to a shape that broadcasts to its own; sums of integers and bools are int64."""
     wanted = sh.as_shape("sum_to_size", shape)
     lead = x.type.rank - len(wanted)
     fits = lead >= 0 and all(a in (b, 1) for a, b in zip(wanted, x.type.shape[max(lead, 0) :], strict=False))
     if not fits:
         raise ShapeError(f"sum_to_size: {format_shape(wanted)} does not broadcast to {x.type}")
-    return x.sum_to(wanted)
+    return (x if x.type.shape == wanted or is_float(x.type.dtype) else cast(x, int64)).sum_to(wanted)
 
 
 def msort(x: AbstractTensor) -> AbstractTensor:
@@ -170,6 +170,8 @@ def mode(x: AbstractTensor, dim: int = -1, keepdim: bool = False) -> Ordered:
 
 def nanmedian(x: AbstractTensor, dim: int | None = None, keepdim: bool = False) -> AbstractTensor | Ordered:
     """As ``median``, ignoring NaNs; NaN if there is nothing else."""
+    if dim is None and (nothing := of_nothing(x)) is not None:
+        return nothing
     flat = sh.flatten(x) if dim is None else x
     axis = 0 if dim is None else sh.normal_axis("nanmedian", dim, x.type.rank, scalar=True)
     lane = flat if flat.type.rank else sh.reshape(flat, 1)

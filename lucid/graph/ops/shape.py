@@ -339,11 +339,17 @@ def overwritten(value: T, x: AbstractTensor) -> T:
 
 
 def concat(tensors: Sequence[AbstractTensor], dim: int = 0) -> AbstractTensor:
-    """The tensors one after another along an existing axis; element types are promoted."""
+    """The tensors one after another along an existing axis; element types are promoted.
+
+    A vector of no elements fits beside tensors of any shape, as in PyTorch: loops begin with it.
+    """
     if isinstance(tensors, AbstractTensor) or not tensors or not all(isinstance(x, AbstractTensor) for x in tensors):
         raise ShapeError("concat: needs a non-empty sequence of tensors")
-    axis = normal_axis("concat", dim, tensors[0].type.rank)
-    return apply(CONCAT, AxisAttrs(axis), *promote(*tensors))
+    parts = promote(*tensors)
+    if any(x.type.rank != 1 for x in parts):
+        parts = [x for x in parts if x.type.shape != (0,)]
+    axis = normal_axis("concat", dim, parts[0].type.rank)
+    return apply(CONCAT, AxisAttrs(axis), *parts)
 
 
 def stack(tensors: Sequence[AbstractTensor], dim: int = 0) -> AbstractTensor:

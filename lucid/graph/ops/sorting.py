@@ -14,6 +14,7 @@ from .elementwise import isnan, where
 from .indexing import gather
 from .promotion import cast
 from .reduce import amax, amin, argmax, check_not_empty
+from .reduce import sum as total
 from .shape import flatten, normal_axis, reshape, squeeze, unsqueeze
 from .slices import piece
 from .top_k import top_k
@@ -64,9 +65,13 @@ def kthvalue(x: AbstractTensor, k: int, dim: int = -1, keepdim: bool = False) ->
 def median(x: AbstractTensor, dim: int | None = None, keepdim: bool = False) -> AbstractTensor | Ordered:
     """The middle element (the lower of two), or with ``dim`` the pair (values, indices); NaN if one is NaN.
 
+    Of no elements at all it is NaN.
+
     With ``dim``, one of several equal elements gets the gradient; without, they share it.
     """
     if dim is None:
+        if (nothing := of_nothing(x)) is not None:
+            return nothing
         return _of_all(flatten(x)) if x.type.rank else x
     axis = normal_axis("median", dim, x.type.rank, scalar=True)
     found = _middle(x if x.type.rank else reshape(x, 1), axis)
@@ -74,6 +79,12 @@ def median(x: AbstractTensor, dim: int | None = None, keepdim: bool = False) -> 
         return found
     shape = (*x.type.shape[:axis], 1, *x.type.shape[axis + 1 :])
     return Ordered(reshape(found.values, shape), reshape(found.indices, shape))
+
+
+def of_nothing(x: AbstractTensor) -> AbstractTensor | None:
+    """The median of all elements where there are none, and of floating-point numbers."""
+    nothing = is_float(x.type.dtype) and 0 in x.type.shape
+    return total(x) * math.nan if nothing else None
 
 
 def _middle(x: AbstractTensor, axis: int) -> Ordered:

@@ -6,12 +6,13 @@ import math
 
 import numpy as np
 
+from ...errors import DTypeError
 from ..opdef import AbstractTensor, Operand
 from ..types import DTYPES, bool_, float64, int64, is_float
 from . import elementwise as ew
 from .bits import bit_cast
 from .bounds import clip
-from .composite import eq, ge, gt, isinf, le, logical_and, logical_or, lt, trunc
+from .composite import check_alike, eq, ge, gt, isinf, le, logical_and, logical_or, lt, trunc
 from .promotion import cast, floating, promote
 from .shape import stop_gradient
 from .source import full
@@ -22,9 +23,17 @@ def _floats(a: Operand, b: Operand) -> tuple[AbstractTensor, AbstractTensor]:
     return floating(a), floating(b)
 
 
+def _given_floats(op: str, a: Operand, b: Operand) -> tuple[AbstractTensor, AbstractTensor]:
+    """As :func:`_floats`, where one of the two must be of a floating-point type."""
+    a, b = promote(a, b)
+    if not is_float(a.type.dtype):
+        raise DTypeError(f"{op}: needs floating-point numbers, got {a.type} and {b.type}")
+    return a, b
+
+
 def hypot(a: Operand, b: Operand) -> AbstractTensor:
     """``sqrt(a² + b²)`` without overflow, which has slope 0 where both are 0."""
-    a, b = _floats(a, b)
+    a, b = _given_floats("hypot", a, b)
     size = stop_gradient(ew.maximum(ew.abs_(a), ew.abs_(b)))
     scale = ew.where(gt(size, 0), size, 1.0)
     within = ew.flat_sqrt(ew.add(ew.pow_(ew.div(a, scale), 2), ew.pow_(ew.div(b, scale), 2)))
@@ -33,7 +42,10 @@ def hypot(a: Operand, b: Operand) -> AbstractTensor:
 
 def logaddexp(a: Operand, b: Operand) -> AbstractTensor:
     """``log(exp(a) + exp(b))`` without overflow."""
-    a, b = _floats(a, b)
+    return _log_add_exp(*_given_floats("logaddexp", a, b))
+
+
+def _log_add_exp(a: AbstractTensor, b: AbstractTensor) -> AbstractTensor:
     first = ge(a, b)  # chosen, as the largest and the distance have slopes of their own where both are the same
     large, small = ew.where(first, a, b), ew.where(first, b, a)
     endless = isinf(large)  # of which the difference may be no number
@@ -43,8 +55,8 @@ def logaddexp(a: Operand, b: Operand) -> AbstractTensor:
 
 def logaddexp2(a: Operand, b: Operand) -> AbstractTensor:
     """``log2(2**a + 2**b)`` without overflow."""
-    a, b = _floats(a, b)
-    return ew.div(logaddexp(ew.mul(a, math.log(2)), ew.mul(b, math.log(2))), math.log(2))
+    a, b = _given_floats("logaddexp2", a, b)
+    return ew.div(_log_add_exp(ew.mul(a, math.log(2)), ew.mul(b, math.log(2))), math.log(2))
 
 
 def xlogy(a: Operand, b: Operand) -> AbstractTensor:
@@ -70,6 +82,8 @@ def exp2(x: AbstractTensor) -> AbstractTensor:
 
 def frac(x: AbstractTensor) -> AbstractTensor:
     """What stands behind the point, with the sign of ``x``."""
+    if not is_float(x.type.dtype):
+        raise DTypeError(f"frac: needs floating-point numbers, got {x.type}")
     return ew.sub(x, trunc(x))
 
 
@@ -84,6 +98,7 @@ def fmod(a: Operand, b: Operand) -> AbstractTensor:
 
 def heaviside(x: AbstractTensor, values: Operand) -> AbstractTensor:
     """0 below 0, 1 above it, and ``values`` at 0."""
+    check_alike("heaviside", x, values)
     x, values = promote(x, values)
     return ew.where(eq(x, 0), values, cast(gt(x, 0), x.type.dtype))
 

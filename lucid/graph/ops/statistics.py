@@ -26,14 +26,14 @@ def var_mean(
     x: AbstractTensor, dim: Axes = None, correction: float = 1, keepdim: bool = False
 ) -> tuple[AbstractTensor, AbstractTensor]:
     """Variance and mean over ``dim``, as ``var`` and ``mean`` give them."""
-    return reduce.var(x, dim, correction, keepdim), reduce.mean(x, dim, keepdim)
+    return reduce.var(x, dim, correction, keepdim), reduce.mean(x, None if isinstance(dim, bool) else dim, keepdim)
 
 
 def std_mean(
     x: AbstractTensor, dim: Axes = None, correction: float = 1, keepdim: bool = False
 ) -> tuple[AbstractTensor, AbstractTensor]:
     """Standard deviation and mean over ``dim``, as ``std`` and ``mean`` give them."""
-    return reduce.std(x, dim, correction, keepdim), reduce.mean(x, dim, keepdim)
+    return reduce.std(x, dim, correction, keepdim), reduce.mean(x, None if isinstance(dim, bool) else dim, keepdim)
 
 
 class Extrema(NamedTuple):
@@ -159,7 +159,7 @@ def cov(
     Parameters
     ----------
     x
-        A row for each variable, a column for each observation; a vector is one variable.
+        A row for each variable, a column for each observation; a vector is one variable, whose variance is a scalar.
     correction
         Sums are divided by the number of observations minus this.
     fweights
@@ -178,7 +178,7 @@ def cov(
         taken = ew.div(ew.mul(reduce.sum(ew.mul(weights, aweights)), correction), total)
     count = clip(ew.sub(total, taken), 0)
     found = matmul(apart, sh.transpose(apart if weights is None else ew.mul(apart, weights), 0, 1))
-    return sh.reshape(ew.div(found, count), (x.type.shape[0],) * 2 if x.type.rank == 2 else ())
+    return sh.reshape(ew.div(found, count), (x.type.shape[0],) * 2 if x.type.rank == 2 and x.type.shape[0] != 1 else ())
 
 
 def _weights(

@@ -9,7 +9,7 @@ import numpy as np
 from ...errors import OptionError, ShapeError, TraceError
 from ..dims import Dim
 from ..opdef import AbstractTensor
-from ..types import format_shape, int64, product
+from ..types import format_shape, int64, is_float, product
 from . import elementwise as ew
 from . import reduce
 from .composite import gt
@@ -197,9 +197,10 @@ def tensorinv(x: AbstractTensor, ind: int = 2) -> AbstractTensor:
 
 
 def vander(x: AbstractTensor, N: Dim | None = None) -> AbstractTensor:  # noqa: N803 - PyTorch's name
-    """The powers of each element along a new last axis, from the 0th to before the ``N``-th."""
+    """The powers of each element along a new last axis, from the 0th to before the ``N``-th; of integers as int64."""
     if not x.type.rank:
         raise ShapeError("vander: a scalar has no axis")
     count = x.type.shape[-1] if N is None else N
+    x = x if is_float(x.type.dtype) else cast(x, int64)
     powers = cast(counted(x, count), x.type.dtype)
     return ew.pow_(expand(unsqueeze(x, -1), (*x.type.shape, count)), powers)
