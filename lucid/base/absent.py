@@ -128,8 +128,6 @@ TENSOR: Final[Mapping[str, str]] = {
 
 NN: Final[Mapping[str, str]] = {
     "DataParallel": "lucid.compile_step(model, loss, optimizer, group=lucid.distributed.group()), started by mpiexec",
-    "relu_": "nn.functional.relu(x)",
-    "leaky_relu_": "nn.functional.leaky_relu(x)",
     "upsample": "nn.functional.interpolate",
     "multi_head_attention_forward": "nn.MultiheadAttention, or nn.functional.scaled_dot_product_attention",
     "SyncBatchNorm": "nn.BatchNorm2d, whose statistics are of the batch of each process",

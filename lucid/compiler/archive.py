@@ -44,7 +44,7 @@ def _content(specialization: Specialization) -> tuple[dict[str, Graph], dict[str
     if specialization.results.changed:
         raise TraceError(
             "save: the model changes arguments in place, and what is loaded from a file gives results alone: compute "
-            "new tensors in it (x = x + 1 in place of x += 1)"
+            "new tensors in it (x = x + 1 in place of x += 1, no inplace=True)"
         )
     traced = specialization.traced
     graphs = {"traced": traced, "optimised": specialization.graph}

@@ -1,7 +1,6 @@
 """Activation functions as modules.
 
-``inplace=True`` is accepted where PyTorch accepts it, but the input is left unchanged; compiled models reuse its memory
-anyway.
+``inplace=True`` is accepted where PyTorch accepts it: the input, a tensor, becomes the result (decision 0062).
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ class ReLU(_Overwriting):
     """``max(x, 0)``."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x)
+        return F.relu(x, inplace=self.inplace)
 
 
 class Sigmoid(Module):
@@ -54,21 +53,21 @@ class SiLU(_Overwriting):
     """``x * sigmoid(x)``."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.silu(x)
+        return F.silu(x, inplace=self.inplace)
 
 
 class Mish(_Overwriting):
     """``x * tanh(softplus(x))`` (Misra, 2019)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.mish(x)
+        return F.mish(x, inplace=self.inplace)
 
 
 class Hardsigmoid(_Overwriting):
     """``x / 6 + 1 / 2`` clamped to between 0 and 1."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.hardsigmoid(x)
+        return F.hardsigmoid(x, inplace=self.inplace)
 
     def extra_repr(self) -> str:
         return ""
@@ -78,7 +77,7 @@ class Hardswish(_Overwriting):
     """``x`` times :class:`Hardsigmoid` of it (Howard et al., 2019)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.hardswish(x)
+        return F.hardswish(x, inplace=self.inplace)
 
     def extra_repr(self) -> str:
         return ""
@@ -113,7 +112,7 @@ class LeakyReLU(_Overwriting):
         self.negative_slope = real(self, "negative_slope", negative_slope)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.leaky_relu(x, self.negative_slope)
+        return F.leaky_relu(x, self.negative_slope, inplace=self.inplace)
 
     def _numbers(self) -> str:
         return f"negative_slope={self.negative_slope}"
@@ -129,7 +128,7 @@ class RReLU(_Overwriting):
             raise OptionError(f"RReLU: lower {lower} must not be more than upper {upper}")
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.rrelu(x, self.lower, self.upper, self.training)
+        return F.rrelu(x, self.lower, self.upper, self.training, inplace=self.inplace)
 
     def _numbers(self) -> str:
         return f"lower={self.lower}, upper={self.upper}"
@@ -176,7 +175,7 @@ class ELU(_Overwriting):
         self.alpha = real(self, "alpha", alpha)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.elu(x, self.alpha)
+        return F.elu(x, self.alpha, inplace=self.inplace)
 
     def _numbers(self) -> str:
         return f"alpha={self.alpha}"
@@ -186,14 +185,14 @@ class CELU(ELU):
     """``x`` where positive, else ``alpha * (exp(x / alpha) - 1)`` (Barron, 2017)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.celu(x, self.alpha)
+        return F.celu(x, self.alpha, inplace=self.inplace)
 
 
 class SELU(_Overwriting):
     """:class:`ELU` times a constant, with an ``alpha`` that keeps mean and variance (Klambauer et al., 2017)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.selu(x)
+        return F.selu(x, inplace=self.inplace)
 
 
 class GELU(Module):
@@ -237,7 +236,7 @@ class Hardtanh(_Overwriting):
             raise OptionError(f"{type(self).__name__}: min_val {min_val} must be below max_val {max_val}")
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.hardtanh(x, self.min_val, self.max_val)
+        return F.hardtanh(x, self.min_val, self.max_val, inplace=self.inplace)
 
     def _numbers(self) -> str:
         return f"min_val={self.min_val}, max_val={self.max_val}"
@@ -261,7 +260,7 @@ class Threshold(_Overwriting):
         self.threshold, self.value = real(self, "threshold", threshold), real(self, "value", value)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.threshold(x, self.threshold, self.value)
+        return F.threshold(x, self.threshold, self.value, inplace=self.inplace)
 
     def _numbers(self) -> str:
         return f"threshold={self.threshold}, value={self.value}"

@@ -21,32 +21,32 @@ class _Dropout(Module):
 class Dropout(_Dropout):
     """While training, zero each element with probability ``p`` and divide the others by ``1 - p``.
 
-    ``inplace`` is accepted, but the input is left unchanged.
+    With ``inplace=True`` the input itself changes.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.p, self.training)
+        return F.dropout(x, self.p, self.training, inplace=self.inplace)
 
 
 class Dropout1d(_Dropout):
     """As :class:`Dropout`, with whole channels of (N, C, L) or (C, L) as the unit."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.dropout1d(x, self.p, self.training)
+        return F.dropout1d(x, self.p, self.training, inplace=self.inplace)
 
 
 class Dropout2d(_Dropout):
     """As :class:`Dropout`, with whole channels of (N, C, …) as the unit."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.dropout2d(x, self.p, self.training)
+        return F.dropout2d(x, self.p, self.training, inplace=self.inplace)
 
 
 class Dropout3d(_Dropout):
     """As :class:`Dropout`, with whole channels of (N, C, D, H, W) or (C, D, H, W) as the unit."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.dropout3d(x, self.p, self.training)
+        return F.dropout3d(x, self.p, self.training, inplace=self.inplace)
 
 
 class AlphaDropout(_Dropout):
@@ -56,11 +56,11 @@ class AlphaDropout(_Dropout):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.alpha_dropout(x, self.p, self.training)
+        return F.alpha_dropout(x, self.p, self.training, inplace=self.inplace)
 
 
 class FeatureAlphaDropout(_Dropout):
     """As :class:`AlphaDropout`, with whole channels of (N, C, …) as the unit."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.feature_alpha_dropout(x, self.p, self.training)
+        return F.feature_alpha_dropout(x, self.p, self.training, inplace=self.inplace)

@@ -1,7 +1,7 @@
 """The functions of ``torch.nn.functional``, under the same names and with the same order of arguments.
 
-They take tensors, arrays and nested lists. ``inplace=True`` is accepted where PyTorch accepts it, but the argument is
-left unchanged; compiled models reuse its memory anyway.
+They take tensors, arrays and nested lists. With ``inplace=True``, where PyTorch accepts it, the first argument is a
+tensor, and becomes the result (decision 0062).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..base.absent import NN, face
-from ..base.checks import flag, integer
+from ..base.checks import flag, integer, shown
 from ..errors import OptionError, ShapeError
 from ..graph.opdef import AbstractTensor
 from ..graph.ops import activation as act
@@ -49,6 +49,7 @@ from ..graph.public import apart, number, operand, public, share
 from ..graph.public import flag as is_flag
 from ..graph.public import index as index_of
 from ..graph.public import tensor as tensor_of
+from ..tensor.functions_in_place import Changes, changing
 from ..tensor.tensor import Tensor
 
 
@@ -62,14 +63,19 @@ def _apart(function: Callable[..., object]) -> Callable[..., Tensor]:
 
 def _overwriting(function: Callable[..., object], known: Callable[..., object] | None = None) -> Callable[..., Tensor]:
     """Add a last parameter ``inplace``; ``known``, if given, is called in place of ``public(function)``."""
-    face, count = known or public(function), function.__code__.co_argcount
+    face, count, name = known or public(function), function.__code__.co_argcount, function.__name__
+    changed = changing(name, face)
 
     @functools.wraps(function)
     def call(*args: object, inplace: bool = False, **kwargs: object) -> Any:
         if len(args) == count + 1:
             *args, inplace = args  # type: ignore[assignment]
-        flag(function.__name__, "inplace", inplace)
-        return face(*args, **kwargs)
+        if not flag(name, "inplace", inplace):
+            return face(*args, **kwargs)
+        x, *others = args or [kwargs.pop(key) for key in ("x", "input") if key in kwargs] or [None]
+        if not isinstance(x, Changes):
+            raise OptionError(f"{name}: with inplace=True, x must be a tensor, got {shown(x)}")
+        return changed(x, *others, **kwargs)
 
     return call
 
@@ -252,6 +258,14 @@ def _images(owner: str, x: AbstractTensor) -> None:
     if x.type.rank < 3:
         raise ShapeError(f"{owner}: needs images (…, C, H, W), got {x.type}")
 
+
+def _changed(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A function in place."""
+    return changing(function.__name__, function)
+
+
+relu_, elu_, celu_, selu_ = map(_changed, (relu, elu, celu, selu))
+leaky_relu_, rrelu_, threshold_, hardtanh_ = map(_changed, (leaky_relu, rrelu, threshold, hardtanh))
 
 _FACES = [name for name, value in globals().items() if getattr(value, "__wrapped__", None) is not None]
 if not TYPE_CHECKING:  # to the type checker a name that is not here is an error

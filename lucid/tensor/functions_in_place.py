@@ -7,7 +7,6 @@ same for all (:mod:`.inplace`, :mod:`.views`, :mod:`.tracing`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -32,18 +31,24 @@ def wants_gradient(x: object) -> bool:
     return isinstance(x, Changes) and bool(getattr(x, "requires_grad", False))
 
 
-def _method(name: str, space: LazyModule | None = None) -> Method:
-    """The method ``name_``: the tensor becomes the result of ``name``, which is a method too or stands in ``space``."""
+def changing(name: str, function: Method) -> Method:
+    """The function ``name_``: the tensor that is its first argument becomes what ``function`` makes of it."""
 
     def changed(self: Changes, *args: object, **kwargs: object) -> object:
         tracked = is_grad_enabled() and any(wants_gradient(x) for x in (self, *args, *kwargs.values()))
         source = self._before_change(tracked, f"{name}_")
-        function = getattr(source, name) if space is None else partial(getattr(space, name), source)
-        return self._become(f"{name}_", _level(source, function(*args, **kwargs), tracked))
+        return self._become(f"{name}_", _level(source, function(source, *args, **kwargs), tracked))
 
     changed.__name__ = changed.__qualname__ = f"{name}_"
     changed.__doc__ = f"``{name}``, in place."
     return changed
+
+
+def _method(name: str, space: LazyModule | None = None) -> Method:
+    """The method ``name_``: the tensor becomes the result of ``name``, which is a method too or stands in ``space``."""
+    if space is None:
+        return changing(name, lambda source, *args, **kwargs: getattr(source, name)(*args, **kwargs))
+    return changing(name, lambda source, *args, **kwargs: getattr(space, name)(source, *args, **kwargs))
 
 
 def _methods(names: str) -> Iterator[Method]:

@@ -292,7 +292,7 @@ class Recorder:
         if why:
             raise TraceError(
                 f"{name} changes a tensor in place that {why} ({user_location()}), which this graph does not hand "
-                f"back: compute a new tensor (x = x + 1 in place of x += 1), or change a clone() of it"
+                f"back: compute a new tensor (x = x + 1 in place of x += 1, no inplace=True), or change a clone() of it"
             )
 
     def _made_here(self, x: Tensor) -> bool:

@@ -281,8 +281,6 @@ LAYERS = [
     *(same(name) for name in ("ReLU", "ReLU6", "Sigmoid", "Tanh", "SiLU", "LeakyReLU", "ELU", "GELU", "Softplus")),
     *(same(name) for name in ("Mish", "Hardswish", "LogSigmoid", "Softsign", "Tanhshrink", "SELU")),
     *(same(name) for name in ("CELU", "GLU", "Hardshrink", "Softshrink", "Hardtanh", "Softmax2d")),
-    *(same(name, inplace=True) for name in ("ReLU", "ReLU6", "Mish", "Hardswish", "SELU", "SiLU")),
-    *(same(name, 0.25, inplace=True) for name in ("CELU", "ELU", "LeakyReLU")),
     Layer("Hardsigmoid", nn.Hardsigmoid, Hardsigmoid),
     same("GLU", 1),
     same("Softmin", dim=1),

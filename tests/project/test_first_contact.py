@@ -165,7 +165,7 @@ def test_it_says_what_to_type_instead(expression: str, words: str) -> None:
 
 PYTORCHS = {
     "nn": "SyncBatchNorm",
-    "F": "leaky_relu_ upsample",
+    "F": "upsample",
     "lucid": "cuda backends jit FloatTensor Size set_default_dtype set_printoptions "
     "histogram conj autocast dropout softplus save fft "
     "from_onnx InferenceSession jnp vjp hessian tree_map Module Linear Sequential conv2d Variable layers",
