@@ -305,7 +305,7 @@ from .tensor.grad_mode import enable_grad, inference_mode, is_grad_enabled, no_g
 from .tensor.tensor import Tensor
 
 if TYPE_CHECKING:
-    from . import autograd, data, extend, func, linalg, models, onnx, optim, passes, training
+    from . import autograd, data, extend, func, linalg, models, onnx, optim, passes, special, training
     from .compiler.compiled import CompiledModel
     from .compiler.control import cond, scan, while_loop
     from .compiler.entry import compile, load
@@ -329,6 +329,7 @@ if TYPE_CHECKING:
         ger,
         hardshrink,
         histc,
+        i0,
         index_reduce,
         isneginf,
         isposinf,
@@ -381,34 +382,35 @@ __all__ = [
     "flatten", "flip", "fliplr", "flipud", "float32", "float64", "float_power", "floor", "floor_divide", "fmax", "fmin",
     "fmod", "frac", "frexp", "from_numpy", "full", "full_like", "func", "gather", "gcd", "ge", "gelu", "ger",
     "get_cache_limit", "get_num_threads", "get_rng_state", "grad", "greater", "greater_equal", "gt", "hardshrink",
-    "heaviside", "histc", "hsplit", "hstack", "hypot", "iinfo", "index_add", "index_copy", "index_fill", "index_put",
-    "index_reduce", "index_select", "inf", "inference_mode", "inner", "int8", "int16", "int32", "int64", "inverse",
-    "is_floating_point", "is_grad_enabled", "is_tensor", "isclose", "isfinite", "isin", "isinf", "isnan", "isneginf",
-    "isposinf", "isreal", "kron", "kthvalue", "lcm", "ldexp", "le", "lerp", "less", "less_equal", "lgamma", "linalg",
-    "linspace", "load", "load_checkpoint", "log", "log1p", "log2", "log10", "log_softmax", "logaddexp", "logaddexp2",
-    "logcumsumexp", "logdet", "logical_and", "logical_not", "logical_or", "logical_xor", "logit", "logspace",
-    "logsumexp", "lt", "manual_seed", "masked_fill", "masked_scatter", "masked_select", "matmul", "matrix_exp",
-    "matrix_power", "max", "maximum", "mean", "median", "meshgrid", "min", "minimum", "mm", "mode", "models",
-    "moveaxis", "movedim", "msort", "mul", "multinomial", "multiply", "mv", "mvlgamma", "nan", "nan_to_num", "nanmean",
-    "nanmedian", "nanquantile", "nansum", "narrow", "narrow_copy", "ne", "neg", "negative", "newaxis", "nextafter",
-    "nn", "no_grad", "nonzero", "nonzero_static", "norm", "normal", "not_equal", "numel", "ones", "ones_like", "onnx",
-    "optim", "outer", "passes", "pdist", "permute", "pi", "pinverse", "polygamma", "positive", "pow", "prelu", "prod",
-    "proof", "quantile", "rad2deg", "rand", "rand_like", "randint", "randn", "randn_like", "randperm", "ravel",
-    "reciprocal", "relu", "remainder", "renorm", "repeat_interleave", "reshape", "roll", "rot90", "round", "rsqrt",
-    "save_checkpoint", "scan", "scatter", "scatter_add", "scatter_reduce", "searchsorted", "select", "select_scatter",
-    "set_cache_limit", "set_grad_enabled", "set_num_threads", "set_rng_state", "sgn", "sigmoid", "sign", "signbit",
-    "silu", "sin", "sinc", "sinh", "slice_scatter", "slogdet", "softmax", "sort", "spec", "split", "split_with_sizes",
-    "sqrt", "square", "squeeze", "stack", "std", "std_mean", "sub", "subtract", "sum", "swapaxes", "swapdims", "t",
-    "take", "take_along_dim", "tan", "tanh", "tensor", "tensor_split", "tensordot", "tile", "topk", "trace", "training",
-    "transpose", "trapezoid", "trapz", "tril", "tril_indices", "triu", "triu_indices", "true_divide", "trunc", "uint8",
-    "uint16", "uint32", "uint64", "unbind", "unflatten", "unique", "unique_consecutive", "unsqueeze", "value_and_grad",
-    "var", "var_mean", "vdot", "vsplit", "vstack", "where", "while_loop", "xlogy", "zeros", "zeros_like",
+    "heaviside", "histc", "hsplit", "hstack", "hypot", "i0", "iinfo", "index_add", "index_copy", "index_fill",
+    "index_put", "index_reduce", "index_select", "inf", "inference_mode", "inner", "int8", "int16", "int32", "int64",
+    "inverse", "is_floating_point", "is_grad_enabled", "is_tensor", "isclose", "isfinite", "isin", "isinf", "isnan",
+    "isneginf", "isposinf", "isreal", "kron", "kthvalue", "lcm", "ldexp", "le", "lerp", "less", "less_equal", "lgamma",
+    "linalg", "linspace", "load", "load_checkpoint", "log", "log1p", "log2", "log10", "log_softmax", "logaddexp",
+    "logaddexp2", "logcumsumexp", "logdet", "logical_and", "logical_not", "logical_or", "logical_xor", "logit",
+    "logspace", "logsumexp", "lt", "manual_seed", "masked_fill", "masked_scatter", "masked_select", "matmul",
+    "matrix_exp", "matrix_power", "max", "maximum", "mean", "median", "meshgrid", "min", "minimum", "mm", "mode",
+    "models", "moveaxis", "movedim", "msort", "mul", "multinomial", "multiply", "mv", "mvlgamma", "nan", "nan_to_num",
+    "nanmean", "nanmedian", "nanquantile", "nansum", "narrow", "narrow_copy", "ne", "neg", "negative", "newaxis",
+    "nextafter", "nn", "no_grad", "nonzero", "nonzero_static", "norm", "normal", "not_equal", "numel", "ones",
+    "ones_like", "onnx", "optim", "outer", "passes", "pdist", "permute", "pi", "pinverse", "polygamma", "positive",
+    "pow", "prelu", "prod", "proof", "quantile", "rad2deg", "rand", "rand_like", "randint", "randn", "randn_like",
+    "randperm", "ravel", "reciprocal", "relu", "remainder", "renorm", "repeat_interleave", "reshape", "roll", "rot90",
+    "round", "rsqrt", "save_checkpoint", "scan", "scatter", "scatter_add", "scatter_reduce", "searchsorted", "select",
+    "select_scatter", "set_cache_limit", "set_grad_enabled", "set_num_threads", "set_rng_state", "sgn", "sigmoid",
+    "sign", "signbit", "silu", "sin", "sinc", "sinh", "slice_scatter", "slogdet", "softmax", "sort", "spec", "special",
+    "split", "split_with_sizes", "sqrt", "square", "squeeze", "stack", "std", "std_mean", "sub", "subtract", "sum",
+    "swapaxes", "swapdims", "t", "take", "take_along_dim", "tan", "tanh", "tensor", "tensor_split", "tensordot", "tile",
+    "topk", "trace", "training", "transpose", "trapezoid", "trapz", "tril", "tril_indices", "triu", "triu_indices",
+    "true_divide", "trunc", "uint8", "uint16", "uint32", "uint64", "unbind", "unflatten", "unique",
+    "unique_consecutive", "unsqueeze", "value_and_grad", "var", "var_mean", "vdot", "vsplit", "vstack", "where",
+    "while_loop", "xlogy", "zeros", "zeros_like",
 ]  # fmt: skip
 
 _SELDOM = (
     "addbmm", "addmv", "addr", "angle", "bitwise_left_shift", "bitwise_right_shift", "cholesky_inverse",
     "cholesky_solve", "diagflat", "diagonal_scatter", "fmax", "fmin", "frexp", "gcd", "ger", "hardshrink", "histc",
-    "index_reduce", "isneginf", "isposinf", "isreal", "lcm", "ldexp", "mode", "msort", "mvlgamma", "nanmedian",
+    "i0", "index_reduce", "isneginf", "isposinf", "isreal", "lcm", "ldexp", "mode", "msort", "mvlgamma", "nanmedian",
     "narrow_copy", "nextafter", "nonzero_static", "normal", "pdist", "pinverse", "positive", "prelu", "renorm",
     "select_scatter", "slice_scatter", "split_with_sizes", "unique_consecutive",
 )  # fmt: skip
@@ -417,6 +419,7 @@ _SELDOM = (
 _LAZY = {
     "autograd": "autograd",
     "linalg": "linalg",
+    "special": "special",
     "extend": "extend",
     "func": "func",
     "data": "data",

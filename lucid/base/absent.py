@@ -52,7 +52,6 @@ TOP: Final[Mapping[str, str]] = {
     "utils": f"lucid.nn.utils, lucid.data; for checkpoint, {_CHECKPOINT}",
     "seed": "lucid.manual_seed(n)",
     "random": "lucid.rand, lucid.randn, lucid.randint; lucid.manual_seed(n)",
-    "special": "lucid.erfc, lucid.lgamma; the functions stand in lucid itself, and scipy.special takes t.numpy()",
     "Size": "a shape is a tuple",
     "autocast": "float32 and float64 are the floating-point types",
     "GradScaler": "float32 and float64 are the floating-point types",
@@ -176,6 +175,17 @@ LINALG: Final[Mapping[str, str]] = {
     **dict.fromkeys(("inv_ex", "solve_ex", "cholesky_ex"), "without _ex it is there, with an error of the run"),
 }
 """Names of ``lucid.linalg``."""
+
+SPECIAL: Final[Mapping[str, str]] = {
+    **dict.fromkeys(
+        ("gammainc", "gammaincc", "zeta", "bessel_j0", "bessel_j1", "bessel_y0", "bessel_y1"),
+        "there is no such op; outside a model scipy.special takes t.numpy()",
+    ),
+    **dict.fromkeys(("modified_bessel_i0", "modified_bessel_i1"), "i0 and i1"),
+    "lgamma": "gammaln",
+    "sigmoid": "expit",
+}
+"""Names of ``lucid.special``."""
 
 AUTOGRAD: Final[Mapping[str, str]] = {
     "backward": "t.backward(gradient), or (a + b).backward() for several scalars",

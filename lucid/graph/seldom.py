@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 
 from .opdef import AbstractTensor
-from .ops import activation, algebra, bitwise, distance, linalg, slices, systems
+from .ops import activation, algebra, bitwise, distance, linalg, nonelementary, slices, systems
 from .ops import drawn as draws
 from .ops import seldom_elementwise as ew
 from .ops import seldom_places as places
@@ -40,6 +40,7 @@ ldexp: Function = public(ew.ldexp)
 frexp: Callable[..., ew.Mantissa] = public(ew.frexp)
 nextafter: Function = public(ew.nextafter)
 mvlgamma: Function = public(ew.mvlgamma, p=whole)
+i0: Function = public(nonelementary.i0)
 hardshrink: Function = public(activation.hardshrink, lambd=number)
 prelu: Function = public(activation.prelu)
 

@@ -40,6 +40,7 @@ class SeldomMethods(AbstractTensor, Generic[R]):
     frexp: Method[Mantissa] = late(seldom)
     nextafter: Method[R] = late(seldom)
     mvlgamma: Method[R] = late(seldom)
+    i0: Method[R] = late(seldom)
     hardshrink: Method[R] = late(seldom)
     prelu: Method[R] = late(seldom)
     addbmm: Method[R] = late(seldom)

@@ -118,7 +118,7 @@ class Changes:
     index_put_, masked_scatter_, tril_, triu_ = _methods("index_put masked_scatter tril triu")
     addmm_, addcmul_, addcdiv_, baddbmm_ = _methods("addmm addcmul addcdiv baddbmm")
     addbmm_, addmv_, addr_, renorm_ = _methods("addbmm addmv addr renorm")
-    gcd_, lcm_, ldexp_, nextafter_, mvlgamma_ = _methods("gcd lcm ldexp nextafter mvlgamma")
+    gcd_, lcm_, ldexp_, nextafter_, mvlgamma_, i0_ = _methods("gcd lcm ldexp nextafter mvlgamma i0")
     index_reduce_, put_, fill_diagonal_ = *_methods("index_reduce put"), _method("fill_diagonal", seldom)
     normal_, log_normal_, uniform_ = (_method(name, draws) for name in ("normal", "log_normal", "uniform"))
     exponential_, cauchy_, geometric_ = (_method(name, draws) for name in ("exponential", "cauchy", "geometric"))

@@ -15,7 +15,17 @@ from lucid.graph.ops.bits import BIT_CAST
 from lucid.graph.ops.bounds import CLIP, ClipAttrs
 from lucid.graph.ops.fused import FUSED_ELEMENTWISE, FUSED_LOOP, FusedAttrs, Instruction, LoopAttrs, Result
 from lucid.graph.ops.loss import BINARY_CROSS_ENTROPY
-from lucid.graph.ops.nonelementary import ERFC, ERFINV, LGAMMA, POLYGAMMA, PolygammaAttrs
+from lucid.graph.ops.nonelementary import (
+    BESSEL_I,
+    ERFC,
+    ERFCX,
+    ERFINV,
+    LGAMMA,
+    NDTRI,
+    POLYGAMMA,
+    BesselAttrs,
+    PolygammaAttrs,
+)
 from lucid.graph.ops.random import DROPOUT, RANDOM_NORMAL, RANDOM_UNIFORM, DropoutAttrs
 from lucid.graph.ops.reduce import ReduceAttrs
 from lucid.graph.ops.rounding import GRIDS, ROUND_STRAIGHT, ROUND_TO, RoundToAttrs
@@ -166,7 +176,7 @@ _FLOATS = (
     ew.EXPM1, ew.LOG1P, ew.LOG2, ew.LOG10,
     ew.EXP, ew.LOG, ew.SIN, ew.COS, ew.ERF, ew.TANH, ew.SIGMOID, ew.SILU, ew.FLOOR, ew.CEIL, ew.ROUND,
     ROUND_STRAIGHT, ew.HARD_SWISH,
-    ERFC, ERFINV, LGAMMA,
+    ERFC, ERFCX, ERFINV, NDTRI, LGAMMA,
     tr.ASIN, tr.ACOS, tr.ATAN, tr.SINH, tr.COSH, tr.ASINH, tr.ACOSH, tr.ATANH,
 )  # fmt: skip
 _COMPARISONS = (ew.EQUAL, ew.NOT_EQUAL, ew.LESS, ew.LESS_EQUAL, ew.GREATER, ew.GREATER_EQUAL)
@@ -182,6 +192,7 @@ DRAWS: dict[OpDef, Strategy] = {
     ew.SQRT: _unary(attrs=_ROOTS),
     ROUND_TO: _unary(attrs=_GRIDS),
     POLYGAMMA: _unary(attrs=st.sampled_from((0, 1, 2, 5)).map(PolygammaAttrs)),
+    BESSEL_I: _unary(attrs=st.builds(BesselAttrs, st.sampled_from((0, 1)), st.booleans())),
     CLIP: _clip(),
     ew.CAST: _cast(),
     BIT_CAST: _bit_cast(),

@@ -150,6 +150,29 @@ ROWS = {
     "nothing before": "m.cat([m.zeros(0), a, b[0, :0]], 1), m.cat([b[0, :0], b[1]]), m.hstack([m.zeros(0), b])",
     "bools as numbers": "m.clamp(b, False, True), i.clamp_max(True), m.clamp(b, min=True)",
     "scalar weight": "m.prelu(a, b[0, 0]), m.prelu(b[0, 0], b[1, 1]), b[0, 0].adjoint()",
+    "special of the normal distribution": (
+        "m.special.erfcx(a), m.special.ndtr(a * 9), m.special.ndtri(b.sigmoid()), m.special.log_ndtr(a * 9), "
+        "m.special.erfcx(z), m.special.ndtri(z.detach()), m.special.log_ndtr(z), m.special.ndtr(z), m.special.ndtr(i)"
+    ),
+    "special entropies": (
+        "m.special.entr(a.abs()), m.special.entr(z.detach()), m.special.entr(b * 0), m.special.entr(i), "
+        "m.special.xlog1py(a, b.abs()), "
+        "m.special.xlog1py(i, b.abs()), m.special.xlog1py(i, 2.0), m.special.xlog1py(2, b.abs()), "
+        "m.special.xlog1py(z[:, None].detach(), z.detach())"
+    ),
+    "special Bessel": (
+        "m.special.i0(a), m.special.i0e(a * 9), m.special.i1(a), m.special.i1e(a * 9), m.special.i0(i), "
+        "m.special.i0e(z[3:].detach()), m.special.i1e(z[3:].detach()), m.special.i1(b * 0), m.special.i0(b * 0), "
+        "m.i0(a), b.i0()"
+    ),
+    "special by other names": (
+        "m.special.expit(a), m.special.logit(a.sigmoid()), m.special.gammaln(a.abs()), "
+        "m.special.psi(a.abs().detach()), "
+        "m.special.multigammaln(a.abs() + 3, 2), m.special.polygamma(2, a.abs().detach() + 1), m.special.sinc(a), "
+        "m.special.round(a, decimals=1), m.special.softmax(a, 1), m.special.log_softmax(a, dim=0), "
+        "m.special.logsumexp(a, 1), m.special.xlogy(i, b.abs()), m.special.expm1(i), m.special.exp2(a), "
+        "m.special.erfinv(a.tanh()), m.special.erf(a), m.special.erfc(a), m.special.log1p(a.abs())"
+    ),
     "chain_matmul": "m.chain_matmul(b, b.T, a[0], b.T), m.chain_matmul(b)",
     **SELDOM,
 }  # fmt: skip

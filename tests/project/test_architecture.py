@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("passes", ("passes",)),
     ("runtime", ("runtime",)),
     ("reference", ("reference",)),
-    ("tensor", ("tensor", "autograd", "linalg")),
+    ("tensor", ("tensor", "autograd", "linalg", "special")),
     ("nn", ("nn", "optim", "data", "distributed")),
     ("inspect", ("inspect", "proof", "report")),
     ("compiler", ("compiler", "func", "models", "onnx")),

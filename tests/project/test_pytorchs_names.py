@@ -41,6 +41,8 @@ THERE: dict[str, str] = {
     "lucid.linalg": "norm vector_norm matrix_norm inv solve cholesky det slogdet matmul multi_dot matrix_power cross "
     "diagonal vecdot eigh eigvalsh svd svdvals qr solve_triangular pinv lstsq matrix_rank cond tensorsolve tensorinv "
     "vander",
+    "lucid.special": "digamma entr erf erfc erfcx erfinv exp2 expit expm1 gammaln i0 i0e i1 i1e log1p log_ndtr "
+    "log_softmax logit logsumexp multigammaln ndtr ndtri polygamma psi round sinc softmax xlog1py xlogy",
     "t": "add_ mul_ sub_ div_ clamp_ zero_ fill_ exp_ relu_ prod any all norm topk sort argsort median unique nonzero "
     "unfold select diagonal quantile unbind scatter index_add masked_select cumprod contiguous cpu device t mT "
     "new_zeros new_ones new_full new_empty new_tensor index_put_ masked_scatter_ kthvalue movedim expand_as int eq "
@@ -53,7 +55,8 @@ THERE: dict[str, str] = {
 
 ABSENT = {
     lucid: absent.TOP, lucid.Tensor: absent.TENSOR, nn: absent.NN, F: absent.NN, nn.Module: absent.MODULE,
-    optim: absent.OPTIM, lucid.autograd: absent.AUTOGRAD, lucid.linalg: absent.LINALG, nn.utils: absent.UTILS,
+    optim: absent.OPTIM, lucid.autograd: absent.AUTOGRAD, lucid.linalg: absent.LINALG, lucid.special: absent.SPECIAL,
+    nn.utils: absent.UTILS,
     nn.init: absent.INIT, lucid.data: absent.DATA, optim.lr_scheduler: absent.SCHEDULER,
     lucid.distributed: absent.DISTRIBUTED, lucid.training: absent.TRAINING, lucid.onnx: absent.ONNX,
     lucid.func: absent.FUNC,

@@ -11,7 +11,7 @@ from lucid.graph.opdef import NoAttrs, OpDef, all_ops
 from lucid.graph.ops.bits import BIT_CAST
 from lucid.graph.ops.bounds import ClipAttrs
 from lucid.graph.ops.elementwise import NOT, AlphaAttrs, CastAttrs, GeluAttrs, SoftplusAttrs
-from lucid.graph.ops.nonelementary import PolygammaAttrs
+from lucid.graph.ops.nonelementary import BesselAttrs, PolygammaAttrs
 from lucid.graph.ops.rounding import RoundToAttrs
 from lucid.graph.types import DType, TensorType, float32, float64
 from lucid.reference import run_reference
@@ -22,6 +22,7 @@ from lucid.runtime.program.emitter import Emitter, Operand
 from lucid.runtime.program.names import Names
 
 ATTRS = {
+    "BesselI": (BesselAttrs(0), BesselAttrs(1, scaled=True)),
     "Cast": (CastAttrs(float32),),
     "Clip": (ClipAttrs(-0.5, 0.5), ClipAttrs(None, 6.0), ClipAttrs(0.0, None)),
     "LeakyRelu": (AlphaAttrs(0.2), AlphaAttrs(-1.0), AlphaAttrs(0.0), AlphaAttrs(3.0)),

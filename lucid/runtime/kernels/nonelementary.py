@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from ...graph.ops.nonelementary import ERFC, ERFINV, LGAMMA, POLYGAMMA, PolygammaAttrs
+from ...graph.ops.nonelementary import (
+    BESSEL_I,
+    ERFC,
+    ERFCX,
+    ERFINV,
+    LGAMMA,
+    NDTRI,
+    POLYGAMMA,
+    BesselAttrs,
+    PolygammaAttrs,
+)
 from ..planning.registry import kernel
 from ..program.emitter import Emitter
-from .nonelementary_calls import by_blocks, erfc, erfinv, lgamma, polygamma
+from .bessel_calls import bessel_i
+from .nonelementary_calls import by_blocks, erfc, erfcx, erfinv, lgamma, ndtri, polygamma
 
-for _op, _function in ((ERFC, erfc), (ERFINV, erfinv), (LGAMMA, lgamma)):
+for _op, _function in ((ERFC, erfc), (ERFCX, erfcx), (ERFINV, erfinv), (NDTRI, ndtri), (LGAMMA, lgamma)):
 
     @kernel(_op)
     def _unary(k: Emitter, function: object = _function) -> None:
@@ -17,3 +28,9 @@ for _op, _function in ((ERFC, erfc), (ERFINV, erfinv), (LGAMMA, lgamma)):
 @kernel(POLYGAMMA)
 def polygammas(k: Emitter[PolygammaAttrs]) -> None:
     k.line(f"{k.use(by_blocks)}({k.use(polygamma)}, {k.ins[0]}, {k.outs[0]}, {k.attrs.n})")
+
+
+@kernel(BESSEL_I)
+def bessel(k: Emitter[BesselAttrs]) -> None:
+    order, scaled = k.attrs.order, int(k.attrs.scaled)
+    k.line(f"{k.use(by_blocks)}({k.use(bessel_i)}, {k.ins[0]}, {k.outs[0]}, {order}, {scaled})")

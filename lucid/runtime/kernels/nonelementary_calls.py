@@ -1,4 +1,4 @@
-"""The complement and inverse of the error function, and the gamma function's logarithm with its derivatives.
+"""Functions of the error function, and the gamma function's logarithm with its derivatives.
 
 Each takes a one-dimensional float64 array, and uses approximations that are accurate except for the last one or two
 digits. Other types are converted to float64 block by block, so that data stay in the cache.
@@ -67,16 +67,54 @@ def by_blocks(function: Callable[..., Array], x: Array, y: Array, *numbers: int)
 def erfc(x: Array) -> Array:
     """``1 - erf(x)``, with all digits where that is small."""
     size = np.minimum(np.abs(x), 30.0)  # where the result is 0
-    y = _ratio(*OUTER, size)
-    far = size > _FAR
-    beyond = np.where(far, size, _FAR)
-    below = 1 / (beyond * beyond)
-    np.copyto(y, (1 / math.sqrt(math.pi) - below * _ratio(*_BEYOND, below)) / beyond, where=far)
+    y = _scaled_erfc(size)
     steps = np.trunc(size * 16) / 16  # whose square is exact
     y *= np.exp(-steps * steps) * np.exp((steps - size) * (steps + size))
     near = np.abs(x) <= INNER_LIMIT
     inner = np.where(near, x, 0.0)
     return np.where(near, 1 - inner * _ratio(*INNER, inner * inner), np.where(x < 0, 2 - y, y))
+
+
+def erfcx(x: Array) -> Array:
+    """``exp(x²) * erfc(x)``."""
+    size = np.abs(x)
+    y = _scaled_erfc(size)
+    below = np.minimum(np.where(x < 0, size, 0.0), 30.0)  # where the result is infinite
+    steps = np.trunc(below * 16) / 16  # whose square is exact
+    grown = np.exp(steps * steps) * np.exp((below - steps) * (below + steps))
+    near = size <= INNER_LIMIT
+    inner = np.where(near, x, 0.0)
+    by = np.exp(inner * inner) * (1 - inner * _ratio(*INNER, inner * inner))
+    return np.where(near, by, np.where(x < 0, 2 * grown - y, y))
+
+
+def _scaled_erfc(size: Array) -> Array:
+    """``exp(x²) * erfc(x)`` of numbers from :data:`INNER_LIMIT` on."""
+    y = _ratio(*OUTER, np.minimum(size, _FAR))
+    far = size > _FAR
+    beyond = np.where(far, size, _FAR)
+    below = 1 / beyond / beyond
+    np.copyto(y, (1 / math.sqrt(math.pi) - below * _ratio(*_BEYOND, below)) / beyond, where=far)
+    y[np.isnan(size)] = np.nan
+    return y
+
+
+def ndtri(x: Array) -> Array:
+    """The number below which the share ``x`` of the standard normal distribution lies."""
+    half = x - 0.5
+    y = half * _ratio(*_MIDDLE, 0.180625 - half * half)
+    tail = ~(np.abs(half) <= 0.425)
+    if tail.any():
+        left = np.sqrt(-np.log(np.minimum(x[tail], 1 - x[tail])))
+        y[tail] = np.copysign(_quantile_of_tail(left), half[tail])
+    return y
+
+
+def _quantile_of_tail(left: Array) -> Array:
+    """By the root of minus the logarithm of what is left in the tail."""
+    far = np.where(left <= 5, _ratio(*_TAIL, left - 1.6), _ratio(*_END, left - 5))
+    far[np.isinf(left)] = np.inf
+    return far
 
 
 def erfinv(x: Array) -> Array:
@@ -86,9 +124,7 @@ def erfinv(x: Array) -> Array:
     tail = np.abs(half) > 0.425
     if tail.any():
         left = np.sqrt(-np.log(0.5 * (1 - np.abs(x[tail]))))
-        far = np.where(left <= 5, _ratio(*_TAIL, left - 1.6), _ratio(*_END, left - 5))
-        far[np.isinf(left)] = np.inf
-        y[tail] = np.copysign(far, x[tail])
+        y[tail] = np.copysign(_quantile_of_tail(left), x[tail])
     y *= math.sqrt(0.5)
     return y
 

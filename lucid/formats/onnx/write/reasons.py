@@ -10,10 +10,13 @@ _GRADIENT = "it is the gradient of an op that has none in ONNX"
 _GROUP = "it sums over the processes of a group, of which a file knows nothing"
 
 REASONS: Mapping[str, str] = {
+    "BesselI": _FUNCTION,
     "Erfc": _FUNCTION,
+    "Erfcx": _FUNCTION,
     "Erfinv": _FUNCTION,
     "Gcd": _FUNCTION,
     "Lgamma": _FUNCTION,
+    "Ndtri": _FUNCTION,
     "Polygamma": _FUNCTION,
     "ProductOfOthers": _FUNCTION,
     "Cholesky": _MATRICES,
