@@ -55,7 +55,7 @@ def parts(model: nn.Module, x: Any, number: int) -> dict[str, float]:
     executable = specialization.executable("inference", ())
     found["  Specialization.run"] = least(lambda: specialization.run(executable, (x,)), number)
     found["  Executable.__call__"] = least(lambda: executable(x), number)
-    run: Any = executable._new_run()[0]
+    run: Any = executable._runs.new()[0]
     found["  the program, warnings off"] = least(lambda: run(x), number)
     bare = run.args[0]
     with np.errstate(all="ignore"):

@@ -240,9 +240,9 @@ def test_a_step_that_runs_gives_nothing_back_to_another_thread() -> None:
     step(x, y)
     assert step._ran is not None
     program = step._ran.program
-    whole, laid = program.whole, program._laid
-    assert whole is not None and laid is not None
-    assert any(place is not array for place, array in zip(laid.places, laid.arrays, strict=True))
+    assert program.whole is not None and program._memory is not None
+    whole, copies = program.whole, program._memory.copies
+    assert any(place is not array for place, array in zip(copies.places, copies.arrays, strict=True))
     done = whole._done
 
     def meanwhile() -> None:

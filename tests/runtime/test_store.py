@@ -27,6 +27,7 @@ from lucid.graph.trace import Tracer
 from lucid.runtime.eager import evaluate
 from lucid.runtime.planning.machine import described
 from lucid.runtime.program import store
+from lucid.runtime.program.compilation import Compilation
 from lucid.runtime.program.executable import Executable
 from lucid.runtime.program.plan import make_plan
 from lucid.runtime.program.printer import generate
@@ -101,9 +102,9 @@ def test_training_and_inference_share_what_they_pack_alike() -> None:
 def test_what_is_packed_is_not_packed_again_under_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another program of the same packing is made: nothing is written to memory that runs may be reading."""
     packed: list[frozenset[int]] = []
-    before = Executable._guard
+    before = Compilation.guard
     monkeypatch.setattr(
-        Executable, "_guard", lambda self, f: (packed.extend(getattr(f, "args", ())), before(self, f))[1]
+        Compilation, "guard", lambda self, f: (packed.extend(getattr(f, "args", ())), before(self, f))[1]
     )
     model = network()
     net = lucid.compile(model, lucid.spec("N", 4, 12, 12), exact=True, threads=1)
@@ -168,12 +169,14 @@ def test_beyond_the_limit_what_was_not_called_of_late_is_given_back() -> None:
             for n in (*range(1, 9), 3, 2):
                 want = model(lucid.tensor(images(n))).numpy()
                 np.testing.assert_allclose(net(images(n)).numpy(), want, rtol=1e-3, atol=1e-4, err_msg=f"{turn}")
-                (own,) = (e for e in net._latest.specialization.programs.made.values() if e._program and e.called)
-                assert net._store.nbytes <= 400_000 + own.held_bytes + sum(one.memory.nbytes for one in own._kept)
+                (own,) = (e for e in net._latest.specialization.programs.made.values() if e._runs and e.called)
+                assert net._store.nbytes <= 400_000 + own.held_bytes + sum(
+                    one.memory.nbytes for one in own._memory.packed
+                )
     lucid.set_cache_limit(0)
     with lucid.no_grad():
         net(images(1))
-    loaded = [e for e in net._latest.specialization.programs.made.values() if e._program is not None]
+    loaded = [e for e in net._latest.specialization.programs.made.values() if e._runs is not None]
     assert len(loaded) == 1, "the one that was called stays"
 
 
@@ -266,12 +269,14 @@ def test_all_that_sizes_cost_stays_below_the_limit() -> None:
             net(images(n, size))
             if not number % 6:
                 own = list(net._latest.specialization.programs.made.values())[-1]
-                assert net._store.nbytes <= 1_500_000 + own.held_bytes + sum(one.memory.nbytes for one in own._kept)
+                assert net._store.nbytes <= 1_500_000 + own.held_bytes + sum(
+                    one.memory.nbytes for one in own._memory.packed
+                )
                 grown.append(tracemalloc.get_traced_memory()[0] - before - own.plan.arena_bytes)
         if not started:
             tracemalloc.stop()
     assert max(grown) < 2_500_000, grown
-    planned = [e._plan is not None for e in net._latest.specialization.programs.made.values()]
+    planned = [e.compilation.planned for e in net._latest.specialization.programs.made.values()]
     assert len(planned) == len(sizes) + 1 and sum(planned) < len(sizes) // 2
 
 
@@ -286,7 +291,7 @@ def test_a_plan_that_was_given_back_is_made_again() -> None:
         assert first.plan is plan, "it is loaded"
         lucid.set_cache_limit(0)
         net(images(5))
-        assert first._plan is None and second._plan is None
+        assert not first.compilation.planned and not second.compilation.planned
         assert str(first.plan) == str(plan)
         assert first.plan is not plan and first.plan.measured == plan.measured != {}
         for _ in range(2):
@@ -315,18 +320,18 @@ def test_working_memory_of_many_calls_at_once_does_not_stay(monkeypatch: pytest.
         (program,) = net._latest.specialization.programs.made.values()
         looks: list[Any] = []
         monkeypatch.setattr(net._store, "used", looks.append)
-        busy = [program._free.pop()]  # as while others run
+        busy = [program._runs.free.pop()]  # as while others run
         net(images(4))
-        busy.append(program._free.pop())
+        busy.append(program._runs.free.pop())
         net(images(4))
-        program._free.extend(busy)
+        program._runs.free.extend(busy)
         assert looks == [program] * 2, "the store is told of what was made"
         monkeypatch.undo()
         net._store.used(program)
-        assert len(program._free) == 3, "there is room"
+        assert len(program._runs.free) == 3, "there is room"
         lucid.set_cache_limit(0)
         net._store.used(program)
-        assert len(program._free) == 1
+        assert len(program._runs.free) == 1
         want = net.model(lucid.tensor(images(4))).numpy()
         np.testing.assert_allclose(net(images(4)).numpy(), want, rtol=1e-3, atol=1e-4)
 
@@ -392,7 +397,7 @@ def test_graphs_that_add_up_gradients_by_turns_stay(monkeypatch: pytest.MonkeyPa
     def plans() -> list[int]:
         for _ in range(3):
             step(x, target)
-        return sorted(id(program()._plan) for program in step._store._programs.values())  # type: ignore[union-attr, attr-defined]
+        return sorted(id(program().compilation._plan) for program in step._store._programs.values())  # type: ignore[union-attr, attr-defined]
 
     before = plans()
     lucid.set_cache_limit(None)

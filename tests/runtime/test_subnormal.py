@@ -64,11 +64,11 @@ def kept(net: Any) -> list[Array]:
     laid = [
         place
         for one in executables
-        for array, place in zip(one._laid.arrays, one._laid.places, strict=True)
+        for array, place in zip(one._memory.copies.arrays, one._memory.copies.places, strict=True)
         if place is not array
     ]
     packed = [
-        one._kept[number].memory[place : place + y.type.nbytes].view(y.type.dtype)
+        one._memory.packed[number].memory[place : place + y.type.nbytes].view(y.type.dtype)
         for one in executables
         for y, (number, place) in one.plan.packings.places.items()
     ]

@@ -153,7 +153,7 @@ def test_what_a_program_had_is_given_back_with_it(workers: WorkerProcesses) -> N
         answer(compiled, images()[:1])
         assert workers.settle()
         assert not mine & set(workers._jobs) and not places <= set(workers.heap._places)
-        assert source not in linecache.cache and first._program is None and not first._kept
+        assert source not in linecache.cache and first._runs is None and first._memory is None
     finally:
         lucid.set_cache_limit(limit)
 

@@ -17,7 +17,7 @@ import lucid
 from lucid import Tensor, nn, optim
 from lucid.base import changes
 from lucid.errors import ExecutionError
-from lucid.runtime.program import executable
+from lucid.runtime.program import runs
 from lucid.runtime.workers import launch, processes
 from lucid.runtime.workers.board import Abandoned
 from lucid.runtime.workers.heap import Heap
@@ -83,7 +83,7 @@ def test_the_first_step_takes_working_memory_once(
         taken.append(size)
         return shared_bytes(size)
 
-    monkeypatch.setattr(executable, "shared_bytes", counted)
+    monkeypatch.setattr(runs, "shared_bytes", counted)
     step = make_step(model)
     for _ in range(3):
         step()
@@ -121,7 +121,7 @@ def test_a_part_that_was_left_is_not_noticed_in_a_step(
         if len(calls) == at + 1:
             raise Abandoned
 
-    monkeypatch.setattr(executable, "shared_bytes", counted)
+    monkeypatch.setattr(runs, "shared_bytes", counted)
     monkeypatch.setattr(WorkerProcesses, "share", left)
     one, model = make_model(), make_model()
     want, step = make_step(one), make_step(model)
