@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from typing import NamedTuple
 
 import click
@@ -18,7 +19,7 @@ from ..errors import OptionError
 from ..graph.ir import Graph
 from ..tensor.grad_mode import no_grad
 from . import options
-from .answer import GOOD, WRONG, Answer, Table
+from .answer import GOOD, WRONG, Answer
 from .inputs import Inputs
 from .models import open_model
 from .sources import kind_of
@@ -58,8 +59,17 @@ def run(
     listed = [one._asdict() for one in found]
     data = {"a": a, "b": b, "same": not found, "results_compared": compared, "differences": listed}
     what = "structure, weights and results" if compared else "structure and weights"
-    parts: list[str | Table] = [f"the same {what}"] if not found else [Table(("", named(a), named(b)), found)]
+    parts = list(_lines(named(a), named(b), found)) if found else [f"the same {what}"]
     return Answer(data, parts, WRONG if found else GOOD)
+
+
+def _lines(a: str, b: str, found: Sequence[Difference]) -> Iterator[str]:
+    """As in a patch: what is only in the first model, or other there, and then what is in the second."""
+    yield f"- {a}"
+    yield f"+ {b}"
+    for one in found:
+        yield f"\n{one.what}"
+        yield from (f"{sign} {named(said)}" for sign, said in (("-", one.a), ("+", one.b)) if said)
 
 
 def _ends(a: Graph, b: Graph) -> Iterator[Difference]:
@@ -73,23 +83,32 @@ def _ends(a: Graph, b: Graph) -> Iterator[Difference]:
 
 
 def _nodes(a: Graph, b: Graph) -> Iterator[Difference]:
-    """Compare nodes by name; if few names are in both graphs, by the number of nodes of each operator."""
-    names = dict.fromkeys((*a.order, *b.order))
-    if sum(name in a and name in b for name in names) * 2 < min(len(a), len(b)):
-        counts = [Counter(node.op.name for _, node in graph.nodes()) for graph in (a, b)]
-        for op in dict.fromkeys((*counts[0], *counts[1])):
-            if counts[0][op] != counts[1][op]:
-                yield Difference(f"nodes of {op}", str(counts[0][op]), str(counts[1][op]))
+    """Compare nodes by name; where the two have few names in common, as they follow one another."""
+    if _share_names(a, b):
+        for name in dict.fromkeys((*a.order, *b.order)):
+            said = [_said(graph, name) if name in graph else "" for graph in (a, b)]
+            if said[0] != said[1]:
+                yield Difference(f"node {name}", *said)
         return
-    for name in names:
-        said = [_said(graph, name) if name in graph else "" for graph in (a, b)]
-        if said[0] != said[1]:
-            yield Difference(f"node {name}", *said)
+    ours, theirs = ([(name, _said(graph, name, whence=False)) for name in graph.order] for graph in (a, b))
+    matcher = difflib.SequenceMatcher(None, [said for _, said in ours], [said for _, said in theirs], autojunk=False)
+    for tag, i, j, k, m in matcher.get_opcodes():
+        if tag != "equal":
+            for one, other in zip_longest(ours[i:j], theirs[k:m], fillvalue=("", "")):
+                names = dict.fromkeys(name for name, _ in (one, other) if name)
+                yield Difference(f"node {' / '.join(names)}", one[1], other[1])
 
 
-def _said(graph: Graph, name: str) -> str:
+def _share_names(a: Graph, b: Graph) -> bool:
+    """Whether most nodes of the smaller graph, those that have inputs, are called as in the other."""
+    ours, theirs = ({name for name in graph.order if graph.inputs_of(name)} for graph in (a, b))
+    return 2 * len(ours & theirs) >= min(len(ours), len(theirs))
+
+
+def _said(graph: Graph, name: str, *, whence: bool = True) -> str:
+    """What a node is; of its inputs only the operators, unless it is asked ``whence`` they come."""
     node = graph.node(name)
-    feeds = ", ".join(map(str, graph.inputs_of(name)))
+    feeds = ", ".join(str(one) if whence else graph.node(one.node).op.name for one in graph.inputs_of(name))
     return f"{node.op.name}({feeds}) {node.attrs} -> {', '.join(map(str, node.outputs))}"
 
 

@@ -193,6 +193,19 @@ def test_diff_says_what_differs(call: Call, net: str) -> None:
     assert call("diff", net, "mine:net", "--spec", "N,3,8,8").code == 0
 
 
+def test_diff_pairs_nodes_that_have_other_names(call: Call, net: str) -> None:
+    """In a file that was written as ONNX nodes are called by their operators there."""
+    call("convert", net, "net.onnx")
+    other = lucid.onnx.load("net.onnx")
+    lucid.compile(other, *other.specs).save("net2.lucid")
+    found = call("diff", net, "net2.lucid").out.split("\n\n")
+    assert found[0] == f"- {net}\n+ net2.lucid"
+    ((what, ours, theirs),) = (part.splitlines() for part in found[1:])
+    assert what == "node 1.batch_norm / 1.BatchNormalization.batch_norm"
+    assert ours.startswith("- BatchNorm(Conv2d, Parameter, Parameter, Parameter, Parameter) ")
+    assert "(eps=1e-05)" in ours and "(eps=9.99999974" in theirs  # as the file has it in single precision
+
+
 def test_verify(call: Call, net: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert answer(call, "verify", net)["right"] is True
     assert answer(call, "verify", "mine:compiled")["right"] is True

@@ -265,7 +265,8 @@ class _Reader:
             if dtype.itemsize and len(raw) != _bytes(count, dtype):
                 raise GraphError(f"tensor {shown(proto.name)} has {len(raw)} bytes for {count} numbers of {dtype}")
             if dtype.name in DTYPES:
-                return np.frombuffer(raw, dtype.newbyteorder("<")).reshape(shape).astype(dtype, copy=False)
+                array = np.frombuffer(raw, dtype.newbyteorder("<")).reshape(shape)
+                return array.view(dtype) if array.dtype == dtype else array.astype(dtype)
         else:
             fields = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
             held = max(len(getattr(proto, name)) for name in fields)
