@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from .drawing import drawing
 from .opdef import AbstractTensor
 from .ops import activation, algebra, bitwise, distance, linalg, nonelementary, slices, systems
 from .ops import drawn as draws
@@ -54,8 +55,10 @@ pinverse: Function = public(systems.pinv, "pinverse", rtol=at_least_0, hermitian
 renorm: Function = apart(public(places.renorm, maxnorm=number))
 pdist: Function = public(distance.pdist)
 
-normal: Function = public(draws.normal_with, "normal", mean=_number_or_tensor, std=operand, size=None)
-bernoulli: Function = public(draws.bernoulli_of, "bernoulli", p=number)
+normal: Function = drawing(
+    public(draws.normal_with, "normal", mean=_number_or_tensor, std=operand, size=None), "normal"
+)
+bernoulli: Function = drawing(public(draws.bernoulli_of, "bernoulli", p=number), "bernoulli")
 diagflat: Function = public(places.diagflat, offset=whole)
 diagonal_scatter: Function = public(places.diagonal_scatter, src=tensor, offset=whole, dim2=None)
 select_scatter: Function = public(places.select_scatter, src=tensor, index=size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic, TypeAlias, TypeVar
 
+from .drawing import drawing
 from .opdef import AbstractTensor
 from .ops import assignment, distance, fresh, nonzero_unique, parts, sampling, searching, sorting
 from .ops import scatter as places
@@ -32,7 +33,7 @@ class SelectionMethods(AbstractTensor, Generic[R]):
     )
     bincount: Method[R] = public(nonzero_unique.bincount, x=index, weights=tensor, minlength=None)
 
-    multinomial: Method[R] = public(sampling.multinomial, num_samples=whole, replacement=flag)
+    multinomial: Method[R] = drawing(public(sampling.multinomial, num_samples=whole, replacement=flag), "multinomial")
 
     scatter: Method[R] = public(places.scatter, src=operand, reduce=None)
     scatter_add: Method[R] = public(places.scatter_add, src=tensor)

@@ -11,16 +11,16 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import lru_cache
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 
 from ..base.arrays import Array
 from ..base.lazy import pathlib
 from ..errors import GraphError, LucidError, TraceError
+from .active import active_trace as active_trace
 from .builder import Builder, printable, snake_case
 from .dims import Dim, SymDim, symbol
 from .ir import Origin, Value
@@ -265,7 +265,3 @@ def shown(filename: str) -> str:
     working = pathlib.Path.cwd()
     near = path.is_relative_to(working)
     return printable(str(path.relative_to(working)) if near else "/".join(path.parts[-2:]))
-
-
-active_trace: ContextVar[Any] = ContextVar("active_trace", default=None)
-"""The recorder of the current trace in this thread, or None."""

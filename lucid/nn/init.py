@@ -1,4 +1,7 @@
-"""Initialisers: they fill a tensor in place, from the generator that ``lucid.manual_seed`` seeds, and return it."""
+"""Initialisers: they fill a tensor in place, and return it.
+
+They draw from ``generator``, or where that is None from the one that ``lucid.manual_seed`` seeds.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from ..base.checks import choice, integer, number, shown
 from ..errors import DTypeError, OptionError, ShapeError
 from ..graph import rng
 from ..graph.types import is_float
+from ..tensor.generator import Generator, keys_of
 from ..tensor.tensor import Tensor
 
 
@@ -26,42 +30,49 @@ def _check(name: str, tensor: object, rank: int = 0) -> Tensor:
     return tensor
 
 
-def _generator() -> np.random.Generator:
-    """A generator for the next draw."""
-    return rng.generator(rng.next_key())
+def _next(name: str, generator: Generator | None) -> np.random.Generator:
+    """NumPy's generator for the next draw."""
+    return rng.generator(keys_of(name, generator).next())
 
 
-def _normal(tensor: Tensor) -> Array:
-    generator: Any = _generator()
-    return np.asarray(generator.standard_normal(tensor.shape, dtype=tensor.dtype))
+def _normal(name: str, tensor: Tensor, generator: Generator | None) -> Array:
+    numbers: Any = _next(name, generator)
+    return np.asarray(numbers.standard_normal(tensor.shape, dtype=tensor.dtype))
 
 
-def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
+def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Fill with uniform numbers between ``a`` and ``b``."""
     _check("uniform_", tensor)
     a, b = (number("uniform_", name, value, below=math.inf) for name, value in (("a", a), ("b", b)))
     if not a <= b:
         raise OptionError(f"uniform_: a must not exceed b, got {a} and {b}")
-    generator: Any = _generator()
-    values = np.asarray(generator.random(tensor.shape, dtype=tensor.dtype))
+    numbers: Any = _next("uniform_", generator)
+    values = np.asarray(numbers.random(tensor.shape, dtype=tensor.dtype))
     values *= b - a
     values += a
     return tensor.copy_(values)
 
 
-def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
+def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Fill with normal numbers with the given mean and standard deviation."""
     _check("normal_", tensor)
     mean, std = number("normal_", "mean", mean, below=math.inf), number("normal_", "std", std, below=math.inf)
     if std < 0:
         raise OptionError(f"normal_: std must not be negative, got {std}")
-    values = _normal(tensor)
+    values = _normal("normal_", tensor, generator)
     values *= std
     values += mean
     return tensor.copy_(values)
 
 
-def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0) -> Tensor:
+def trunc_normal_(
+    tensor: Tensor,
+    mean: float = 0.0,
+    std: float = 1.0,
+    a: float = -2.0,
+    b: float = 2.0,
+    generator: Generator | None = None,
+) -> Tensor:
     """Fill with normal numbers, each drawn again until it is between ``a`` and ``b``."""
     _check("trunc_normal_", tensor)
     mean, std = (number("trunc_normal_", n, v, below=math.inf) for n, v in (("mean", mean), ("std", std)))
@@ -70,17 +81,17 @@ def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float 
         raise OptionError(f"trunc_normal_: needs a < b and a positive std, got a={a}, b={b}, std={std}")
     low, high = (a - mean) / std, (b - mean) / std
     inside = (math.erf(high / math.sqrt(2)) - math.erf(low / math.sqrt(2))) / 2
-    generator, count = _generator(), math.prod(tensor.shape)
+    numbers, count = _next("trunc_normal_", generator), math.prod(tensor.shape)
     nearest = min(max(low, 0.0), high)  # where the density is largest
     reach = min(12.0, 40 / max(abs(nearest), 1.0))  # beyond it the density is less than e**-40 of that there
     values = np.empty(0)
     while values.size < count:
         if inside > 0.2:
-            drawn = generator.standard_normal(2 * count + 16)
+            drawn = numbers.standard_normal(2 * count + 16)
             drawn = drawn[(drawn >= low) & (drawn <= high)]
         else:
-            drawn = generator.uniform(max(low, nearest - reach), min(high, nearest + reach), 2 * count + 16)
-            drawn = drawn[generator.random(drawn.size) < np.exp((nearest**2 - drawn**2) / 2)]
+            drawn = numbers.uniform(max(low, nearest - reach), min(high, nearest + reach), 2 * count + 16)
+            drawn = drawn[numbers.random(drawn.size) < np.exp((nearest**2 - drawn**2) / 2)]
         values = np.concatenate([values, drawn])
     return tensor.copy_((values[:count] * std + mean).reshape(tensor.shape).astype(tensor.dtype).clip(a, b))
 
@@ -163,36 +174,48 @@ def _kaiming_std(name: str, tensor: Tensor, a: float, mode: str, nonlinearity: s
     return calculate_gain(nonlinearity, a) / math.sqrt(max(fan, 1))
 
 
-def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Uniform within ``±gain * sqrt(6 / (fan_in + fan_out))`` (Glorot and Bengio, 2010)."""
     gain = number("xavier_uniform_", "gain", gain, 0, below=math.inf)
     bound = gain * math.sqrt(6.0 / max(sum(_fans("xavier_uniform_", tensor)), 1))
-    return uniform_(tensor, -bound, bound)
+    return uniform_(tensor, -bound, bound, generator)
 
 
-def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Normal with variance ``gain**2 * 2 / (fan_in + fan_out)`` (Glorot and Bengio, 2010)."""
     gain = number("xavier_normal_", "gain", gain, 0, below=math.inf)
-    return normal_(tensor, 0.0, gain * math.sqrt(2.0 / max(sum(_fans("xavier_normal_", tensor)), 1)))
+    return normal_(tensor, 0.0, gain * math.sqrt(2.0 / max(sum(_fans("xavier_normal_", tensor)), 1)), generator)
 
 
-def kaiming_uniform_(tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Tensor:
+def kaiming_uniform_(
+    tensor: Tensor,
+    a: float = 0.0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Generator | None = None,
+) -> Tensor:
     """Uniform within ``±gain * sqrt(3 / fan)`` (He et al., 2015); ``a`` is the slope of leaky ReLU."""
     bound = math.sqrt(3.0) * _kaiming_std("kaiming_uniform_", tensor, a, mode, nonlinearity)
-    return uniform_(tensor, -bound, bound)
+    return uniform_(tensor, -bound, bound, generator)
 
 
-def kaiming_normal_(tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Tensor:
+def kaiming_normal_(
+    tensor: Tensor,
+    a: float = 0.0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Generator | None = None,
+) -> Tensor:
     """Normal with standard deviation ``gain / sqrt(fan)`` (He et al., 2015); ``a`` is the slope of leaky ReLU."""
-    return normal_(tensor, 0.0, _kaiming_std("kaiming_normal_", tensor, a, mode, nonlinearity))
+    return normal_(tensor, 0.0, _kaiming_std("kaiming_normal_", tensor, a, mode, nonlinearity), generator)
 
 
-def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Orthonormal rows or columns times ``gain`` (Saxe et al., 2014), with the axes after the first merged."""
     _check("orthogonal_", tensor, 2)
     gain = number("orthogonal_", "gain", gain, below=math.inf)
     rows, columns = tensor.shape[0], math.prod(tensor.shape[1:])
-    square = _generator().standard_normal((max(rows, columns), min(rows, columns)))
+    square = _next("orthogonal_", generator).standard_normal((max(rows, columns), min(rows, columns)))
     q, r = np.linalg.qr(square)
     q = q * np.where(np.diag(r) < 0, -1.0, 1.0)  # makes the distribution uniform
     q = q.T if rows < columns else q

@@ -18,6 +18,7 @@ from ..errors import DTypeError, LucidError, OptionError, ShapeError, TraceError
 from ..graph import public, rng
 from ..graph.assume import is_at_least
 from ..graph.dims import SymDim, as_dim
+from ..graph.drawing import drawing_from
 from ..graph.ops import random
 from ..graph.ops.diagonals import tril, triu
 from ..graph.ops.elementwise import cast
@@ -250,20 +251,35 @@ def _triangle(op: str, indices: Callable[[int, int, int], object], row: int, col
 
 
 @_creator
-def rand(*size: object, dtype: object = None, requires_grad: bool = False) -> Tensor:
-    """Uniform numbers in [0, 1)."""
-    return _leaf(random.rand_like(_WORLD, _shape("rand", size), _kind(dtype)), requires_grad)
+def rand(
+    *size: object, generator: Generator | None = None, dtype: object = None, requires_grad: bool = False
+) -> Tensor:
+    """Uniform numbers in [0, 1); drawn from ``generator`` if given."""
+    with drawing_from("rand", generator):
+        return _leaf(random.rand_like(_WORLD, _shape("rand", size), _kind(dtype)), requires_grad)
 
 
 @_creator
-def randn(*size: object, dtype: object = None, requires_grad: bool = False) -> Tensor:
-    """Standard normal numbers."""
-    return _leaf(random.randn_like(_WORLD, _shape("randn", size), _kind(dtype)), requires_grad)
+def randn(
+    *size: object, generator: Generator | None = None, dtype: object = None, requires_grad: bool = False
+) -> Tensor:
+    """Standard normal numbers; drawn from ``generator`` if given."""
+    with drawing_from("randn", generator):
+        return _leaf(random.randn_like(_WORLD, _shape("randn", size), _kind(dtype)), requires_grad)
 
 
 @_creator
-def randint(low: int, high: Any = None, size: Sequence[object] | None = None, dtype: object = "int64") -> Tensor:
-    """Random integers from ``low`` (0 by default) to below ``high``: ``randint(10, (2, 3))`` draws digits."""
+def randint(
+    low: int,
+    high: Any = None,
+    size: Sequence[object] | None = None,
+    generator: Generator | None = None,
+    dtype: object = "int64",
+) -> Tensor:
+    """Random integers from ``low`` (0 by default) to below ``high``: ``randint(10, (2, 3))`` draws digits.
+
+    They are drawn from ``generator`` if given.
+    """
     if size is None:
         if not isinstance(high, tuple | list):
             raise OptionError("randint: give (high, size) or (low, high, size)")
@@ -271,7 +287,8 @@ def randint(low: int, high: Any = None, size: Sequence[object] | None = None, dt
     low, high = (checks.integer("randint", n, v, -checks.LARGEST) for n, v in (("low", low), ("high", high)))
     if not low < high:
         raise OptionError(f"randint: low {low} must be below high {high}")
-    unit: Any = random.rand_like(_WORLD, _shape("randint", (size,)), "float64")
+    with drawing_from("randint", generator):
+        unit: Any = random.rand_like(_WORLD, _shape("randint", (size,)), "float64")
     drawn: Tensor = cast((unit * float(high - low)).floor(), int64) + int(low)
     return cast(drawn, dtype)
 

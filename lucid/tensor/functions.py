@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ..base.checks import flag, number
 from ..errors import OptionError, ShapeError
 from ..graph import math_methods, selection_methods
+from ..graph.drawing import drawing
 from ..graph.math_methods import MathMethods
 from ..graph.ops import bounds, composite, diagonals, indexing, linalg, nonelementary, reduce, repeats, slices, stacks
 from ..graph.ops import elementwise as ew
@@ -24,6 +25,7 @@ from ..graph.public import apart, filling, operand, order, public, tensor, whole
 from ..graph.selection_methods import SelectionMethods
 from ..graph.trace import active_trace
 from ..graph.types import is_float
+from .generator import Generator
 from .tensor import Tensor
 
 
@@ -219,18 +221,18 @@ trapezoid = trapz = math_methods.trapezoid
 
 norm: Callable[..., Tensor] = public(composite.norm, p=order)
 
-rand_like = _face(draws.rand_like)
-randn_like = _face(draws.randn_like)
-_bernoulli: Callable[..., Tensor] = public(draws.bernoulli, p=tensor)
+rand_like = drawing(_face(draws.rand_like), "rand_like")
+randn_like = drawing(_face(draws.randn_like), "randn_like")
+_bernoulli: Callable[..., Tensor] = drawing(public(draws.bernoulli, p=tensor), "bernoulli")
 
 
 @functools.wraps(_bernoulli)
-def bernoulli(p: object) -> Tensor:
+def bernoulli(p: object, *, generator: Generator | None = None) -> Tensor:
     if isinstance(p, Tensor) and active_trace.get() is None and p.numel():
         low, high = (float(x) for x in (p.amin(), p.amax()))
         if not (low >= 0 and high <= 1):  # of NaN neither is true
             raise OptionError(f"bernoulli: p holds probabilities, from 0 to 1, got {low:.6g} to {high:.6g}")
-    return _bernoulli(p)
+    return _bernoulli(p, generator=generator)
 
 
 def is_tensor(value: object) -> bool:

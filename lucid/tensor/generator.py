@@ -9,6 +9,7 @@ import numpy as np
 from ..base import checks
 from ..base.checks import shown
 from ..errors import OptionError
+from ..graph.drawing import keys_of as keys_of
 from ..graph.rng import Keys, current_keys
 from ..graph.types import DTYPES
 from .tensor import Tensor
@@ -18,7 +19,7 @@ _SEED = 67280421310721
 
 
 class Generator:
-    """A random number generator with a state of its own, for :func:`lucid.randperm` and :mod:`lucid.data`.
+    """A random number generator with a state of its own, for draws with ``generator=`` and :mod:`lucid.data`.
 
     Parameters
     ----------
@@ -80,12 +81,3 @@ def seed_of(owner: str, seed: object) -> int:
     if isinstance(seed, bool) or not hasattr(seed, "__index__"):
         raise OptionError(f"{owner}: a seed is an int, got {shown(seed)}")
     return int(seed.__index__())
-
-
-def keys_of(owner: str, generator: object) -> Keys:
-    """The keys to draw from: those of ``generator``, or of this thread if it is None."""
-    if generator is None:
-        return current_keys()
-    if not isinstance(generator, Generator):
-        raise OptionError(f"{owner}: generator is a lucid.Generator().manual_seed(n), got {shown(generator)}")
-    return generator.keys
