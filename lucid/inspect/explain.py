@@ -10,7 +10,7 @@ from ..graph.facts import read_values
 from ..graph.ir import Graph, Node, Value
 from ..graph.region import Region, regions_of
 from ..passes.rewrite import Decline
-from ..runtime.planning.choosing import as_read, weight_lies
+from ..runtime.planning.choosing import as_read, weight_is_stored
 from ..runtime.planning.registry import choices
 from ..runtime.program.plan import Plan
 from ..runtime.program.step import Step
@@ -120,7 +120,7 @@ def others(step: Step, plan: Plan, read: set[Value]) -> Iterator[tuple[str, floa
     node = as_read(step.name, plan.graph.node(step.name), read)
     types = tuple(map(plan.graph.type, plan.graph.inputs_of(step.name)))
     lasting = plan.lasting and not step.fixed
-    lying = not lasting and weight_lies(plan.graph, step.name)
-    for other in choices(node, types, threads=plan.threads, exact=plan.exact, lasting=lasting, lying=lying):
+    stored = not lasting and weight_is_stored(plan.graph, step.name)
+    for other in choices(node, types, threads=plan.threads, exact=plan.exact, lasting=lasting, stored=stored):
         if str(other) != str(step.choice):
             yield str(other), other.way.seconds

@@ -19,9 +19,9 @@ def round_straight(attrs: Attrs, x: Array) -> Array:
 @reference(ROUND_TO)
 def round_to(attrs: RoundToAttrs, x: Array) -> Array:
     """Round to the nearest multiple of the type's step at that magnitude, half to even."""
-    grid, size = attrs.grid, np.abs(wide(x))
-    exponent = np.maximum(np.frexp(size)[1] - 1, grid.least)
-    nearest = np.ldexp(np.rint(np.ldexp(size, grid.mantissa - exponent)), exponent - grid.mantissa)
-    most = grid.largest if attrs.beyond is None else attrs.beyond
-    signed = np.copysign(np.where(nearest > grid.largest, most, nearest), x)
-    return np.where(np.isnan(x), x, signed if grid.zeros == 2 else signed + 0.0)
+    target, size = attrs.format, np.abs(wide(x))
+    exponent = np.maximum(np.frexp(size)[1] - 1, target.least)
+    nearest = np.ldexp(np.rint(np.ldexp(size, target.mantissa - exponent)), exponent - target.mantissa)
+    most = target.largest if attrs.beyond is None else attrs.beyond
+    signed = np.copysign(np.where(nearest > target.largest, most, nearest), x)
+    return np.where(np.isnan(x), x, signed if target.zeros == 2 else signed + 0.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lucid.graph.ops.rounding import GRIDS, round_straight, round_to
+from lucid.graph.ops.rounding import FLOAT_FORMATS, round_straight, round_to
 
 from .case import Case
 from .elementwise import fixed, normal
@@ -28,9 +28,12 @@ def _straight(torch: Any, x: Any) -> Any:
 
 
 CASES = [
-    *(Case(f"round-to-{name}", _to(name), normal((3, 4, 5), scale=30.0), gradient=False) for name in GRIDS),
-    *(Case(f"round-to-{name}-ends", _to(name), _ENDS, _torch(name), gradient=False) for name in list(GRIDS)[:-1]),
-    *(Case(f"round-to-{name}-held", _to(name, saturate=True), _ENDS, gradient=False) for name in GRIDS),
+    *(Case(f"round-to-{name}", _to(name), normal((3, 4, 5), scale=30.0), gradient=False) for name in FLOAT_FORMATS),
+    *(
+        Case(f"round-to-{name}-ends", _to(name), _ENDS, _torch(name), gradient=False)
+        for name in list(FLOAT_FORMATS)[:-1]
+    ),
+    *(Case(f"round-to-{name}-held", _to(name, saturate=True), _ENDS, gradient=False) for name in FLOAT_FORMATS),
     Case("round-to-empty", _to("float16"), normal((0, 3)), _torch("float16"), gradient=False),
     Case("round-to-number", _to("bfloat16"), normal(()), _torch("bfloat16"), gradient=False),
     Case("round-straight", round_straight, normal((3, 4, 5), scale=30.0), _straight, gradient=False),

@@ -17,7 +17,7 @@ import pytest
 import lucid
 from lucid import nn, optim
 from lucid.optim.lr_scheduler import StepLR
-from lucid.runtime.kernels.fused import grid, kernels
+from lucid.runtime.kernels.fused import iteration_space, kernels
 from lucid.runtime.planning import work
 from lucid.runtime.workers import sharing
 from lucid.runtime.workers.settings import worker_processes
@@ -95,8 +95,8 @@ def shared_by_threads(monkeypatch: pytest.MonkeyPatch, without_workers: None) ->
     lucid.set_num_threads(2, processes=False)
     monkeypatch.setattr(kernels, "LAST_WORK", 1)
     monkeypatch.setattr(work, "FORKS", 0)
-    monkeypatch.setattr(grid, "BLOCK_BYTES", 1 << 7)
-    monkeypatch.setattr(grid, "THREAD_BYTES", 1 << 9)
+    monkeypatch.setattr(iteration_space, "BLOCK_BYTES", 1 << 7)
+    monkeypatch.setattr(iteration_space, "THREAD_BYTES", 1 << 9)
     yield
     lucid.set_num_threads(threads, processes=False)
 

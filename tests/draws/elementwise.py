@@ -28,7 +28,7 @@ from lucid.graph.ops.nonelementary import (
 )
 from lucid.graph.ops.random import DROPOUT, RANDOM_NORMAL, RANDOM_UNIFORM, DropoutAttrs
 from lucid.graph.ops.reduce import ReduceAttrs
-from lucid.graph.ops.rounding import GRIDS, ROUND_STRAIGHT, ROUND_TO, RoundToAttrs
+from lucid.graph.ops.rounding import FLOAT_FORMATS, ROUND_STRAIGHT, ROUND_TO, RoundToAttrs
 from lucid.graph.ops.source import FULL, FullAttrs
 from lucid.graph.types import DTYPES
 
@@ -38,7 +38,7 @@ _NONE = st.just(NoAttrs())
 _SLOPES = st.sampled_from((0.01, 1.0, 0.0, 0.5, 2.0, -0.5)).map(ew.AlphaAttrs)
 _GELUS = st.sampled_from(("none", "tanh")).map(ew.GeluAttrs)
 _ROOTS = st.booleans().map(ew.SqrtAttrs)
-_GRIDS = st.builds(RoundToAttrs, st.sampled_from(sorted(GRIDS)), st.booleans())
+_FORMATS = st.builds(RoundToAttrs, st.sampled_from(sorted(FLOAT_FORMATS)), st.booleans())
 _SOFTPLUS = st.builds(ew.SoftplusAttrs, st.sampled_from((1.0, 0.5, 2.0, -1.0)), st.sampled_from((20.0, 1.0)))
 
 
@@ -190,7 +190,7 @@ DRAWS: dict[OpDef, Strategy] = {
     ew.GELU: _unary(attrs=_GELUS),
     ew.SOFTPLUS: _unary(attrs=_SOFTPLUS),
     ew.SQRT: _unary(attrs=_ROOTS),
-    ROUND_TO: _unary(attrs=_GRIDS),
+    ROUND_TO: _unary(attrs=_FORMATS),
     POLYGAMMA: _unary(attrs=st.sampled_from((0, 1, 2, 5)).map(PolygammaAttrs)),
     BESSEL_I: _unary(attrs=st.builds(BesselAttrs, st.sampled_from((0, 1)), st.booleans())),
     CLIP: _clip(),

@@ -12,7 +12,7 @@ import lucid
 from lucid.errors import DTypeError, OptionError
 from lucid.graph.ops.elementwise import relu
 from lucid.graph.ops.pool import max_pool2d
-from lucid.graph.ops.rounding import GRIDS, ROUND_TO, round_to
+from lucid.graph.ops.rounding import FLOAT_FORMATS, ROUND_TO, round_to
 from lucid.tensor.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
@@ -31,7 +31,7 @@ def _numbers(name: str) -> Array:
     return np.unique(found[np.isfinite(found)])
 
 
-@pytest.mark.parametrize("name", GRIDS)
+@pytest.mark.parametrize("name", FLOAT_FORMATS)
 def test_every_number_and_what_lies_around_the_middle_between_two(name: str) -> None:
     known = _numbers(name)
     middle = (known[1:] / 2 + known[:-1] / 2).astype(np.float32)
@@ -47,7 +47,7 @@ def test_every_number_and_what_lies_around_the_middle_between_two(name: str) -> 
     assert np.isnan(round_to(Tensor(np.float32([np.nan])), name).numpy()).all()
 
 
-@pytest.mark.parametrize("name", GRIDS)
+@pytest.mark.parametrize("name", FLOAT_FORMATS)
 def test_double_precision_is_rounded_once(name: str) -> None:
     known = _numbers(name)
     middle = known[1:] / 2 + known[:-1] / 2
@@ -56,10 +56,10 @@ def test_double_precision_is_rounded_once(name: str) -> None:
         np.testing.assert_array_equal(found, wanted)
 
 
-@pytest.mark.parametrize("name", GRIDS)
+@pytest.mark.parametrize("name", FLOAT_FORMATS)
 def test_what_is_too_large_is_held(name: str) -> None:
     x = np.float32([np.inf, -np.inf, 3.4e38, np.nan, 1.0])
-    most = GRIDS[name].largest
+    most = FLOAT_FORMATS[name].largest
     found = round_to(Tensor(x), name, saturate=True).numpy()
     np.testing.assert_array_equal(found, np.float32([most, -most, min(most, 3.4e38), np.nan, 1.0]).astype(found.dtype))
 

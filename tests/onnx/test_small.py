@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 import lucid
 from lucid.errors import LucidError
 from lucid.formats.onnx.narrow_types import FLOATS, INTEGERS
-from lucid.graph.ops.rounding import GRIDS
+from lucid.graph.ops.rounding import FLOAT_FORMATS
 from lucid.onnx import backend
 
 from .models import Array, model, one
@@ -34,7 +34,7 @@ def test_floats_are_rounded_to_the_nearest(kind: int) -> None:
     between = (known[:, None] + known[None]).ravel() / 2
     x = np.concatenate([known, between, rng.standard_normal(1000).astype(np.float32) * 100]).astype(np.float32)
     found = lucid.onnx.load(one("Cast", [x], to=kind).proto)(x).numpy()
-    largest = GRIDS[FLOATS[kind]].largest
+    largest = FLOAT_FORMATS[FLOATS[kind]].largest
     wanted = np.clip(x, -largest, largest).astype(TYPES[kind]).astype(np.float32)
     np.testing.assert_array_equal(found, wanted)
     if kind != 23:

@@ -18,7 +18,7 @@ from lucid.graph.types import TensorType, float32, spec
 from lucid.passes.fuse.elementwise import FuseOptions, fuse_elementwise
 from lucid.passes.layout import assign_layout
 from lucid.passes.lower import lower
-from lucid.runtime.kernels.fused import grid
+from lucid.runtime.kernels.fused import iteration_space
 from lucid.runtime.planning import work
 from lucid.runtime.program.plan import make_plan
 from lucid.runtime.program.printer import generate
@@ -130,7 +130,7 @@ UNARY: dict[str, Callable[[Any], Any]] = {
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grid, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(iteration_space, "BLOCK_BYTES", 64)
     monkeypatch.setattr(work, "FORKS", 0)
 
 

@@ -15,7 +15,7 @@ from lucid.graph.ops.fused import FUSED_ELEMENTWISE, FUSED_LOOP, FusedAttrs, Ins
 from lucid.graph.ops.reduce import ReduceAttrs
 from lucid.graph.types import TensorType, float32
 from lucid.reference import evaluate_reference
-from lucid.runtime.kernels.fused import grid
+from lucid.runtime.kernels.fused import iteration_space
 from lucid.runtime.planning.machine import Machine, described
 from lucid.runtime.planning.phase import Phase
 from lucid.runtime.program.emitter import Operand
@@ -56,7 +56,7 @@ def short_runs(monkeypatch: pytest.MonkeyPatch) -> None:
         "LEAST_RUNS": 1,
         "LONGEST_ROW": 64,
     }.items():
-        monkeypatch.setattr(grid, name, value)
+        monkeypatch.setattr(iteration_space, name, value)
 
 
 CASES: dict[str, tuple[tuple[int, ...], tuple[tuple[int, ...], ...], bool]] = {
@@ -104,7 +104,7 @@ def test_blocks_of_all_operands_take_half_of_the_cache(l2: int, inputs: int, wan
     x, row = (Operand("x", TensorType((size,), float32), Phase.ARENA) for size in (1 << 20, 1))
     k: Any = SimpleNamespace(ins=[x] * inputs + [row])
     with described(Machine(cores=2, l1=1 << 15, l2=1 << l2, l3=1 << 25)):
-        assert grid.block_bytes(k, x, 1) == wanted
+        assert iteration_space.block_bytes(k, x, 1) == wanted
 
 
 def test_workers_share_a_chain_that_is_worth_it_however_small() -> None:

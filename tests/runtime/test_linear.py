@@ -90,7 +90,7 @@ def test_a_layer_alone_reads_a_copy_of_its_weights_where_these_stay(rows: int, n
     assert (step.node.op, step.choice.lowering.name) == (LINEAR, name)
     compiled(lucid.randn(rows, 4096)).sum()  # recorded: training follows
     (step,) = (step for step in compiled.plan.steps if step.node.op is LINEAR)
-    assert not step.choice.lowering.keeps
+    assert not step.choice.lowering.packs_weights
     types = tuple(types_of([np.zeros(shape, np.float32) for shape in ((rows, 4096), (1000, 4096), (1000,))]))
     node = Node(LINEAR, NoAttrs(), LINEAR.infer_types(NoAttrs(), types))
     left = {choice.lowering.name for choice in choices(node, types, threads=2, lasting=False)}
@@ -109,7 +109,7 @@ def test_what_runs_once_for_a_change_of_the_parameters_keeps_nothing() -> None:
 
     net = Twice().eval()
     steps = lucid.compile(net, lucid.spec(64, 512), threads=2).plan.steps
-    assert {step.name: step.choice.lowering.keeps for step in steps if step.node.op is LINEAR} == {
+    assert {step.name: step.choice.lowering.packs_weights for step in steps if step.node.op is LINEAR} == {
         "second.linear": False,
         "linear": True,
     }

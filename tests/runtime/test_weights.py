@@ -92,10 +92,10 @@ def _best(size: int, **how: bool) -> str:
 
 
 def test_weights_of_few_pixels_that_change_are_read_as_they_lie() -> None:
-    assert _best(4, lasting=False, lying=True) == "im2col_by_channel"
-    assert _best(4, lasting=False, lying=False) != "im2col_by_channel"
+    assert _best(4, lasting=False, stored=True) == "im2col_by_channel"
+    assert _best(4, lasting=False, stored=False) != "im2col_by_channel"
     assert _best(4, lasting=True) != "im2col_by_channel"
-    assert _best(32, lasting=False, lying=True) != "im2col_by_channel"
+    assert _best(32, lasting=False, stored=True) != "im2col_by_channel"
 
 
 def test_a_step_reads_a_parameter_as_it_lies_and_no_turned_one() -> None:
@@ -177,7 +177,11 @@ def test_it_is_counted() -> None:
                 for given in ({"lasting": True}, {"lasting": False})
             )  # fmt: skip
         others = {
-            (low.name, each_way) for low in lowerings(CONV) if low.anew for name, each_way in each if name == low.name
+            (low.name, each_way)
+            for low in lowerings(CONV)
+            if low.transforms_weights
+            for name, each_way in each
+            if name == low.name
         }
         assert once.keys() == each.keys() - others and others
         for key, way in once.items():

@@ -22,7 +22,7 @@ from lucid.graph.ops.source import FULL, FullAttrs
 from lucid.graph.types import TensorType, float32
 from lucid.reference.evaluator import run_reference
 from lucid.runtime import eager
-from lucid.runtime.kernels.fused import grid as fused
+from lucid.runtime.kernels.fused import iteration_space as fused
 from lucid.runtime.kernels.pool import max as pool
 from lucid.tensor.creation import manual_seed
 

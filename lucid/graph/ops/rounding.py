@@ -12,7 +12,7 @@ from ..types import TensorType
 from .elementwise import check_kind, unary
 
 
-class Grid(NamedTuple):
+class FloatFormat(NamedTuple):
     """Which numbers a floating-point type has.
 
     Attributes
@@ -36,14 +36,14 @@ class Grid(NamedTuple):
     zeros: int = 2
 
 
-GRIDS = {
-    "float16": Grid(10, -14, 65504.0),
-    "bfloat16": Grid(7, -126, 255 * 2.0**120),
-    "float8_e4m3fn": Grid(3, -6, 448.0, math.nan),
-    "float8_e4m3fnuz": Grid(3, -7, 240.0, math.nan, 1),
-    "float8_e5m2": Grid(2, -14, 57344.0),
-    "float8_e5m2fnuz": Grid(2, -15, 57344.0, math.nan, 1),
-    "float4_e2m1fn": Grid(1, 0, 6.0, None),
+FLOAT_FORMATS = {
+    "float16": FloatFormat(10, -14, 65504.0),
+    "bfloat16": FloatFormat(7, -126, 255 * 2.0**120),
+    "float8_e4m3fn": FloatFormat(3, -6, 448.0, math.nan),
+    "float8_e4m3fnuz": FloatFormat(3, -7, 240.0, math.nan, 1),
+    "float8_e5m2": FloatFormat(2, -14, 57344.0),
+    "float8_e5m2fnuz": FloatFormat(2, -15, 57344.0, math.nan, 1),
+    "float4_e2m1fn": FloatFormat(1, 0, 6.0, None),
 }
 """By the names that ``ml_dtypes`` has for them."""
 
@@ -56,19 +56,19 @@ class RoundToAttrs(Attrs):
     saturate: bool = False
 
     @property
-    def grid(self) -> Grid:
-        return GRIDS[self.to]
+    def format(self) -> FloatFormat:
+        return FLOAT_FORMATS[self.to]
 
     @property
     def beyond(self) -> float | None:
         """What follows the largest number here; None where that stands for all that are larger."""
-        return None if self.saturate else self.grid.beyond
+        return None if self.saturate else self.format.beyond
 
 
 def _infer(attrs: RoundToAttrs, x: TensorType) -> TensorType:
     check_kind("RoundTo", "f", x)
-    if attrs.to not in GRIDS:
-        raise OptionError(f"RoundTo: there is no type {shown(attrs.to)}; known are {', '.join(GRIDS)}")
+    if attrs.to not in FLOAT_FORMATS:
+        raise OptionError(f"RoundTo: there is no type {shown(attrs.to)}; known are {', '.join(FLOAT_FORMATS)}")
     return TensorType(x.shape, x.dtype)
 
 

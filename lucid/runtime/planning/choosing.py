@@ -96,10 +96,10 @@ class _Kinds:
             if node.op.source is None:
                 node, types = as_read(name, node, read), tuple(map(graph.type, graph.inputs_of(name)))
                 again = lasting and name not in fixed  # fixed nodes run once per change: packed weights would not pay
-                lying = not again and weight_lies(graph, name)
-                kind = numbers.setdefault((node.op, node.attrs, types, node.outputs, again, lying), len(numbers))
+                stored = not again and weight_is_stored(graph, name)
+                kind = numbers.setdefault((node.op, node.attrs, types, node.outputs, again, stored), len(numbers))
                 if kind == len(self._first):
-                    self._first.append((name, node, types, again, lying))
+                    self._first.append((name, node, types, again, stored))
                     self._runs.append(0)
                 self.of[name] = kind
                 self._runs[kind] += name not in fixed
@@ -107,9 +107,9 @@ class _Kinds:
     def quickest(self, threads: int, exact: bool) -> list[Choice]:
         """For each kind, the choice with the least predicted time."""
         found = []
-        for name, node, types, lasting, lying in self._first:
+        for name, node, types, lasting, stored in self._first:
             with Blame(name, node):
-                found.append(choose(node, types, threads=threads, exact=exact, lasting=lasting, lying=lying))
+                found.append(choose(node, types, threads=threads, exact=exact, lasting=lasting, stored=stored))
         return found
 
     def seconds(self, found: Sequence[Choice]) -> float:
@@ -117,7 +117,7 @@ class _Kinds:
         return sum(runs * choice.way.seconds for runs, choice in zip(self._runs, found, strict=True))
 
 
-def weight_lies(graph: Graph, name: str) -> bool:
+def weight_is_stored(graph: Graph, name: str) -> bool:
     """Whether a node's second input, its weight if it has one, is stored rather than computed, and so row-major."""
     inputs = graph.inputs_of(name)
     return len(inputs) > 1 and graph.node(inputs[1].node).op.source is not None

@@ -56,7 +56,7 @@ class Way:
         object.__setattr__(self, "before", seconds(once, this_machine()))
 
     @property
-    def anew(self) -> Way:
+    def each_run(self) -> Way:
         """The same way, for weights that change at each run: ``once`` is then part of each run."""
         way = copy(self)
         object.__setattr__(way, "seconds", self.seconds + self.before)
@@ -102,11 +102,11 @@ class Lowering(Generic[A]):
         Its predicted times distinguish channels-last results from row-major ones.
     in_place
         For an element-wise op: it can overwrite its input, on any part of an array, without working memory.
-    keeps
+    packs_weights
         It reads weights from a packed or shared copy, which does not pay if they change from run to run.
-    anew
+    transforms_weights
         It transforms weights during each run, which does not pay if they stay the same and could be packed once.
-    lying
+    reads_stored_weights
         It reads weights, its second input, in place, which does not pay if they are computed, in any memory order.
     spares
         It skips outputs that nothing reads; other lowerings may need the first.
@@ -120,9 +120,9 @@ class Lowering(Generic[A]):
     staged: bool = False
     ordered: bool = False
     in_place: bool = False
-    keeps: bool = False
-    anew: bool = False
-    lying: bool = False
+    packs_weights: bool = False
+    transforms_weights: bool = False
+    reads_stored_weights: bool = False
     spares: bool = False
 
 
@@ -157,9 +157,9 @@ def kernel(
     staged: bool = False,
     ordered: bool = False,
     in_place: bool = False,
-    keeps: bool = False,
-    anew: bool = False,
-    lying: bool = False,
+    packs_weights: bool = False,
+    transforms_weights: bool = False,
+    reads_stored_weights: bool = False,
     spares: bool = False,
 ) -> Callable[[K], K]:
     """Register the decorated function as a lowering of the ops.
@@ -179,7 +179,7 @@ def kernel(
         lowering with a single way; by default none.
     ways
         Instead of ``cost``: ``ways(node, input_types, threads)`` returns a :class:`Way` for each way to cut the work.
-    exact, staged, ordered, in_place, keeps, anew, lying, spares
+    exact, staged, ordered, in_place, packs_weights, transforms_weights, reads_stored_weights, spares
         See :class:`Lowering`.
 
     Raises
@@ -192,7 +192,7 @@ def kernel(
         return (Way(cost(node, inputs, threads)),)
 
     def decorate(function: K) -> K:
-        traits = exact, staged, ordered, in_place, keeps, anew, lying, spares
+        traits = exact, staged, ordered, in_place, packs_weights, transforms_weights, reads_stored_weights, spares
         made: Lowering[A] = Lowering(lowering, function, accepts, ways or only, *traits)
         for op in ops:
             if not isinstance(op, OpDef):
@@ -230,35 +230,37 @@ def lowerings(op: OpDef) -> tuple[Lowering, ...]:
 
 def choices(
     node: Node, inputs: tuple[TensorType, ...], *, threads: int = 1, exact: bool = False, lasting: bool = True,
-    lying: bool = False,
+    stored: bool = False,
 ) -> list[Choice]:  # fmt: skip
     """All choices for a node, by increasing predicted time.
 
-    ``lasting`` says that its weights stay the same for many runs; ``lying``, that they are stored rather than computed,
-    and so row-major.
+    ``lasting`` says that its weights stay the same for many runs; ``stored``, that they are a parameter
+    or constant rather than computed, and so row-major.
     """
     plain = Node(node.op, node.attrs, node.outputs)
-    return list(_choices(lowerings(node.op), plain, inputs, threads, exact, lasting, lying))
+    return list(_choices(lowerings(node.op), plain, inputs, threads, exact, lasting, stored))
 
 
 @kept_for_machine(1024)
 def _choices(
     every: tuple[Lowering, ...], node: Node, inputs: tuple[TensorType, ...], threads: int, exact: bool, lasting: bool,
-    lying: bool,
+    stored: bool,
 ) -> tuple[Choice, ...]:  # fmt: skip
     if not every:
         raise GraphError(f"{node.op.name} has no kernel: lucid.extend.kernel registers one")
     exact = exact or node.attrs.exact
     allowed = [
         low for low in every
-        if (low.exact or not exact) and not (low.anew if lasting else low.keeps) and (lying or not low.lying)
+        if (low.exact or not exact)
+        and not (low.transforms_weights if lasting else low.packs_weights)
+        and (stored or not low.reads_stored_weights)
     ]  # fmt: skip
     fit = [low for low in allowed if low.accepts(node, inputs)]
     if not fit:
         listed = ", ".join(map(str, inputs))
         raise GraphError(f"{node.op.name}: no kernel accepts {node.attrs} on ({listed})")
     ways = ((low, way) for low in fit for way in _ways(low, node, inputs, threads))
-    found = [Choice(low, way if lasting else way.anew) for low, way in ways]
+    found = [Choice(low, way if lasting else way.each_run) for low, way in ways]
     return tuple(sorted(found, key=lambda choice: choice.way.seconds))
 
 
@@ -284,7 +286,7 @@ def _called(low: Lowering, node: Node) -> str:
 
 def choose(
     node: Node, inputs: tuple[TensorType, ...], *, threads: int = 1, exact: bool = False, lasting: bool = True,
-    lying: bool = False,
+    stored: bool = False,
 ) -> Choice:  # fmt: skip
     """The choice with the least predicted time."""
-    return choices(node, inputs, threads=threads, exact=exact, lasting=lasting, lying=lying)[0]
+    return choices(node, inputs, threads=threads, exact=exact, lasting=lasting, stored=stored)[0]

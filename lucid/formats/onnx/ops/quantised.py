@@ -20,7 +20,7 @@ from ....graph.ops.bounds import clip
 from ....graph.ops.composite import eq
 from ....graph.ops.linalg import matmul
 from ....graph.ops.promotion import cast
-from ....graph.ops.rounding import GRIDS, round_straight
+from ....graph.ops.rounding import FLOAT_FORMATS, round_straight
 from ....graph.ops.source import full
 from ....graph.ops.subscript import getitem
 from ....graph.types import DTYPES, DType, as_dtype, float32, is_float, product
@@ -90,7 +90,7 @@ def quantize(call: Call, x: Value, scale: Value, zero: Value = None) -> Abstract
     if kind in SMALL:
         steps, saturate = steps if shift is None else steps + shift, bool(call.attribute("saturate", 1))
         if saturate and kind in FLOATS:
-            most = GRIDS[FLOATS[kind]].largest
+            most = FLOAT_FORMATS[FLOATS[kind]].largest
             steps = clip(steps, -most, most)
         return as_small(steps, kind, saturate)
     return saturated(steps, made, shift)

@@ -42,17 +42,17 @@ def _several_taps(node: Node, inputs: tuple[TensorType, ...]) -> bool:
     return math.prod(inputs[1].concrete[2:]) > 1
 
 
-def _scatter_ways(node: Node[Any], inputs: tuple[TensorType, ...], threads: int, *, lies: bool = False) -> list[Way]:
+def _scatter_ways(node: Node[Any], inputs: tuple[TensorType, ...], threads: int, *, stored: bool = False) -> list[Way]:
     dy, w, *_ = inputs
     conv = conv_of(node.attrs.conv, node.outputs[0].concrete, w.concrete, dy.concrete)
     done = _work(
         conv.pixels, conv.group_out * conv.groups, conv.taps, 3 * conv.taps * conv.groups, dy, 10 * conv.groups
     )
-    if lies:
+    if stored:
         done += turning(conv)
     sizes = [sum(b.image_rows for b in mine) for mine in _scatter_deal(conv, dy.dtype.itemsize, threads)]
     share = Work.of_busiest([[size] for size in sizes], lambda size: done * (size / sum(sizes)), int)
-    return [Way(share, once=NOTHING if lies else shared_by(packing(w.concrete), threads, this_machine())[0])]
+    return [Way(share, once=NOTHING if stored else shared_by(packing(w.concrete), threads, this_machine())[0])]
 
 
 def _turned_work(node: Node[Any], inputs: tuple[TensorType, ...], threads: int) -> Work:
@@ -90,19 +90,19 @@ def grad_input_turned(k: Emitter) -> None:
 @kernel(CONV_GRAD_INPUT, CONV_TRANSPOSE, lowering="col2im", ways=_scatter_ways)
 def grad_input_scattered(k: Emitter) -> None:
     """Multiply ``dy`` by the weight, which gives the gradient of every window, and add each tap to its input."""
-    _scatter(k, lies=False)
+    _scatter(k, stored=False)
 
 
 @kernel(
     CONV_GRAD_INPUT, CONV_TRANSPOSE, lowering="col2im_by_channel", accepts=_several_taps,
-    ways=partial(_scatter_ways, lies=True), lying=True,
+    ways=partial(_scatter_ways, stored=True), reads_stored_weights=True,
 )  # fmt: skip
 def grad_input_by_channel(k: Emitter) -> None:
     """The same with the weight in place, in which the taps of a channel are adjacent."""
-    _scatter(k, lies=True)
+    _scatter(k, stored=True)
 
 
-def _scatter(k: Emitter, *, lies: bool) -> None:
+def _scatter(k: Emitter, *, stored: bool) -> None:
     recheck(k)
     (dy, w, *bias), (dx,) = k.ins, k.outs
     last = channels_last(dy)
@@ -113,7 +113,7 @@ def _scatter(k: Emitter, *, lies: bool) -> None:
     if not work or not conv.channels:
         return
     loop = BlockLoop(k, work)
-    if lies:
+    if stored:
         matrix = k.reshaped(w, (conv.groups, conv.group_out, conv.taps), "matrix")
     else:
         with k.once(w):
@@ -121,14 +121,14 @@ def _scatter(k: Emitter, *, lies: bool) -> None:
             make_weights(k, matrix, packing(w.shape), pack_weights, conv.groups, w, matrix, False)
     numbers = most_pixels(loop, unpooled(conv)) * conv.taps
     memory = loop.scratch((numbers,), dy.dtype, "windows")
-    made = loop.scratch((numbers,), dy.dtype, "by_channel") if lies else memory
+    made = loop.scratch((numbers,), dy.dtype, "by_channel") if stored else memory
     gradient = loop.each("gradient", bind_gradients, loop.blocks, dy, last)
     weight = loop.each("weight", bind_weights, conv, loop.blocks, matrix)
     product = loop.each("product", bind_factors, conv, loop.blocks, made, last)
     taps = loop.each("tap", bind_scatter, conv, loop.blocks, memory, dx)
     target, source = loop.fresh("target", "source")
     loop.line(f"np.matmul({gradient}, {weight}, out={product})")
-    if lies:
+    if stored:
         place, value = loop.over(loop.bind("turned", bind_by_taps, conv, loop.blocks, made, memory), "place", "value")
         loop.line(f"{place}[...] = {value}")
     loop.for_each((target, source), taps, f"np.add({target}, {source}, out={target})")

@@ -98,8 +98,8 @@ def _blocks(layer: Layer, itemsize: int, workers: int) -> list[Block]:
 def _standing(conv: Conv) -> Conv:
     """The convolution with rows and columns exchanged if the result has one row, since blocks are cut from rows."""
     rows = conv.rows
-    lies = rows.size == rows.kernel == rows.count == 1 and not rows.before and conv.cols.count > 1
-    return replace(conv, rows=conv.cols, cols=rows) if lies else conv
+    one_row = rows.size == rows.kernel == rows.count == 1 and not rows.before and conv.cols.count > 1
+    return replace(conv, rows=conv.cols, cols=rows) if one_row else conv
 
 
 def stand(k: Emitter) -> None:
@@ -133,13 +133,13 @@ def accepts(node: Node, inputs: tuple[TensorType, ...]) -> bool:
     return epilogue.runs and not epilogue.filled
 
 
-def accepts_lying(node: Node, inputs: tuple[TensorType, ...]) -> bool:
+def accepts_stored(node: Node, inputs: tuple[TensorType, ...]) -> bool:
     """Whether the weight can be read in place: it has several taps, and windows are gathered row by row."""
     conv = conv_of_node(node, inputs)
     return accepts(node, inputs) and not conv.single and not in_planes(conv, inputs[0])
 
 
-def ways(node: Node, inputs: tuple[TensorType, ...], threads: int, *, lies: bool = False) -> list[Way]:
+def ways(node: Node, inputs: tuple[TensorType, ...], threads: int, *, stored: bool = False) -> list[Way]:
     """Windows are gathered and multiplied by blocks that the threads share; each block streams the weights."""
     machine, itemsize = this_machine(), inputs[0].dtype.itemsize
     conv = conv_of_node(node, inputs)
@@ -148,13 +148,13 @@ def ways(node: Node, inputs: tuple[TensorType, ...], threads: int, *, lies: bool
         return [Way(NOTHING)]
     pixels, resident = conv.pixels * conv.groups // blocks, conv.group_out * conv.taps * itemsize <= machine.l2 // 2
     product = product_of(machine, pixels, conv.taps, conv.group_out, itemsize, resident)
-    passed = _passing(node, inputs, conv) + (turning(conv) if lies else NOTHING)
+    passed = _passing(node, inputs, conv) + (turning(conv) if stored else NOTHING)
     one = passed * (1 / blocks) + Work(
-        (product._replace(packed=True) if lies else product,),
-        calls=2 + lies + Epilogue.of(node, inputs).passes,
-        far=inputs[1].nbytes if lies else 0,  # BLAS packs them before it multiplies
+        (product._replace(packed=True) if stored else product,),
+        calls=2 + stored + Epilogue.of(node, inputs).passes,
+        far=inputs[1].nbytes if stored else 0,  # BLAS packs them before it multiplies
     )
-    if lies:
+    if stored:
         return [Way(one.shared(blocks, threads), f"{pixels} pixels")]
     once, _ = shared_by(packing(inputs[1].concrete), threads, machine)
     return [Way(one.shared(blocks, threads), f"{pixels} pixels", once)]
@@ -181,8 +181,8 @@ def _passing(node: Node, inputs: tuple[TensorType, ...], conv: Conv) -> Work:
 
 def in_planes(conv: Conv, x: TensorType, most: int = SHORT_RUN) -> bool:
     """Whether windows are better gathered from planes: their rows are shorter than ``most``, unlike rows of pixels."""
-    lies = x.order is None or conv.channels == 1
-    return lies and conv.cols.kernel * conv.group_in < min(most, conv.cols.count)
+    adjacent = x.order is None or conv.channels == 1
+    return adjacent and conv.cols.kernel * conv.group_in < min(most, conv.cols.count)
 
 
 def gathering(conv: Conv, x: TensorType, planes: bool, across: int = 1) -> Work:
@@ -211,31 +211,31 @@ def gathering(conv: Conv, x: TensorType, planes: bool, across: int = 1) -> Work:
 @kernel(CONV, CONV_POOL, lowering="im2col", accepts=accepts, ways=ways, staged=True, ordered=True)
 def im2col(k: Emitter) -> None:
     """For each block: gather, multiply, pool, add the bias and the residual, activate."""
-    _convolve(k, lies=False)
+    _convolve(k, stored=False)
 
 
 @kernel(
-    CONV, CONV_POOL, lowering="im2col_by_channel", accepts=accepts_lying, ways=partial(ways, lies=True), staged=True,
-    ordered=True, lying=True,
+    CONV, CONV_POOL, lowering="im2col_by_channel", accepts=accepts_stored, ways=partial(ways, stored=True), staged=True,
+    ordered=True, reads_stored_weights=True,
 )  # fmt: skip
 def im2col_by_channel(k: Emitter) -> None:
     """The same with weights read in place, for weights that change at each run: packing them would not pay."""
-    _convolve(k, lies=True)
+    _convolve(k, stored=True)
 
 
-def _convolve(k: Emitter, *, lies: bool) -> None:
+def _convolve(k: Emitter, *, stored: bool) -> None:
     recheck(k)
     types = tuple(x.type for x in k.ins)
     layer = _layer(k.node, types)
     if layer.conv.rows.size != types[0].concrete[2]:
         stand(k)
-    emit(k, layer, lies=lies)
+    emit(k, layer, stored=stored)
 
 
-def emit(k: Emitter, layer: Layer, *, flipped: bool = False, lies: bool = False) -> None:
+def emit(k: Emitter, layer: Layer, *, flipped: bool = False, stored: bool = False) -> None:
     """The loop over the blocks of a node's result.
 
-    ``flipped`` as for :func:`.pack_weights`; ``lies`` says that weights are read in place instead of packed.
+    ``flipped`` as for :func:`.pack_weights`; ``stored`` says that weights are read in place instead of packed.
     """
     work = deal(_blocks(layer, k.ins[0].dtype.itemsize, k.threads), k.threads)
     if not work:
@@ -243,7 +243,7 @@ def emit(k: Emitter, layer: Layer, *, flipped: bool = False, lies: bool = False)
     loop = BlockLoop(k, work)
     finish = Finish(loop, layer)
     gathered, _ = gather(loop, layer, k.ins[0], turned=in_planes(layer.conv, k.ins[0].type))
-    read = partial(_lying, loop, layer, gathered) if lies else partial(_packed, loop, layer, gathered, flipped)
+    read = partial(_stored, loop, layer, gathered) if stored else partial(_packed, loop, layer, gathered, flipped)
     if finish.straight:
         results = finish.results()
         multiply(loop, layer, *read(finish.last), results)
@@ -323,7 +323,7 @@ def _packed(
     return loop.bind("matrices", matrices_of, gathered), packed, cut
 
 
-def _lying(loop: BlockLoop[Block], layer: Layer, gathered: Bound, last: bool) -> tuple[Bound, Operand, Blocking]:
+def _stored(loop: BlockLoop[Block], layer: Layer, gathered: Bound, last: bool) -> tuple[Bound, Operand, Blocking]:
     """The same for a weight that is read in place."""
     k, w, conv = loop.k, loop.k.ins[1], layer.conv
     matrix = k.reshaped(w, (conv.groups, conv.group_out, conv.taps), "matrix")

@@ -118,7 +118,7 @@ def ways(node: Node, inputs: tuple[TensorType, ...], threads: int, *, m: int) ->
 def _register(m: int) -> None:
     @kernel(
         CONV, CONV_POOL, lowering=f"winograd{m}_streamed", accepts=partial(accepts, m), ways=partial(ways, m=m),
-        exact=False, staged=True, anew=True,
+        exact=False, staged=True, transforms_weights=True,
     )  # fmt: skip
     def lower(k: Emitter) -> None:
         emit(k, m, k.way)

@@ -17,8 +17,8 @@ from ...planning.phase import Phase
 from ...planning.registry import kernel
 from ...planning.work import Work, shared_by
 from ...program.emitter import Emitter, Operand
-from . import grid as blocks
-from .grid import Grid, Total, alike
+from . import iteration_space as blocks
+from .iteration_space import IterationSpace, Total, alike
 from .program import Program
 
 LAST_WORK = 1 << 22
@@ -36,7 +36,7 @@ def fused(k: Emitter[FusedAttrs]) -> None:
     if y.phase is Phase.STATE or small or not all(alike(x, y) for x in k.ins):
         k.take(Program(k, k.ins, made, y).statements)
     else:
-        _run(k, Grid.of(k, y, made, (), threads), y, threads)
+        _run(k, IterationSpace.of(k, y, made, (), threads), y, threads)
 
 
 @kernel(FUSED_LOOP)
@@ -50,7 +50,7 @@ def fused_loop(k: Emitter[LoopAttrs]) -> None:
         _whole(k, made, like, totals)
     else:
         threads = _threads(k, like, len(k.attrs.program) + len(totals))
-        _run(k, Grid.of(k, like, made, totals, threads), like, threads)
+        _run(k, IterationSpace.of(k, like, made, totals, threads), like, threads)
 
 
 def _like(k: Emitter[LoopAttrs], made: Sequence[Operand]) -> Operand:
@@ -82,24 +82,24 @@ def _threads(k: Emitter, like: Operand, steps: int) -> int:
     return shared_by(Work(numbers=numbers * like.dtype.itemsize / 4), k.threads, this_machine())[1]
 
 
-def _run(k: Emitter, grid: Grid, like: Operand, threads: int) -> None:
-    if grid.single:
-        k.take(grid.at_once(k, like))
+def _run(k: Emitter, space: IterationSpace, like: Operand, threads: int) -> None:
+    if space.single:
+        k.take(space.at_once(k, like))
     else:
-        _share(k, grid, threads)
-    grid.finish(k)
+        _share(k, space, threads)
+    space.finish(k)
 
 
-def _share(k: Emitter, grid: Grid, threads: int) -> None:
-    parts = [p for p in grid.parts(threads) if p[0] < p[1]]
-    if len(parts) == 1 or (k.last and not grid.resumable):
-        k.line("\n".join(line for part in parts for line in grid.loop(k, *part)))
+def _share(k: Emitter, space: IterationSpace, threads: int) -> None:
+    parts = [p for p in space.parts(threads) if p[0] < p[1]]
+    if len(parts) == 1 or (k.last and not space.resumable):
+        k.line("\n".join(line for part in parts for line in space.loop(k, *part)))
         return
     counters = k.scratch((len(parts), COUNTER_STRIDE), np.dtype(np.int64), "noted") if k.last else None
     body = []
     for worker, part in enumerate(parts):
         done = None if counters is None else f"{counters}[{worker}, 0]"
-        body += [f"if worker == {worker}:", *(f"    {line}" for line in grid.loop(k, *part, done))]
+        body += [f"if worker == {worker}:", *(f"    {line}" for line in space.loop(k, *part, done))]
     if counters is not None:
         k.line(f"{counters}.fill(0)")
     k.shared(k.names.fresh(f"{k.name}_parts"), len(parts), body, resumed=counters is not None)

@@ -52,7 +52,7 @@ def _ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[Way]
     return [Way(around + work, cut) for cut, work in cuts(p, row_runs(p, itemsize, threads), itemsize, threads).items()]
 
 
-@kernel(LINEAR, FUSED_LINEAR, lowering="blocks", accepts=_accepts_rows, ways=_ways, staged=True, keeps=True)
+@kernel(LINEAR, FUSED_LINEAR, lowering="blocks", accepts=_accepts_rows, ways=_ways, staged=True, packs_weights=True)
 def linear_blocks(k: Emitter) -> None:
     """Multiply by weights that are packed as panels, add the bias, activate."""
     p = _rows(k.node, k.ins)
@@ -152,7 +152,7 @@ def _row_ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> list[
     return ways
 
 
-@kernel(LINEAR, FUSED_LINEAR, lowering="columns", accepts=_accepts_row, ways=_row_ways, staged=True, keeps=True)
+@kernel(LINEAR, FUSED_LINEAR, lowering="columns", accepts=_accepts_row, ways=_row_ways, staged=True, packs_weights=True)
 def linear_columns(k: Emitter) -> None:
     """Each worker multiplies the row by the weights of some outputs, which it reads in place."""
     (y,), (x, weight, *rest), p = k.outs, k.ins, _rows(k.node, k.ins)

@@ -200,7 +200,7 @@ def round_to(use: Use[RoundToAttrs]) -> Item:
     since = 19 if "float8" in a.to else 23 if "float4" in a.to else 0
     use.need(since, f"the type {a.to}")
     if a.saturate and kind not in SMALL:
-        x = use.emit("Clip", x, use.number(-a.grid.largest), use.number(a.grid.largest))
+        x = use.emit("Clip", x, use.number(-a.format.largest), use.number(a.format.largest))
     y = use.emit("Cast", x, to=kind, saturate=int(a.saturate) if 17 <= kind <= 20 else None)
     return use.emit("Cast", y, to=KIND_OF[x.dtype])
 

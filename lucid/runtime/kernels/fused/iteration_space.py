@@ -117,7 +117,7 @@ class Partial(NamedTuple):
 
 
 @struct
-class Grid:
+class IterationSpace:
     """The axes in memory order, adjacent ones joined, and how blocks are cut from them.
 
     Attributes
@@ -148,8 +148,10 @@ class Grid:
     rows: int = 1
 
     @classmethod
-    def of(cls, k: Emitter, like: Operand, made: Mapping[int, Operand], totals: Sequence[Total], threads: int) -> Grid:
-        """The grid for operands with the memory order of ``like``, or that are broadcast to it.
+    def of(
+        cls, k: Emitter, like: Operand, made: Mapping[int, Operand], totals: Sequence[Total], threads: int
+    ) -> IterationSpace:
+        """The space of operands with the memory order of ``like``, or that are broadcast to it.
 
         ``made`` are the results by value number.
         """
@@ -206,7 +208,7 @@ class Grid:
         return list(pairwise(cuts))
 
     def at_once(self, k: Emitter, like: Operand) -> list[Statement]:
-        """The statements for a grid of a single block."""
+        """The statements for a space of a single block."""
 
         def add_up(number: int, value: Operand) -> list[str]:
             return [self._sum(k, value, p.over, str(p.sums)) for p in self.partials if p.total.value == number]
