@@ -233,6 +233,8 @@ def weight_products(
                     mine.append((rows[:, own].T, seen, dw[d, a:b]))
                 if db is not None:
                     half = len(db[d]) // 2
-                    mine += [(ones, rows[:, own], db[d, a:b]), (ones, inner[:, own], db[d, half + a : half + b])]
+                    mine.append((ones, rows[:, own], db[d, a:b]))
+                    again = (ones[:1], db[d, None, a:b]) if inner is rows and count else (ones, inner[:, own])
+                    mine.append((*again, db[d, half + a : half + b]))
         found.append([product for product in mine if product[2].size])
     return found

@@ -14,7 +14,7 @@ from ...planning.registry import kernel
 from ...program.emitter import Emitter, Operand
 from ...program.views import as_view
 from ..elementwise import SMALL, filled, scalar
-from ..shared.panels import Blocking, cut_for, is_streamed, multiply_lines
+from ..shared.panels import LEAST_BLOCK_ROWS, Blocking, cut_for, few_rows, is_streamed, multiply_lines
 from ..shared.panels_views import turn_panels
 from .forward_views import forward_chunks
 from .functions import FUNCTIONS, rounded
@@ -46,6 +46,9 @@ class ForwardWriter(LayerWriter[R]):
         The number of panels of a gate's weight.
     spare
         Whether three rows are multiplied as four.
+    straight
+        The width of panels of the input's weights by which the product of each time, biases included, is written where
+        its gates are kept; None if the products of a chunk are computed as one, and then turned.
     """
 
     def __init__(self, k: Emitter[R], gates: int, sigmoids: int, kept: int) -> None:
@@ -63,6 +66,9 @@ class ForwardWriter(LayerWriter[R]):
         streamed = is_streamed(this_machine(), self.hidden, self.width, self.dtype.itemsize)
         whole = not self.together and getattr(self.attrs, "linear_before_reset", True)
         self.spare = self.rows == ODD and whole and streamed and self._in_panels() is not None
+        self.straight: int | None = None
+        if self.turned and not self.together and not k.exact and self.rows >= LEAST_BLOCK_ROWS:
+            self.straight = few_rows(this_machine(), self.rows, self.features + 1, self.hidden, self.dtype.itemsize)
 
     def _in_panels(self) -> int | None:
         """The width of a panel of the state's weight; None without panels."""
@@ -70,18 +76,23 @@ class ForwardWriter(LayerWriter[R]):
             return None
         return step_panels(self.rows, self.hidden, self.hidden, self.gates == 1, self.dtype.itemsize)
 
-    def _panels(self, x: Operand, width: int, label: str) -> Operand:
-        """Weights (D, gates * H, inputs) as panels (D, panels, inputs, width)."""
+    def _panels(self, x: Operand, width: int, label: str, below: Operand | None = None) -> Operand:
+        """Weights (D, gates * H, inputs) as panels (D, panels, inputs, width).
+
+        With a row (D, gates * H) ``below``, that is one more input's weight.
+        """
         directions, outputs, depth = x.shape
-        count = outputs // width
-        with self.k.once(x):
-            panels = self.k.scratch((directions, count, depth, width), x.dtype, label)
+        count, k = outputs // width, self.k
+        with k.once(x, *filter(None, [below])):
+            panels = k.scratch((directions, count, depth + (below is not None), width), x.dtype, label)
             for d in range(directions):
-                self.k.line(f"{self.k.use(turn_panels)}({x}[{d}], {panels}[{d}])")
+                k.line(f"{k.use(turn_panels)}({x}[{d}], {panels}[{d}, :, :{depth}])")
             if self.halved:
                 halves = np.ones(outputs, x.dtype)
                 halves[: self.sigmoids] = 0.5
-                self.k.line(f"{panels}[...] *= {self.k.use(as_view(halves, count, 1, width), 'halves')}")
+                k.line(f"{panels}[:, :, :{depth}] *= {k.use(as_view(halves, count, 1, width), 'halves')}")
+            if below is not None:
+                k.line(f"{panels}[:, :, {depth}] = {k.seen(below, (directions, count, width))}")
         return panels
 
     def _rows(self, x: Operand) -> Operand:
@@ -113,9 +124,14 @@ class ForwardWriter(LayerWriter[R]):
         lying = k.target(self._rows(self.recurrent), (*shape, size // width, width, size), "panels")
         return k.permuted(lying, (0, 1, 2, 4, 3))
 
-    def _input_weight(self, rows: int) -> tuple[int, Operand]:
-        """The rows of a block of products, and the input's weights (D, panels, inputs, width), for ``rows`` rows."""
+    def _input_weight(self, rows: int, shift: Operand) -> tuple[int, Operand]:
+        """The rows of a block of products, and the input's weights (D, panels, inputs, width), for ``rows`` rows.
+
+        The ``shift`` is the last input's weight where that is always 1.
+        """
         k = self.k
+        if self.straight is not None:
+            return self.rows, self._panels(self.weight, self.straight, "weight", shift)
         cut = cut_for(k, rows, self.features, self.width)
         if not self.turned:
             cut = Blocking(max(1, rows), self.width)
@@ -141,9 +157,10 @@ class ForwardWriter(LayerWriter[R]):
     ) -> None:  # fmt: skip
         """Write the loop of these lines; the input product lacks the second bias of the last ``outside`` gates."""
         k, hidden = self.k, self.hidden
-        rows, weight = self._input_weight(self.chunk * self.rows)
+        shift = self._shift(outside)
+        rows, weight = self._input_weight(self.chunk * self.rows, shift)
         bias = k.view(self.bias, f"{self.bias}[:, -{hidden}:]", (self.directions, hidden)) if outside else None
-        given, weights = (self.x, weight, rows, self._shift(outside)), (self.weights(), bias, peepholes)
+        given, weights = (self.x, weight, rows, shift), (self.weights(), bias, peepholes)
         valid = self.valid(k.ins[-1]) if self.attrs.lengths else None
         begin, every = tuple(k.ins[4 : 4 + len(states)]), y
         if self.together:
@@ -154,27 +171,35 @@ class ForwardWriter(LayerWriter[R]):
         def of_chunk(width: int) -> Callable[[int], tuple[int, ...]]:
             return lambda rows: (self.chunk * rows, width)
 
-        made = self.batch > 1 or self.together or self.kept is not None
+        straight = self.straight is not None
+        made = not straight and (self.batch > 1 or self.together or self.kept is not None)
+        gathered = straight or self.rows < self.batch
         rooms = zip(
-            self.memory("gathered", self.chunked(lambda rows: (rows, self.features)), self.rows < self.batch),
+            self.memory("gathered", self.chunked(self.inputs), gathered, value=1 if straight else None),
             self.memory("made", of_chunk(self.width), made),
-            self.memory("seen", self.chunked(self.planes), self.kept is None),
+            self.memory("seen", self.chunked(self.planes), self.kept is None or self.rows < self.batch),
             self.memory("active", self.planes, self.raw),
             self.memory("product", lambda rows: self.planes(self.even(rows))),
-            self.memory("left", lambda rows: self.matrix(self.even(rows)), self.spare, zero=True),
+            self.memory("left", lambda rows: self.matrix(self.even(rows)), self.spare, value=0),
             *(self.memory(label, self.matrix) for label in ("t", "h", "c")), strict=True,
         )  # fmt: skip
 
         def before(v: StepNames) -> list[str]:
             copied, source, made_at, shift, sums = map(k.names.fresh, ("to", "of", "made", "shift", "sums"))
-            gather = [f"for {copied}, {source} in {v.gathered}:\n    {copied}[...] = {source}"]
-            return [
-                *(gather if self.rows < self.batch else []), multiply_lines(k, v.products),
-                f"for {made_at}, {shift}, {sums} in {v.shifted}:\n    np.add({made_at}, {shift}, out={sums})",
-            ]  # fmt: skip
+            found = [f"for {copied}, {source} in {v.gathered}:\n    {copied}[...] = {source}"] if gathered else []
+            found.append(multiply_lines(k, v.products))
+            if not straight:
+                found.append(
+                    f"for {made_at}, {shift}, {sums} in {v.shifted}:\n    np.add({made_at}, {shift}, out={sums})"
+                )
+            return found
+
+        def after(v: StepNames) -> list[str]:
+            # in the meantime they are contiguous: NumPy takes twice as long for gates of a part of the batch
+            return [f"{v.kept}[...] = {v.seen}"] if self.kept is not None and self.rows < self.batch else []
 
         chunks = together_chunks if self.together else forward_chunks
-        self.over_time(before, lines, chunks, given, weights, sequences, tuple(rooms))
+        self.over_time(before, lines, chunks, given, weights, sequences, tuple(rooms), after=after)
         if self.together and y is not None:
             for d in range(self.directions):
                 order = "::-1" if self.attrs.backwards[d] else ":"
@@ -183,6 +208,10 @@ class ForwardWriter(LayerWriter[R]):
         self.end()
 
     # ------------------------------------------------------------ lines
+
+    def inputs(self, rows: int) -> tuple[int, ...]:
+        """The shape of the input of a time."""
+        return rows, self.features + (self.straight is not None)
 
     def even(self, rows: int) -> int:
         """The number of rows, with a spare one if that is faster."""

@@ -14,7 +14,8 @@ from .steps_views import PLACES, Chunk, Chunks, Lists, Named, Run, Spec, bound, 
 class Given(NamedTuple):
     """The input at all times (T, N, I), and its weights as panels (D, panels, I, width).
 
-    Products are of ``rows`` rows at once; ``shift`` (D, gates, 1, H) is added to all of them.
+    Products are of ``rows`` rows at once; ``shift`` (D, gates, 1, H) is added to all of them. Panels (D, panels, I + 1,
+    width) contain it: they are for an input with a 1 after its numbers, and products of one time.
     """
 
     x: Array
@@ -60,7 +61,7 @@ class Room(NamedTuple):
 
     x: Array | None
     made: Array | None
-    gates: Array
+    gates: Array | None
     active: Array | None
     product: Array
     left: Array | None
@@ -100,15 +101,30 @@ def _before(g: Given, s: Sequences, room: Room, run: Run, lo: int, count: int) -
     gates, hidden = g.shift.shape[1], g.shift.shape[-1]
     x = g.x[lo : lo + count, run.rows]
     seen = x if room.x is None else room.x[:count]
-    kept = room.gates[:count] if s.gates is None else s.gates[lo : lo + count, d, :, run.rows]
-    made = as_view(kept if room.made is None else room.made[: count * rows], count * rows, gates * hidden)
-    shifted = as_view(made, count, rows, gates, hidden).swapaxes(1, 2), g.shift[d], kept
+    kept = None if s.gates is None else s.gates[lo : lo + count, d, :, run.rows]
+    gated = kept if room.gates is None else room.gates[:count]
+    assert gated is not None
+    views = {"seen": gated} if kept is None else {"seen": gated, "kept": kept}
+    if room.x is not None and room.x.shape[-1] > x.shape[-1]:
+        return Chunk(views, _straight(g, seen, x, gated, d), [])
+    made = as_view(gated if room.made is None else room.made[: count * rows], count * rows, gates * hidden)
+    shifted = as_view(made, count, rows, gates, hidden).swapaxes(1, 2), g.shift[d], gated
     if g.x.shape[1] == 1:  # all gates of a time are contiguous
-        shifted = made, as_view(g.shift[d], -1), as_view(kept, count, gates * hidden)
+        shifted = made, as_view(g.shift[d], -1), as_view(gated, count, gates * hidden)
     products = list(small_products(as_view(seen, count * rows, x.shape[-1]), g.weight[d], made, g.rows))
     gathered = [] if room.x is None else [(seen, x)]
     lists: Lists = {"gathered": gathered, "products": products, "shifted": [shifted]}
-    return Chunk({"seen": kept}, lists, [])
+    return Chunk(views, lists, [])
+
+
+def _straight(g: Given, seen: Array, x: Array, gated: Array, d: int) -> Lists:
+    """The copies of a chunk's input, to before the ones, and the products of each time with each panel."""
+    features, gates, (_, depth, width) = x.shape[-1], gated.shape[1], g.weight[d].shape
+    panels = as_view(g.weight[d], gates, -1, depth, width)
+    return {
+        "gathered": [(seen[..., :features], x)],
+        "products": [(seen[:, None, None], panels, in_panels(gated, width))],
+    }
 
 
 def _steps(s: Sequences, run: Run) -> Iterator[Named]:

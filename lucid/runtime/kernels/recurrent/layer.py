@@ -157,16 +157,20 @@ class LayerWriter(Generic[R]):
         return beyond
 
     def memory(
-        self, label: str, shape: Callable[[int], tuple[int, ...]], wanted: bool = True, *, zero: bool = False
+        self, label: str, shape: Callable[[int], tuple[int, ...]], wanted: bool = True, *, value: int | None = None
     ) -> list[Operand | None]:  # fmt: skip
         """Scratch for each worker, whose shape depends on the number of sequences; None if it is not wanted.
 
-        If ``zero``, it is zero at first, and stays so where the layer writes nothing.
+        With a ``value``, it is that at first, and stays so where the layer writes nothing.
         """
         at_once = self.lanes // self.rows if self.rows else 1
         sizes = [max(run.last - run.first for run in mine) * at_once for mine in self.runs]
-        make = self.k.zeroed if zero else self.k.scratch
-        return [make(shape(rows), self.dtype, label) if wanted else None for rows in sizes]
+
+        def made(of: tuple[int, ...]) -> Operand:
+            k = self.k
+            return k.scratch(of, self.dtype, label) if value is None else k.filled(of, self.dtype, str(value), label)
+
+        return [made(shape(rows)) if wanted else None for rows in sizes]
 
     def planes(self, rows: int) -> tuple[int, ...]:
         """The shape of all gates of a time."""
@@ -182,22 +186,28 @@ class LayerWriter(Generic[R]):
 
     # ------------------------------------------------------------ the loop
 
-    def over_time(self, before: Lines, lines: Lines, function: Callable[..., Chunks], *operands: object) -> None:
-        """Write the loop: for each chunk, the lines ``before`` its steps, and for each time ``lines``.
+    def over_time(
+        self, before: Lines, lines: Lines, function: Callable[..., Chunks], *operands: object,
+        after: Lines = lambda v: (),
+    ) -> None:  # fmt: skip
+        """Write the loop: for each chunk, the lines ``before`` its steps, for each time ``lines``, and ``after`` them.
 
         ``function(spec, *operands)`` binds their views.
         """
         for runs in self._alike():
             first, each = StepNames(), StepNames()
             before(first)
+            after(first)
             lines(each)
             spec = Spec(tuple(first.asked), tuple(each.asked), runs, self.hidden, self.chunk)
             gone = [mine[:1] if self.together else mine for mine in runs]
             loop: BlockLoop[int] = BlockLoop(self.k, [[a for r in mine for a, _ in spec.chunks(r)] for mine in gone])
             *names, steps = loop.over(loop.bind("chunks", function, spec, *operands), *spec.before, "steps")
-            loop.line(*before(StepNames(dict(zip(spec.before, names, strict=True)))))
+            of_chunk = StepNames(dict(zip(spec.before, names, strict=True)))
+            loop.line(*before(of_chunk))
             fields = loop.fresh(*spec.fields)
             loop.for_each(fields, steps, *lines(StepNames(dict(zip(spec.fields, fields, strict=True)))))
+            loop.line(*after(of_chunk))
             loop.emit()
 
     def _alike(self) -> Iterator[list[list[Run]]]:
