@@ -18,6 +18,7 @@ from lucid.graph.ops.source import constant
 from lucid.graph.types import TensorType, float32
 from lucid.reference import evaluate_reference
 from lucid.runtime import eager
+from lucid.runtime.kernels.recurrent import forward as writing
 from lucid.runtime.kernels.recurrent import layer
 from lucid.runtime.kernels.recurrent.functions import rounded
 from lucid.runtime.planning.machine import described
@@ -115,6 +116,46 @@ def test_each_way_is_the_reference(kind: str, dtype: str, options: str, monkeypa
             for _ in range(2):
                 assert_all_close(list(run(*arrays, *seeds)), expected, kind, GRADIENT_TOLERANCE)
     assert len(seen) == (5 if both else 3)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("how", [*OPTIONS, "exact"])
+def test_products_of_a_time_have_the_biases(kind: str, threads: int, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They go straight to where the gates are kept, or at first to where those of a worker lie side by side."""
+    rng = np.random.default_rng(0)
+    forward, backward, _, states = LAYERS[kind]
+    attrs = ATTRS[kind](**OPTIONS.get(how, {}))
+    both = attrs.direction == "bidirectional"
+    attrs = replace(attrs, activations=attrs.activations * (1 + both), **(LINEAR if kind == "GRU" and both else {}))
+    shapes = operands(kind, 11, 6, 4, 32)
+    shapes[1:] = [(1 + both, *shape[1:]) for shape in shapes[1:]]
+    arrays = [np.asarray(0.5 * rng.standard_normal(s), np.float32) for s in shapes]
+    lengths = [np.array([5, 11, 0, 1, 7, 10])] if attrs.lengths else []
+
+    def function(*xs: Any) -> Any:
+        return tuple(apply_all(forward, attrs, *xs, *(constant(xs[0], one) for one in lengths))[: 1 + states])
+
+    monkeypatch.setattr(layer, "LEAST_ROWS", 1)
+    monkeypatch.setattr(writing, "LEAST_BLOCK_ROWS", 2)
+    traced = trace(function, types_of(arrays))
+    graph, seeds = joint_graph(traced), [s.astype(np.float32) for s in projection_seeds(traced)]
+    expected = evaluate_reference(graph, [*arrays, *seeds])
+    for op in (forward, backward):
+        (low,) = lowerings(op)
+        force(monkeypatch, op, low)
+    with described(replace(USUAL, l2=1 << 16, unpacked=6 * 32 * 16)):
+        for _ in range(1 if threads == 1 else 3):  # each way in turn
+            plan = make_plan(graph, threads=threads, exact=how == "exact")
+            source = generate(plan)
+            (step,) = (step for step in plan.steps if step.node.op is forward)
+            gathered = [y.shape for y in step.buffers if y.name.endswith("gathered")]
+            assert ({shape[-1] for shape in gathered} == {5}) == (how != "exact")
+            prepare, bind = source.load("program")([])
+            prepare()
+            run = threads_only(threads).bind(bind, garbage_arena(plan.arena_bytes, None))
+            for _ in range(2):
+                assert_all_close(list(run(*arrays, *seeds)), expected, kind, GRADIENT_TOLERANCE)
 
 
 @pytest.mark.parametrize("kind", LAYERS)
