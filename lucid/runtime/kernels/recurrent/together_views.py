@@ -104,14 +104,15 @@ def together_chunks(
     """
     g, w, s = Given(*given), Weights(*weights), Sequences(*sequences)
     room, at, (runs,) = Room(*rooms[0]), Sizes(g), spec.runs
-    made = room.made
+    made, every = room.made, room.gates
     assert made is not None
+    assert every is not None
 
     def chunks(worker: int, run: Run) -> Iterator[Chunk]:
         fixed, states = _fixed(spec, w, room, at), _steps(s, len(run.times), at)
         cuts = spec.cuts(at.gates, "x", "a")
         for times in zip(*(spec.chunks(one) for one in runs), strict=True):
-            seen = room.gates[: len(times[0][1])]
+            seen = every[: len(times[0][1])]
             steps = [{**fixed, **next(states), **planes(gates, cuts)} for gates in seen]
             yield _before(g, made, seen, times, at)._replace(steps=steps)
 
