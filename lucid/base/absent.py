@@ -78,7 +78,6 @@ TOP: Final[Mapping[str, str]] = {
     "set_float32_matmul_precision": "products are in the element type of their operands",
     "set_num_interop_threads": "lucid.set_num_threads(n)",
     "scalar_tensor": "lucid.tensor(value)",
-    "histogram": "lucid.histc(t, bins); outside a model np.histogram(t.numpy(), bins)",
     "complex": "there are no complex numbers",
     "polar": "there are no complex numbers",
     "softplus": "lucid.nn.functional.softplus",

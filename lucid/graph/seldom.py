@@ -12,7 +12,7 @@ import numpy as np
 
 from .drawing import drawing
 from .opdef import AbstractTensor
-from .ops import activation, algebra, bitwise, distance, linalg, nonelementary, slices, systems
+from .ops import activation, algebra, bitwise, distance, histograms, linalg, nonelementary, slices, systems
 from .ops import drawn as draws
 from .ops import seldom_elementwise as ew
 from .ops import seldom_places as places
@@ -24,6 +24,13 @@ Function: TypeAlias = Callable[..., AbstractTensor]
 
 def _number_or_tensor(owner: str, name: str, value: object, world: AbstractTensor | None) -> AbstractTensor:
     return tensor(owner, name, np.asarray(value, np.float32) if isinstance(value, int | float) else value, world)
+
+
+def _bins(owner: str, name: str, value: object, world: AbstractTensor | None) -> object:
+    """A number, a vector of edges, or a list with one of these for each coordinate."""
+    if owner == "histogramdd" and isinstance(value, list | tuple):
+        return [_bins("histogram", name, one, world) for one in value]
+    return tensor(owner, name, value, world) if isinstance(value, list | tuple | np.ndarray) else value
 
 
 bitwise_left_shift: Function = public(bitwise.shift_left, "bitwise_left_shift")
@@ -70,6 +77,12 @@ narrow_copy: Function = apart(public(slices.narrow, "narrow_copy"))
 split_with_sizes: Callable[..., tuple[AbstractTensor, ...]] = public(places.split_with_sizes, split_sizes=sequence)
 sum_to_size: Function = public(places.sum_to_size)
 
+histogram: Callable[..., histograms.Histogram] = public(
+    histograms.histogram, bins=_bins, range=sequence, weight=tensor, density=flag
+)
+histogramdd: Callable[..., histograms.Histograms] = public(
+    histograms.histogramdd, bins=_bins, range=sequence, weight=tensor, density=flag
+)
 histc: Function = public(places.histc, bins=None, min=number, max=number)
 mode: Callable[..., Ordered] = public(places.mode, dim=None)
 msort: Function = public(places.msort)

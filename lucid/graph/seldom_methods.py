@@ -10,6 +10,7 @@ from .late import late
 from .opdef import AbstractTensor
 
 if TYPE_CHECKING:
+    from .ops.histograms import Histogram
     from .ops.seldom_elementwise import Mantissa
     from .ops.sorting import Ordered
 
@@ -62,6 +63,7 @@ class SeldomMethods(AbstractTensor, Generic[R]):
     split_with_sizes: Method[tuple[R, ...]] = late(seldom)
     sum_to_size: Method[R] = late(seldom)
     histc: Method[R] = late(seldom)
+    histogram: Method[Histogram] = late(seldom)
     mode: Method[Ordered] = late(seldom)
     msort: Method[R] = late(seldom)
     nanmedian: Method[R | Ordered] = late(seldom)

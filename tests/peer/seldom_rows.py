@@ -52,6 +52,18 @@ SELDOM = {
         "m.index_reduce(b, 0, m.tensor([1, 1]), b[2:], 'mean', include_self=False), "
         "*(m.index_reduce(b, 1, m.tensor([4, 0, 4]), b[:, :3], how, include_self=False) for how in ('prod', 'amax'))"
     ),
+    "histogram": (
+        "*m.histogram(a.detach(), 7), *b.detach().histogram(4, range=(-1.0, 1.0)), *m.histogram(b.detach() * 0, 3), "
+        "*m.histogram(b.detach(), b[0].detach().sort().values, weight=b.detach().abs()), "
+        "*m.histogram(a.detach(), 5, density=True), *m.histogram(b[:0].detach(), 3), "
+        "*m.histogram(z.detach(), 5, range=(-1.0, 1.0)), *m.histogram(m.linspace(0, 1, 11, dtype=a.dtype), 10)"
+    ),
+    "histogramdd": (
+        "(h := m.histogramdd(b.detach(), 3)).hist, *h.bin_edges, (h := m.histogramdd(a.detach()[..., :2], [2, 4], "
+        "weight=a.detach()[..., 2].abs(), density=True)).hist, *h.bin_edges, m.histogramdd(b.detach()[:, :2], "
+        "[b[0].detach().sort().values, b[1].detach().sort().values]).hist, "
+        "m.histogramdd(b.detach()[:, :2], 3, range=[-1.0, 1.0, -2.0, 0.5]).hist"
+    ),
     "histc": (
         "m.histc(a.detach()), m.histc(b.detach(), 7), b.detach().histc(bins=4, min=-1, max=1), "
         "m.histc(b.detach() * 0, 5), m.histc(z.detach(), 4, -1, 1), a.detach().histc(10, min=0.5, max=0.5)"

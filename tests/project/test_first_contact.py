@@ -167,7 +167,7 @@ PYTORCHS = {
     "nn": "SyncBatchNorm",
     "F": "upsample",
     "lucid": "cuda backends jit FloatTensor Size set_default_dtype set_printoptions "
-    "histogram conj autocast dropout softplus save fft "
+    "conj autocast dropout softplus save fft "
     "from_onnx InferenceSession jnp vjp hessian tree_map Module Linear Sequential conv2d Variable layers",
     "t": "is_cuda grad_fn trunc_normal_ data_ptr storage "
     "half resize_",
