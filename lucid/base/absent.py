@@ -78,6 +78,10 @@ TOP: Final[Mapping[str, str]] = {
     "set_float32_matmul_precision": "products are in the element type of their operands",
     "set_num_interop_threads": "lucid.set_num_threads(n)",
     "scalar_tensor": "lucid.tensor(value)",
+    "as_strided": "t.unfold(dim, size, step) takes windows, and t[index] what else there is",
+    "igamma": "there is no such op; outside a model scipy.special.gammainc takes t.numpy()",
+    "igammac": "there is no such op; outside a model scipy.special.gammaincc takes t.numpy()",
+    **dict.fromkeys(("lu", "lu_solve"), "lucid.linalg.solve(a, b)"),
     "complex": "there are no complex numbers",
     "polar": "there are no complex numbers",
     "softplus": "lucid.nn.functional.softplus",
@@ -170,7 +174,7 @@ LINALG: Final[Mapping[str, str]] = {
         ("eig", "eigvals"),
         "there is no such op; outside a model np.linalg.{0} takes t.numpy()",
     ),
-    **dict.fromkeys(("lu", "lu_factor", "lu_solve"), "lucid.linalg.solve(a, b)"),
+    **dict.fromkeys(("lu", "lu_factor", "lu_factor_ex", "lu_solve"), "lucid.linalg.solve(a, b)"),
     **dict.fromkeys(("inv_ex", "solve_ex", "cholesky_ex"), "without _ex it is there, with an error of the run"),
 }
 """Names of ``lucid.linalg``."""
