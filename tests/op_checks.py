@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from lucid.autodiff.reverse import differentiate
+from lucid.compiler.options import has_kernel
 from lucid.errors import LucidError
 from lucid.graph.assume import Assumption, assuming
 from lucid.graph.builder import Builder, with_nodes
@@ -23,6 +24,7 @@ from lucid.graph.ops.shape import CONCAT, AxisAttrs
 from lucid.graph.ops.source import INPUT, PARAMETER, ParameterAttrs
 from lucid.graph.trace import Symbol, Tracer
 from lucid.graph.types import CHANNELS_LAST, TensorType, as_dtype, is_float
+from lucid.passes.lower import lower
 from lucid.reference import evaluate_reference
 from lucid.runtime import eager as eager  # it says where kernels are
 from lucid.runtime.program.plan import make_plan
@@ -188,7 +190,7 @@ def run_compiled(
 
     As many of the same program with other inputs, where there are ``also`` some.
     """
-    plan = make_plan(graph)
+    plan = make_plan(lower(graph, has_kernel))
     prepare, bind = generate(plan).load("program")(list(parameters))
     results = []
     with np.errstate(all="ignore"), blas_alone():

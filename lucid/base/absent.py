@@ -193,13 +193,20 @@ SPECIAL: Final[Mapping[str, str]] = {
 AUTOGRAD: Final[Mapping[str, str]] = {
     "backward": "t.backward(gradient), or (a + b).backward() for several scalars",
     "functional": "lucid.func.jacrev, lucid.func.hessian and lucid.func.vjp, which nest",
-    "Function": "x + (f(x) - x).detach() passes the gradient past f; an op with a rule of one's own: lucid.extend",
+    "once_differentiable": "lucid.autograd.function.once_differentiable",
     "Variable": "lucid.tensor(data, requires_grad=True)",
     **dict.fromkeys(("no_grad", "enable_grad", "set_grad_enabled", "inference_mode"), "lucid.{0}"),
     **dict.fromkeys(("detect_anomaly", "set_detect_anomaly"), "lucid.isfinite(t.grad).all() after backward"),
     **dict.fromkeys(("gradcheck", "gradgradcheck"), "lucid.grad(f) beside differences of f in float64"),
 }
 """Names of ``lucid.autograd``."""
+
+FUNCTION: Final[Mapping[str, str]] = {
+    "mark_dirty": "return new tensors from forward, and leave its arguments as they are",
+    "save_for_forward": _FORWARD,
+    "saved_variables": "ctx.saved_tensors",
+}
+"""Names of the ``ctx`` of a ``lucid.autograd.Function``."""
 
 FUNC: Final[Mapping[str, str]] = {
     "vmap": _VMAP,

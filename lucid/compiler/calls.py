@@ -104,6 +104,8 @@ class Calls:
 class Forward:
     """A run for given sizes: the callee of a ``Call`` node, with a backward run (:class:`~.graph.ops.call.Callee`)."""
 
+    name = "a compiled model"
+
     def __init__(
         self, owner: Specialization, sizes: Sizes, wanted: Wanted, orders: Orders, tracked: bool, keeping: bool
     ) -> None:
@@ -222,6 +224,8 @@ class _Unsized(Forward):
 
 class _Backward:
     """The gradient of a run, for cotangents of some results (see :class:`lucid.graph.ops.call.BackwardCallee`)."""
+
+    name = "a compiled model"
 
     results = 0
 

@@ -23,7 +23,7 @@ from ..graph.ops.shape import RESHAPE, ShapeAttrs
 from ..graph.ops.source import INPUT, ConstantAttrs
 from ..graph.trace import Symbol, Tracer
 from ..graph.types import TensorType, is_float
-from .hooks import GradientHooks
+from .hooks import GradientHooks, InPython
 
 eager = LazyModule("lucid.runtime.eager")
 
@@ -150,7 +150,8 @@ class _Gather(Generic[T]):
         inputs = [self._input(record, x, *source) for x, source in zip(record.inputs, record.sources, strict=True)]
         values = self.builder.add(Node(record.op, record.attrs, record.types), inputs, record.op.name)
         self._records[id(record)] = values[0].node
-        self._ops[values[0].node] = "a compiled model" if record.op is CALL else record.op.name
+        called = record.attrs.callee if isinstance(record.attrs, CallAttrs) else record.op
+        self._ops[values[0].node] = called.name
         for value, array in zip(values, record.arrays, strict=True):
             self.known[value], self.made[value] = array, (record, value.output)
             if changes.writes.last(array) > record.made:
@@ -337,7 +338,7 @@ def _replayed(
     for name in eager.needed(graph, known):
         node = graph.node(name)
         callee = node.attrs.callee if isinstance(node.attrs, CallAttrs) else None
-        if callee is not None and not isinstance(callee, GradientHooks):
+        if callee is not None and not isinstance(callee, InPython):
             raise GradientError(
                 "create_graph: what a compiled model gives has no second gradient; ask for it in the model that is "
                 "compiled, where lucid.autograd.grad and lucid.grad are recorded too, or call the model itself"

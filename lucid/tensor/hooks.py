@@ -22,7 +22,33 @@ from .grad_mode import no_grad
 Hook: TypeAlias = "Callable[..., object]"
 
 
-class GradientHooks:
+class InPython:
+    """What a ``Call`` node of the gradients calls with tensors rather than arrays.
+
+    Parameters
+    ----------
+    made
+        Makes a tensor around an array.
+    """
+
+    def __init__(self, made: Callable[[Array, TensorType], Any]) -> None:
+        self._made = made
+
+    def __call__(self, *arrays: Array) -> tuple[Array, ...]:
+        with no_grad():
+            found = self.replayed([self._made(array, TensorType(array.shape, array.dtype)) for array in arrays])
+            return tuple([one._array for one in found])
+
+    def replayed(self, tensors: Sequence[Any]) -> tuple[Any, ...]:
+        """Call it on tensors that may have a history."""
+        raise NotImplementedError
+
+    def backward(self, used: tuple[bool, ...]) -> BackwardCallee:
+        """Second gradients go through what the call has computed, not through this."""
+        raise GradientError("what was computed with tensors is differentiated as it was computed")
+
+
+class GradientHooks(InPython):
     """The hooks of one tensor; also what a ``Call`` node of the gradients calls.
 
     Parameters
@@ -40,13 +66,13 @@ class GradientHooks:
         The tensor that retains its gradient in ``.grad`` although it is no leaf.
     """
 
-    results = 1
+    name, results = "hooks of a gradient", 1
 
     def __init__(self, made: Callable[[Array, TensorType], Any]) -> None:
+        super().__init__(made)
         self.called: dict[int, Hook] = {}
         self.after: dict[int, Hook] = {}
         self.keeps: ref[Any] | None = None
-        self._made = made
 
     @property
     def idle(self) -> bool:
@@ -55,12 +81,6 @@ class GradientHooks:
 
     def output_types(self, inputs: Sequence[TensorType]) -> tuple[TensorType, ...]:
         return tuple(inputs)
-
-    def __call__(self, *arrays: Array) -> tuple[Array, ...]:
-        (array,) = arrays
-        with no_grad():
-            given = self._made(array, TensorType(array.shape, array.dtype))
-            return (self.replayed((given,))[0]._array,)
 
     def replayed(self, tensors: Sequence[Any]) -> tuple[Any, ...]:
         """Call the hooks on tensors that have a history."""
@@ -79,10 +99,6 @@ class GradientHooks:
         if kept is not None:
             kept.grad = gradient.clone() if kept.grad is None else kept.grad + gradient
         return (gradient,)
-
-    def backward(self, used: tuple[bool, ...]) -> BackwardCallee:
-        """Second gradients go through what the hooks have computed, not through this."""
-        raise GradientError("a gradient with hooks is differentiated as it was computed")
 
 
 class _Made(Protocol):

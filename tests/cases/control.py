@@ -7,11 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from lucid.graph.opdef import NoAttrs, apply, apply_all
 from lucid.graph.ops.composite import lt
 from lucid.graph.ops.control import cond
+from lucid.graph.ops.custom_gradient import CUSTOM_GRADIENT, ONCE, CustomGradientAttrs
 from lucid.graph.ops.loops import Along, loop, scan
+from lucid.graph.ops.shape import stop_gradient
 from lucid.graph.ops.source import constant, full
+from lucid.graph.region import Region
 
+from ..op_checks import trace
 from .case import Case
 from .shape import Make, normal
 
@@ -104,6 +109,14 @@ def _doubled(x: Any, y: Any) -> Any:
     return tuple(found)
 
 
+def _own_gradient(x: Any, w: Any) -> Any:
+    """Two values with the gradients that they would have anyhow, of which the last operand is captured."""
+    y, z = stop_gradient(x) * stop_gradient(w), stop_gradient(x).exp()
+    types = [one.type for one in (y, z, y, z, w)]
+    backward = Region(trace(lambda dy, dz, y, z, w: (dy * w + dz * z, (dy * y) / w), types))
+    return apply_all(CUSTOM_GRADIENT, CustomGradientAttrs(2, backward), y, z, x, w, w)
+
+
 CASES = [
     *_if(
         "product", lambda c, x, w: tuple(cond(c, lambda: [(x @ w).tanh()], lambda: [(x * 2).exp() @ w])),
@@ -134,4 +147,12 @@ CASES = [
     Case("scan-counts", _inputless, normal((2, 3)), ops=("Scan",)),
     Case("scan-nested", _nested_loops, normal((3, 4)), ops=("Scan",), tags=frozenset({"static"})),
     Case("loop", _doubled, normal((2, 3), (2, 3)), gradient=False, ops=("Loop",)),
+    Case(
+        "custom-gradient", _own_gradient, normal((2, 3), (2, 3)), lambda torch, x, w: (x * w, x.exp()),
+        ops=("CustomGradient",), tags=frozenset({"static"}),
+    ),
+    Case(
+        "once-differentiable", lambda x, y: apply(ONCE, NoAttrs(), x * 2, x, y), normal((2, 3), (4,)),
+        lambda torch, x, y: x * 2, gradient=False, ops=("OnceDifferentiable",),
+    ),
 ]  # fmt: skip

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from lucid.graph.opdef import OpDef
+from lucid.graph.opdef import NoAttrs, OpDef
 from lucid.graph.ops.composite import lt
 from lucid.graph.ops.control import IF, IfAttrs
+from lucid.graph.ops.custom_gradient import CUSTOM_GRADIENT, ONCE, CustomGradientAttrs
 from lucid.graph.ops.loops import LOOP, SCAN, Along, LoopAttrs, ScanAttrs
 from lucid.graph.region import Region
 
@@ -76,4 +77,21 @@ def _loop(draw: Draw) -> Drawn:
     return Drawn(attrs, (np.array(most), np.array(draw(st.booleans())), x, y))
 
 
-DRAWS: dict[OpDef, Strategy] = {IF: _if(), SCAN: _scan(), LOOP: _loop()}
+@st.composite
+def _custom_gradient(draw: Draw) -> Drawn:
+    """One value and what two gradients are for, with one that is captured."""
+    (value, x), (y, w) = draw(_two()), draw(_two())
+    y, w = np.resize(y, x.shape).astype(x.dtype), np.resize(w, x.shape).astype(x.dtype)
+    branch = draw(st.sampled_from(_BRANCHES))
+    region = _region(lambda dy, value, w: branch(dy * w, value), value, value, w)
+    return Drawn(CustomGradientAttrs(1, region), (value, x, y, w))
+
+
+@st.composite
+def _once(draw: Draw) -> Drawn:
+    return Drawn(NoAttrs(), draw(_two()))
+
+
+DRAWS: dict[OpDef, Strategy] = {
+    IF: _if(), SCAN: _scan(), LOOP: _loop(), CUSTOM_GRADIENT: _custom_gradient(), ONCE: _once(),
+}  # fmt: skip

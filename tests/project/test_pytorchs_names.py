@@ -36,7 +36,7 @@ THERE: dict[str, str] = {
     "lucid.data": "Dataset IterableDataset TensorDataset StackDataset ConcatDataset ChainDataset Subset random_split "
     "Sampler SequentialSampler RandomSampler SubsetRandomSampler WeightedRandomSampler BatchSampler DataLoader "
     "default_collate default_convert get_worker_info",
-    "lucid.autograd": "grad",
+    "lucid.autograd": "grad Function function",
     "lucid.func": "functional_call grad grad_and_value hessian jacfwd jacrev stack_module_state vjp",
     "lucid.linalg": "norm vector_norm matrix_norm inv solve cholesky det slogdet matmul multi_dot matrix_power cross "
     "diagonal vecdot eigh eigvalsh svd svdvals qr solve_triangular pinv lstsq matrix_rank cond tensorsolve tensorinv "

@@ -9,6 +9,7 @@ from . import control as control
 from . import conv as conv
 from . import conv_pool as conv_pool
 from . import ctc as ctc
+from . import custom_gradient as custom_gradient
 from . import data_dependent as data_dependent
 from . import decompositions as decompositions
 from . import determinant as determinant

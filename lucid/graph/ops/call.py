@@ -12,6 +12,9 @@ from ..types import TensorType
 class Callee(Protocol):
     """What a ``Call`` node calls."""
 
+    name: str
+    """What it is, for messages."""
+
     results: int
     """How many of its outputs, from the first, may have a gradient; the others are values kept for ``backward``."""
 

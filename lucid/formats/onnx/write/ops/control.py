@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .....graph.ir import Graph
 from .....graph.ops.control import IF, IfAttrs
+from .....graph.ops.custom_gradient import CUSTOM_GRADIENT, ONCE, CustomGradientAttrs
 from .....graph.ops.expect import EXPECT, ExpectAttrs
 from .....graph.ops.loops import LOOP, SCAN, Along, LoopAttrs, ScanAttrs
 from .....graph.types import bool_, int64
@@ -84,3 +85,14 @@ def expect(use: Use[ExpectAttrs]) -> Item:
     wrong = use.emit("Not", condition) if use.attrs.value else condition
     row = use.emit("Unsqueeze", x, use.array([0]))
     return use.emit("Gather", row, use.cast(wrong, int64), axis=0)
+
+
+@writer(CUSTOM_GRADIENT)
+def custom_gradient(use: Use[CustomGradientAttrs]) -> Written:
+    """The values as they are: a file of ONNX holds no gradients but those that were written as nodes."""
+    return use.inputs[: use.attrs.results]
+
+
+@writer(ONCE)
+def once(use: Use) -> Item:
+    return use.inputs[0]

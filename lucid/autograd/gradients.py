@@ -1,26 +1,22 @@
-"""Gradients of existing tensors, with PyTorch's interface: ``lucid.autograd.grad``.
-
-In a traced model they become part of its graph.
-"""
+"""Gradients of existing tensors."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy.typing as npt
 
-from .autodiff.reverse import emit_gradients
-from .base.absent import AUTOGRAD, face
-from .base.checks import flag, shown
-from .errors import GradientError, OptionError, ShapeError, TraceError
-from .graph.ir import Value
-from .graph.ops.source import full
-from .graph.trace import Symbol, active_trace, user_location
-from .graph.types import is_float
-from .tensor.history import gradients_of
-from .tensor.tensor import Tensor, as_gradient, differentiable_gradients, seed_of, seed_tensor
-from .tensor.traced import TracedTensor
+from ..autodiff.reverse import emit_gradients
+from ..base.checks import flag, shown
+from ..errors import GradientError, OptionError, ShapeError, TraceError
+from ..graph.ir import Value
+from ..graph.ops.source import full
+from ..graph.trace import Symbol, active_trace, user_location
+from ..graph.types import is_float
+from ..tensor.history import gradients_of
+from ..tensor.tensor import Tensor, as_gradient, differentiable_gradients, seed_of, seed_tensor
+from ..tensor.traced import TracedTensor
 
 Weight: TypeAlias = "Tensor | npt.ArrayLike | None"
 
@@ -153,7 +149,3 @@ def _weights(outputs: list[Tensor], weights: object) -> list[Weight]:
     if len(given) != len(outputs):
         raise OptionError(f"grad: there are {len(outputs)} outputs, but {len(given)} grad_outputs")
     return list(given)
-
-
-if not TYPE_CHECKING:  # to the type checker a name that is not here is an error
-    __getattr__, __dir__ = face(globals(), AUTOGRAD)

@@ -1,0 +1,16 @@
+"""Gradients of existing tensors, and functions with gradients of their own, with PyTorch's interface.
+
+In a traced model they become part of its graph.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..base.absent import AUTOGRAD, face
+from . import function as function
+from .function import Function as Function
+from .gradients import grad as grad
+
+if not TYPE_CHECKING:  # to the type checker a name that is not here is an error
+    __getattr__, __dir__ = face(globals(), AUTOGRAD, ["function"])

@@ -1,0 +1,85 @@
+"""Values whose gradient a graph of its own computes, as ``lucid.autograd.Function`` defines it in a trace."""
+
+from __future__ import annotations
+
+from ...errors import DTypeError, GradientError, GraphError
+from ..opdef import AbstractTensor, GradContext, Gradients, NoAttrs, OpDef, attributes, register
+from ..region import Region, RegionAttrs, check_region, inline
+from ..types import TensorType, is_float
+
+
+@attributes
+class CustomGradientAttrs(RegionAttrs):
+    """How many values there are, and the region of the gradients.
+
+    Its operands are the values, then what they were computed from, then what the region captures. The region takes the
+    cotangents of the values, then the values, then the captures; it returns the gradients of what they were computed
+    from.
+    """
+
+    results: int
+    backward: Region
+
+    @property
+    def handed(self) -> int:
+        return 2 * self.results
+
+    @property
+    def captures(self) -> int:
+        """The place of the first captured operand."""
+        return self.results + len(self.backward.graph.outputs)
+
+
+def _infer(attrs: CustomGradientAttrs, *operands: TensorType) -> tuple[TensorType, ...]:
+    values, sources = operands[: attrs.results], operands[attrs.results : attrs.captures]
+    if attrs.results < 1 or len(operands) < attrs.captures:
+        raise GraphError(f"CustomGradient: {len(operands)} operands are too few for {attrs.results} values")
+    for type_ in (*values, *sources):
+        if not is_float(type_.dtype):
+            raise DTypeError(f"CustomGradient: {type_} has no gradient")
+    check_region("CustomGradient", attrs.backward, (*values, *values, *operands[attrs.captures :]))
+    for source, found in zip(sources, attrs.backward.graph.output_types, strict=True):
+        if not found.same_value(source):
+            raise GraphError(f"CustomGradient: its region gives a gradient {found} for {source}")
+    return values
+
+
+def _gradient(c: GradContext[CustomGradientAttrs]) -> Gradients:
+    """The region's nodes, among those of the other gradients."""
+    first, last = c.attrs.results, c.attrs.captures
+    cotangents = [c.cotangent(number) for number in range(first)]
+    found = inline(c.attrs.backward, [*cotangents, *c.outputs, *c.inputs[last:]], c.inputs[0])
+    return [*[None] * first, *found, *[None] * (len(c.inputs) - last)]
+
+
+def _decompose(attrs: CustomGradientAttrs, *operands: AbstractTensor) -> tuple[AbstractTensor, ...]:
+    return operands[: attrs.results]
+
+
+#: The first operands as they are; its region computes the gradients of those that follow.
+CUSTOM_GRADIENT = register(
+    OpDef(
+        "CustomGradient", _infer, _gradient, _decompose, attrs=CustomGradientAttrs, inputs=("*operands",), outputs=None,
+        regions=True, conventional=True, family="gradient",
+    )
+)  # fmt: skip
+
+
+def _once(attrs: NoAttrs, gradient: TensorType, *behind: TensorType) -> TensorType:
+    return gradient
+
+
+def _refused(c: GradContext) -> Gradients:
+    raise GradientError(
+        "the backward of a Function is marked @once_differentiable, so its gradients are not differentiated again: "
+        "take the mark away if it computes with tensors only"
+    )
+
+
+#: A gradient that is not differentiable, though it was computed from the other operands, which are not read.
+ONCE = register(
+    OpDef(
+        "OnceDifferentiable", _once, _refused, lambda attrs, gradient, *behind: gradient,
+        inputs=("gradient", "*behind"), conventional=True, family="gradient",
+    )
+)  # fmt: skip
