@@ -14,7 +14,6 @@ _PROCESSOR = 'everything runs on the processor, so there is nothing to move or t
 _ONNX = "lucid.onnx.load(path) reads ONNX models, lucid.onnx.export(model, path, *specs) writes them"
 _NUMPY = "there is no op of that name; outside a model {0}"
 _CHECKPOINT = "backward computes nothing again: f(x), in smaller batches, whose gradients backward adds up in .grad"
-_MODULE_HOOK = "keep the output by module.register_forward_hook, then lucid.autograd.grad(loss, output)"
 _SAVE = "np.savez(path, **{0}.state_dict()), then {0}.load_state_dict(np.load(path)); a compiled net.save(path)"
 _VMAP = "the ops take batches, so f(batch); where f takes one row alone, lucid.stack([f(row) for row in batch])"
 _FORWARD = "derivatives are taken backwards: lucid.func.vjp, or lucid.func.jacrev(f)(x) @ v"
@@ -149,9 +148,7 @@ MODULE: Final[Mapping[str, str]] = {
     "summary": "print(module)",
     "compile": "lucid.compile(module)",
     "device": 'everything is on "cpu"',
-    **dict.fromkeys(
-        ("register_full_backward_hook", "register_full_backward_pre_hook", "register_backward_hook"), _MODULE_HOOK
-    ),
+    "register_backward_hook": "register_full_backward_hook",
     "weights": "module.weight, or module.state_dict()",
     "get_weights": "module.state_dict()",
     "set_weights": "module.load_state_dict(state)",

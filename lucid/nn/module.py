@@ -11,7 +11,6 @@ from ..base import changes, checks
 from ..base.absent import MODULE, advice
 from ..base.checks import shown
 from ..base.hooks import Handle as Handle
-from ..base.hooks import register_hook
 from ..base.texts import encoded, is_array_of_texts
 from ..errors import LucidError, OptionError, TraceError
 from ..graph.texts import Text
@@ -19,6 +18,7 @@ from ..graph.trace import active_trace, user_location
 from ..graph.types import as_dtype, is_float, widened
 from ..tensor.tensor import Tensor
 from ..tensor.traced import TracedTensor
+from .hooks import Boundary, HookedModule
 from .parameter import Buffer
 from .parameter import Parameter as Parameter
 from .state import LoadedKeys, load_state
@@ -45,7 +45,7 @@ def _tensors(value: Any) -> object:
     return value
 
 
-class Module:
+class Module(HookedModule):
     """Base class of layers and models.
 
     A subclass sets parameters, buffers and other modules as attributes in ``__init__`` and defines
@@ -417,14 +417,6 @@ class Module:
 
     # ------------------------------------------------------------ calling
 
-    def register_forward_pre_hook(self, hook: Callable[[Any, tuple[Any, ...]], object]) -> Handle:
-        """Call ``hook(module, args)`` before ``forward``; what it returns (unless None) replaces the arguments."""
-        return register_hook(self._pre_hooks, hook)
-
-    def register_forward_hook(self, hook: Callable[[Any, tuple[Any, ...], Any], object]) -> Handle:
-        """Call ``hook(module, args, output)`` after ``forward``; what it returns (unless None) replaces the output."""
-        return register_hook(self._hooks, hook)
-
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes; subclasses define it."""
         raise LucidError(f"{type(self).__name__} does not define forward()")
@@ -448,12 +440,14 @@ class Module:
             changed = hook(self, args)
             if changed is not None:
                 args = changed if isinstance(changed, tuple) else (changed,)
-        output = self.forward(*args, **kwargs)
+        boundary = Boundary(self) if self._backward_hooks or self._backward_pre_hooks else None
+        given = args if boundary is None else boundary.enter(args)
+        output = self.forward(*given, **kwargs)
         for hook in tuple(self._hooks.values()) if self._hooks else ():
-            changed = hook(self, args, output)
+            changed = hook(self, given, output)
             if changed is not None:
                 output = changed
-        return output
+        return output if boundary is None else boundary.leave(output)
 
     # ------------------------------------------------------------ printing
 

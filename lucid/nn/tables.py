@@ -17,6 +17,8 @@ OWN: Final[Mapping[str, Callable[[], Any]]] = {
     "_modules": Table,
     "_pre_hooks": Table,
     "_hooks": Table,
+    "_backward_pre_hooks": Table,
+    "_backward_hooks": Table,
 }
 """The attributes of every initialised module, with the function that creates each."""
 

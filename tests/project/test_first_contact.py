@@ -173,8 +173,8 @@ PYTORCHS = {
     "half resize_",
     "lucid.optim": "SparseAdam",
     "lucid.compile(nn.Linear(3, 2))": "to_onnx export_python run predict summary fit",
-    "lucid.autograd": "Function Variable functional backward gradcheck detect_anomaly no_grad",
-    "nn.utils": "prune data", "nn.Linear(3, 2)": "half compile fit register_full_backward_hook device",
+    "lucid.autograd": "once_differentiable Variable functional backward gradcheck detect_anomaly no_grad",
+    "nn.utils": "prune data", "nn.Linear(3, 2)": "half compile fit register_backward_hook device",
 }  # fmt: skip
 
 

@@ -47,7 +47,7 @@ THERE: dict[str, str] = {
     "unfold select diagonal quantile unbind scatter index_add masked_select cumprod contiguous cpu device t mT "
     "new_zeros new_ones new_full new_empty new_tensor index_put_ masked_scatter_ kthvalue movedim expand_as int eq "
     "ne lt le gt ge square rsqrt log1p expm1 log2 tan atan trunc reciprocal max add div backward",
-    "layer": "to parameters get_parameter load_state_dict",
+    "layer": "register_full_backward_hook register_full_backward_pre_hook to parameters get_parameter load_state_dict",
     "optim": "NAdam RAdam Adamax Adadelta Rprop ASGD Adafactor Muon LBFGS swa_utils",
     "optim.lr_scheduler": "ChainedScheduler CyclicLR MultiplicativeLR",
     "optim.swa_utils": "AveragedModel SWALR update_bn get_ema_avg_fn get_ema_multi_avg_fn",
@@ -76,7 +76,7 @@ ANSWERS = [
     ("lucid.checkpoint", "smaller batches"), ("lucid.utils.checkpoint", "smaller batches"),
     ("nn.utils.checkpoint", "smaller batches"), ("t.half()", r"t\.float\(\)"), ("layer.half()", r"module\.float\(\)"),
     ("t.grad_fn", "is_leaf"),
-    ("layer.register_full_backward_hook(print)", "register_forward_hook"),
+    ("layer.register_backward_hook(print)", "register_full_backward_hook"),
     ("optim.SparseAdam", r"optim\.Adam"), ("lucid.onnx.dynamo_export", r"lucid\.onnx\.export"),
     ("t.max(t)", r"lucid\.maximum"),
     ("layer.load_state_dict(layer.state_dict(), assign=True)", r"to\(dtype\)"),
@@ -121,15 +121,6 @@ def test_rows_are_stacked_as_it_says() -> None:
     batch = lucid.tensor([[1.0, 2.0], [3.0, 4.0]])
     for wrap in (lambda f: f, lucid.compile):
         assert wrap(lambda x: lucid.stack([row.dot(row) for row in x]))(batch).tolist() == [5.0, 25.0]
-
-
-def test_gradients_are_asked_for_as_it_says() -> None:
-    layer, kept = nn.Linear(2, 2), list[Any]()
-    handle = layer.register_forward_hook(lambda module, args, output: kept.append(output))
-    loss = (layer(lucid.ones(1, 2)) * 3).sum()
-    handle.remove()
-    (found,) = lucid.autograd.grad(loss, kept[0])
-    assert found is not None and found.tolist() == [[3.0, 3.0]]
 
 
 def test_smaller_batches_add_up_as_it_says() -> None:
