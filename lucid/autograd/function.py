@@ -140,7 +140,7 @@ class Function:
         """Saves what ``backward`` needs, for a ``forward`` that has no ``ctx``."""
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
+    def backward(ctx: Any, *gradients: Any) -> object:
         """The gradient of each argument; a subclass defines it."""
         raise GradientError("this Function does not define backward()")
 
@@ -171,7 +171,7 @@ class _Application:
         self.ctx = FunctionCtx(tuple([isinstance(x, Tensor) and _needs(x) for x in args]))
         with no_grad():
             if function._setup:
-                output = function.forward(*args)
+                output: Any = function.forward(*args)
                 function.setup_context(self.ctx, args, output)
             else:
                 output = function.forward(self.ctx, *args)

@@ -20,6 +20,8 @@ from ..tensor.grad_mode import is_grad_enabled
 from ..tensor.tensor import Tensor
 
 Gradients: TypeAlias = "tuple[Tensor | None, ...]"
+Several: TypeAlias = "tuple[Any, ...]"
+PreHook: TypeAlias = "Callable[[Any, Several], object]"
 
 
 class HookedModule:
@@ -30,15 +32,15 @@ class HookedModule:
     _backward_pre_hooks: dict[int, Callable[..., object]]
     _backward_hooks: dict[int, Callable[..., object]]
 
-    def register_forward_pre_hook(self, hook: Callable[[Any, tuple[Any, ...]], object]) -> Handle:
+    def register_forward_pre_hook(self, hook: PreHook) -> Handle:
         """Call ``hook(module, args)`` before ``forward``; what it returns (unless None) replaces the arguments."""
         return register_hook(self._pre_hooks, hook)
 
-    def register_forward_hook(self, hook: Callable[[Any, tuple[Any, ...], Any], object]) -> Handle:
+    def register_forward_hook(self, hook: Callable[[Any, Several, Any], object]) -> Handle:
         """Call ``hook(module, args, output)`` after ``forward``; what it returns (unless None) replaces the output."""
         return register_hook(self._hooks, hook)
 
-    def register_full_backward_pre_hook(self, hook: Callable[[Any, tuple[Any, ...]], object]) -> Handle:
+    def register_full_backward_pre_hook(self, hook: PreHook) -> Handle:
         """Have ``backward`` call ``hook(module, grad_output)`` before it goes through the module.
 
         ``grad_output`` has the gradient of each output, None where there is none; what the hook returns, unless None,
@@ -46,7 +48,7 @@ class HookedModule:
         """
         return register_hook(self._backward_pre_hooks, hook, "register_full_backward_pre_hook")
 
-    def register_full_backward_hook(self, hook: Callable[[Any, tuple[Any, ...], tuple[Any, ...]], object]) -> Handle:
+    def register_full_backward_hook(self, hook: Callable[[Any, Several, Several], object]) -> Handle:
         """Have ``backward`` call ``hook(module, grad_input, grad_output)`` after it went through the module.
 
         ``grad_input`` has the gradient of each positional argument, None where there is none; what the hook returns,
@@ -163,7 +165,7 @@ class _Passed(Function):
         return passed
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         return None, None, None, *ctx.call(gradients)
 
 

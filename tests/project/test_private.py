@@ -12,7 +12,7 @@ from .test_architecture import NAMES
 #: What a tensor holds has no public name: those are PyTorch's, and whoever writes to the array untold makes compiled
 #: models stale. These rooms read it at each op or call.
 SHARED = {
-    "_array": ("lucid.tensor", "lucid.compiler"),
+    "_array": ("lucid.tensor", "lucid.autograd", "lucid.compiler"),
     "_requires_grad": ("lucid.tensor",),
     "_record": ("lucid.tensor",),
     "_output": ("lucid.tensor",),
