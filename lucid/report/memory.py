@@ -17,7 +17,7 @@ def memory_data(plan: Plan) -> Data:
     for interval in intervals(plan.steps, plan.outputs):
         first, last = _within(interval.start, interval.stop, at, len(plan.steps))
         blocks.append({
-            "offset": plan.offsets[interval.operands[0]], "bytes": interval.nbytes, "first": first, "last": last,
+            "offset": plan.places[interval.operands[0]].offset, "bytes": interval.nbytes, "first": first, "last": last,
             "owners": [owners[y] | {"type": str(y.type.with_order(None))} for y in interval.operands],
         })  # fmt: skip
     return {

@@ -35,7 +35,7 @@ from lucid.runtime.program.emitter import Operand
 from lucid.runtime.program.executable import Executable
 from lucid.runtime.program.liveness import Interval, in_arena, passing
 from lucid.runtime.program.marks import Marks
-from lucid.runtime.program.memory import _by_size, _by_time, aligned, assign_offsets, largest_live_set
+from lucid.runtime.program.memory import ARENA, WORKSPACE, _by_size, _by_time, aligned, assign_offsets, largest_live_set
 from lucid.runtime.program.plan import Plan, make_plan
 from lucid.runtime.program.printer import Source
 from lucid.runtime.program.statement import Code, Statement, marked
@@ -134,7 +134,7 @@ def test_sums_over_processes_stay_while_a_worker_may_be_late() -> None:
     y = total.exp()
     plan = make_plan(tracer.builder.finish([(y @ y.transpose(0, 1)).value]), threads=2)
     assert plan.steps[-1].workers > 1
-    offsets = {step.node.op.name: [plan.offsets.get(value.root) for value in step.outs] for step in plan.steps}
+    offsets = {step.node.op.name: [plan.places.get(value.root) for value in step.outs] for step in plan.steps}
     assert offsets["Exp"] != offsets["AllReduceBegin"]
 
 
@@ -148,7 +148,7 @@ def test_what_is_added_up_by_itself_is_so_where_it_lies_and_at_once() -> None:
         flat = apply(BEGIN, BeginAttrs(number), value.reshape(-1))
         sums += [total.value for total in apply_all(END, EndAttrs(number, ((4, 64),)), flat)]
     plan = make_plan(tracer.builder.finish(sums))
-    at = {step.name: [plan.offsets.get(value.root) for value in step.outs] for step in plan.steps}
+    at = {step.name: [plan.places.get(value.root) for value in step.outs] for step in plan.steps}
     assert at["tanh"] == at["all_reduce_begin"]
     assert [step.node.op.name for step in plan.steps[:3]] == ["Tanh", "Reshape", "AllReduceBegin"]
 
@@ -215,8 +215,9 @@ def places(plan: Plan, live: list[Operand], step: Step | None) -> dict[int, int]
     over = set() if step is None else {(step.outs[o], step.ins[i].root) for o, i in step.overwritable}
     found: dict[int, Operand] = {}
     for y in sorted(live, key=written.__contains__):
-        assert plan.offsets[y] not in found or (y, found[plan.offsets[y]]) in over
-        found[plan.offsets[y]] = y
+        memory, offset, _ = plan.places[y]
+        assert memory == ARENA and (offset not in found or (y, found[offset]) in over)
+        found[offset] = y
     sizes = {offset: aligned(y.type.nbytes) for offset, y in sorted(found.items())}
     assert all(a + size <= b for (a, size), b in zip(sizes.items(), list(sizes)[1:], strict=False))
     return sizes
@@ -284,7 +285,7 @@ def test_what_is_pooled_in_blocks_never_exists(
     assert name in ("chosen", step.lowering)
     assert step.node.op is CONV_POOL and step.outs == tuple(plan.outputs)
     needed = [y for y in step.memory if in_arena(y)]
-    assert all(plan.offsets[y] + y.type.nbytes <= plan.arena_bytes for y in needed)
+    assert all(plan.places[y].offset + y.type.nbytes <= plan.arena_bytes for y in needed)
     outside = sum(x.type.nbytes for x in (*plan.inputs, *plan.outputs))
     assert outside <= unpooled(step) / 2 and plan.arena_bytes < 0.75 * unpooled(step)
 
@@ -390,8 +391,8 @@ def test_what_only_packing_reads_shares_memory() -> None:
     with lucid.no_grad():
         net(x)
         plan = net.plan
-        assert sum(y.type.nbytes for y in plan.passing) > 4 * plan.workspace_bytes > 0
-        assert not plan.passing.keys() & plan.packings.places.keys()
+        passed = [y for y, at in plan.places.items() if at.memory == WORKSPACE]
+        assert sum(y.type.nbytes for y in passed) > 4 * plan.workspace_bytes > 0
         for module in model.modules():  # packed anew, over what the first time left there
             if isinstance(module, nn.BatchNorm2d):
                 module.running_var.copy_(np.linspace(0.5, 2.0, 16, dtype=np.float32))

@@ -68,9 +68,10 @@ def kept(net: Any) -> list[Array]:
         if place is not array
     ]
     packed = [
-        one._memory.packed[number].memory[place : place + y.type.nbytes].view(y.type.dtype)
+        one._memory.packed[at.packing].memory[at.offset : at.offset + y.type.nbytes].view(y.type.dtype)
         for one in executables
-        for y, (number, place) in one.plan.packings.places.items()
+        for y, at in one.plan.places.items()
+        if at.memory == "packed"
     ]
     return [*laid, *packed]
 

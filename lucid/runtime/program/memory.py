@@ -13,6 +13,7 @@ from bisect import insort
 from collections.abc import Sequence
 from itertools import accumulate
 from operator import itemgetter
+from typing import NamedTuple
 
 from ...base.structs import struct
 from ..workers.settings import ALIGNMENT
@@ -25,6 +26,23 @@ _NEAR = 1.02
 _TRIES = 32
 _PAIRS = 2_000_000
 """The most orders tried by size, and about the most pairs of intervals compared (some 50 ms)."""
+
+
+ARENA, WORKSPACE, PACKED = "arena", "workspace", "packed"
+"""The memory of a run, that of packing, and that of a packing, as programs call them."""
+
+
+class Place(NamedTuple):
+    """Where an operand is: ``offset`` bytes into the arena, the workspace, or the packing of a number."""
+
+    memory: str
+    offset: int
+    packing: int = 0
+
+    @property
+    def name(self) -> str:
+        """The memory, as it is written in a program."""
+        return f"{self.memory}[{self.packing}]" if self.memory == PACKED else self.memory
 
 
 @struct(frozen=True)

@@ -15,7 +15,7 @@ from ...base.keys import Content, Key
 from ...base.structs import struct
 from ..planning.phase import Phase
 from .emitter import Operand
-from .memory import aligned
+from .memory import PACKED, Place, aligned
 from .names import Names
 from .statement import Statement, names_in
 from .step import Step
@@ -48,14 +48,11 @@ class Packings:
     ----------
     all
         By number.
-    places
-        For each packed buffer the number of its packing, and its offset there.
     needed
         For each line that computes from parameters, by step and in order, the packings that need it.
     """
 
     all: tuple[Packing, ...] = ()
-    places: dict[Operand, tuple[int, int]] = field(default_factory=dict)
     needed: dict[str, list[tuple[int, ...]]] = field(default_factory=dict)
 
 
@@ -68,21 +65,26 @@ def only_passed(steps: Sequence[Step], passing: set[Operand]) -> set[Operand]:
     return passing - {y for step in kept for y in step.outs if y is not None}
 
 
-def packings(steps: Sequence[Step], parameters: Mapping[str, Operand], names: Names, passing: set[Operand]) -> Packings:
-    """The packings of a plan; ``passing`` are values needed only until others have been computed from them."""
+def packings(
+    steps: Sequence[Step], parameters: Mapping[str, Operand], names: Names, passing: set[Operand]
+) -> tuple[Packings, dict[Operand, Place]]:
+    """The packings of a plan and where they hold its packed buffers.
+
+    ``passing`` are values needed only until others have been computed from them.
+    """
     reader, parts = _Reader(parameters, names), []
     for step in steps:
         parts += reader.parts(step)
     numbers = {name: index for index, name in enumerate(parameters)}
     made: list[Packing] = []
-    places: dict[Operand, tuple[int, int]] = {}
+    places: dict[Operand, Place] = {}
     for part in parts:
         kept = [y for y in part.memory if y not in passing]
         if kept or not part.memory:  # lines without memory check the parameters
             part.needed.add(len(made))
             nbytes = 0
             for y in kept:
-                places[y] = len(made), nbytes
+                places[y] = Place(PACKED, nbytes, len(made))
                 nbytes += aligned(y.type.nbytes)
             made.append(Packing(nbytes, part.key, tuple(numbers[name] for name in sorted(part.parameters))))
     needed: dict[str, list[tuple[int, ...]]] = {step.name: [()] * len(step.code.prepare) for step in steps}
@@ -92,7 +94,7 @@ def packings(steps: Sequence[Step], parameters: Mapping[str, Operand], names: Na
                 other.needed |= part.needed
         for line in part.lines:
             needed[part.step][line] = tuple(sorted(part.needed))
-    return Packings(tuple(made), places, needed)
+    return Packings(tuple(made), needed), places
 
 
 @struct(eq=False)

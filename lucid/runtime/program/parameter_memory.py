@@ -10,6 +10,7 @@ import numpy as np
 from ...base.arrays import Array
 from ..workers import blas
 from .compilation import Bind, Compilation, Prepare
+from .memory import PACKED
 from .parameter_copies import ParameterCopies
 from .store import Store
 from .subnormal import flush
@@ -95,7 +96,8 @@ class ParameterMemory:
 
     def _flush(self, numbers: Collection[int]) -> None:
         """Set subnormal numbers in these packings to zero."""
-        packings = self._plan.packings
-        for operand, (number, place) in packings.places.items():
-            if number in numbers and packings.all[number].parameters:  # constants stay as the user wrote them
-                flush(self.packed[number].memory[place : place + operand.type.nbytes].view(operand.type.dtype))
+        packings = self._plan.packings.all
+        for operand, (memory, offset, number) in self._plan.places.items():
+            # constants stay as the user wrote them
+            if memory == PACKED and number in numbers and packings[number].parameters:
+                flush(self.packed[number].memory[offset : offset + operand.type.nbytes].view(operand.type.dtype))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 
 import numpy as np
@@ -22,8 +22,8 @@ from ..planning.updates import updates_last
 from ..workers.exchange import go_on
 from .emission import Emission
 from .emitter import Operand
-from .liveness import intervals, passing, written_over
-from .memory import Layout, assign_offsets
+from .liveness import Interval, intervals, passing, written_over
+from .memory import ARENA, WORKSPACE, Layout, Place, assign_offsets
 from .names import Names
 from .packing import Packings, only_passed, packings
 from .recompute import Recomputed
@@ -53,14 +53,15 @@ class Plan:
         The number of steps that run when all results exist, as they write over parameters.
     parameters
         Parameter name to operand.
-    offsets
-        Place of each arena operand, in bytes.
+    places
+        Where each operand with memory of its own is: in the arena, in a packing, or, if it is needed only while
+        parameters are packed, in the workspace.
     layout
         Size of the arena, and the largest live set it cannot be smaller than.
     packings
         The packed parameters.
-    passing, workspace_bytes
-        Offset of each value that is needed only while parameters are packed, and the size of that memory.
+    workspace_bytes
+        The size of the workspace.
     measured
         Seconds of each step, if it was profiled or tuned.
     brief
@@ -79,10 +80,9 @@ class Plan:
     updates: list[tuple[Operand, Operand]] | None = None
     last: int = 0
     parameters: dict[str, Operand] = field(default_factory=dict)
-    offsets: dict[Operand, int] = field(default_factory=dict)
+    places: dict[Operand, Place] = field(default_factory=dict)
     layout: Layout = Layout((), 0, 0)
     packings: Packings = field(default_factory=Packings)
-    passing: dict[Operand, int] = field(default_factory=dict)
     workspace_bytes: int = 0
     names: Names = field(default_factory=Names)
     measured: dict[str, float] = field(default_factory=dict)
@@ -235,17 +235,21 @@ def _keep_sums_going(emission: Emission) -> None:
 
 def _place_arena(plan: Plan) -> None:
     live = intervals(plan.steps, [*plan.outputs, *(y for _, y in plan.updates or ())])
-    plan.layout = assign_offsets(live)
-    for interval, offset in zip(live, plan.layout.offsets, strict=True):
-        plan.offsets.update((operand, offset) for operand in interval.operands)
+    plan.layout = _placed(plan, ARENA, live)
 
 
 def _place_state(plan: Plan) -> None:
     """Place packed parameters, and values that only packing reads; the latter share memory like those of a run."""
     temporary = only_passed(plan.steps, passing(plan.steps, plan.outputs))
     live = intervals(plan.steps, (), temporary.__contains__)
+    plan.workspace_bytes = _placed(plan, WORKSPACE, live).size
+    plan.packings, packed = packings(plan.steps, plan.parameters, plan.names, temporary)
+    plan.places.update(packed)
+
+
+def _placed(plan: Plan, memory: str, live: Sequence[Interval]) -> Layout:
+    """Place these intervals in one of the plan's memories."""
     layout = assign_offsets(live)
-    plan.workspace_bytes = layout.size
     for interval, offset in zip(live, layout.offsets, strict=True):
-        plan.passing.update((operand, offset) for operand in interval.operands)
-    plan.packings = packings(plan.steps, plan.parameters, plan.names, temporary)
+        plan.places.update(dict.fromkeys(interval.operands, Place(memory, offset)))
+    return layout

@@ -40,6 +40,7 @@ from ..workers.settings import private_bytes, shared_bytes
 from ..workers.threads import parallel
 from .emitter import Operand
 from .marks import Marks
+from .memory import ARENA, PACKED, WORKSPACE
 from .names import quoted, remark
 from .plan import Plan
 from .statement import Statement, unmarked
@@ -268,12 +269,7 @@ class _Writer:
         sizes = [*(packing.nbytes for packing in plan.packings.all), plan.workspace_bytes]
         out.write(f"*packed, workspace = kept or map({plan.names.use(private_bytes)}, {tuple(sizes)})")
         for step in plan.steps:
-            for operand in step.memory:
-                if operand in plan.packings.places:
-                    number, offset = plan.packings.places[operand]
-                    self._place(operand, f"packed[{number}]", offset, step)
-                elif operand in plan.passing:
-                    self._place(operand, "workspace", plan.passing[operand], step)
+            self._place(step, PACKED, WORKSPACE)
             out.section([step], "state")
         out.function(f"def prepare(stale=frozenset(range({len(sizes) - 1}))):", self.prepare)
         out.function("def bind(arena, sharing):", self.bind, self.own)
@@ -297,8 +293,7 @@ class _Writer:
     def bind(self) -> None:
         plan, out = self.plan, self.out
         for step in plan.steps:
-            for operand in (y for y in step.memory if y in plan.offsets):
-                self._place(operand, "arena", plan.offsets[operand], step)
+            self._place(step, ARENA)
             out.section([step], "bind")
         functions = {function for function, _ in plan.names.regions}  # returned by bind, so they need no global
         out.assigned = [name for name in out.assigned if name not in functions]
@@ -393,15 +388,19 @@ class _Writer:
         """Write a line that copies a step's outputs to ``values``."""
         if self.values is not None:
             idle = not any(self.plan.packings.needed[step.name])  # then no packing computes these values
-            unmade = {None, *(self.plan.passing if idle else ())}
+            passing = {y for y in step.outs if y in self.plan.places and self.plan.places[y].memory == WORKSPACE}
+            unmade = {None, *(passing if idle else ())}
             copies = "".join("None, " if y in unmade else f"np.array({y}), " for y in step.outs)
             self.out.write(f"{self.plan.names.use(self.values, 'values')}[{quoted(step.name)}] = ({copies})")
 
-    def _place(self, operand: Operand, memory: str, offset: int, step: Step) -> None:
-        names = self.plan.names
-        dtype = names.use(operand.dtype.type)
-        where = f"{memory}, {offset}, {operand.shape}, {dtype}, {operand.type.order}"
-        self.out.assign(operand, f"{names.use(place)}({where})", step.name)
+    def _place(self, step: Step, *memories: str) -> None:
+        """Write the lines that make arrays of a step's operands in these memories."""
+        names, places = self.plan.names, self.plan.places
+        for y in step.memory:
+            at = places.get(y)
+            if at is not None and at.memory in memories:
+                where = f"{at.name}, {at.offset}, {y.shape}, {names.use(y.dtype.type)}, {y.type.order}"
+                self.out.assign(y, f"{names.use(place)}({where})", step.name)
 
     def _allocate(self, step: Step) -> None:
         for operand in step.memory:
