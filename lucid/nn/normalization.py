@@ -165,6 +165,9 @@ class BatchNorm3d(_BatchNorm):
     axes = 3
 
 
+BATCH_NORMS = BatchNorm1d, BatchNorm2d, BatchNorm3d
+
+
 class _InstanceNorm(_ChannelNorm):
     def __init__(
         self,

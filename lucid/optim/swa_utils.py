@@ -11,7 +11,7 @@ from ..base import checks
 from ..base.absent import SWA, face
 from ..errors import OptionError
 from ..nn.module import Module
-from ..nn.normalization import BatchNorm1d, BatchNorm2d, BatchNorm3d
+from ..nn.normalization import BATCH_NORMS
 from ..tensor.grad_mode import no_grad
 from ..tensor.tensor import Tensor
 from .optimizer import Optimizer, number
@@ -169,7 +169,7 @@ def update_bn(loader: Iterable[object], model: Module, device: object = None) ->
         ``"cpu"`` or None.
     """
     checks.check_device("update_bn", device)
-    norms = [m for m in _model("update_bn", model).modules() if isinstance(m, BatchNorm1d | BatchNorm2d | BatchNorm3d)]
+    norms = [m for m in _model("update_bn", model).modules() if isinstance(m, BATCH_NORMS)]
     if not norms:
         return
     training, momenta = model.training, [norm.momentum for norm in norms]

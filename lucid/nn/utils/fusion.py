@@ -17,7 +17,7 @@ from ...tensor.tensor import Tensor
 from ..conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from ..linear import Linear
 from ..module import Module
-from ..normalization import BatchNorm1d, BatchNorm2d, BatchNorm3d
+from ..normalization import BATCH_NORMS
 from ..parameter import Parameter
 from .norms import own_parameters
 
@@ -25,7 +25,6 @@ M = TypeVar("M", bound=Module)
 
 TRANSPOSED = (ConvTranspose1d, ConvTranspose2d, ConvTranspose3d)
 CONVOLUTIONS = (Conv1d, Conv2d, Conv3d, *TRANSPOSED)
-NORMS = (BatchNorm1d, BatchNorm2d, BatchNorm3d)
 
 
 def fuse_conv_bn_eval(conv: M, bn: Module, transpose: bool = False) -> M:
@@ -55,7 +54,7 @@ def fuse_linear_bn_eval(linear: M, bn: Module) -> M:
 
 
 def _check(what: str, layer: Module, bn: Module, kinds: tuple[type[Module], ...]) -> None:
-    for module, wanted in ((layer, kinds), (bn, NORMS)):
+    for module, wanted in ((layer, kinds), (bn, BATCH_NORMS)):
         if not isinstance(module, wanted):
             names = " or ".join(kind.__name__ for kind in wanted)
             raise OptionError(f"{what}: needs a {names}, got a {type(module).__name__}")

@@ -136,7 +136,7 @@ def find(winners: Winners, part: Part, room: Room) -> tuple[Array, Array | None]
     return places, codes < winners.taps if codes.max() >= winners.taps else None
 
 
-def spread(winners: Winners, part: Part, room: Room) -> None:
+def scatter(winners: Winners, part: Part, room: Room) -> None:
     """Add each window's number to the element that has won."""
     (places, real), shares = find(winners, part, room), part.windows
     if real is not None:
@@ -164,7 +164,7 @@ def bind_grad(
     def calls(block: Block, memory: Room) -> list[Call]:
         parts = list(_parts(winners, lines, block, (dx, dy, index), corners))
         clear: Call = partial(parts[0].image.fill, 0)
-        return [clear, *(partial(spread, winners, part, memory.of(part.codes.size)) for part in parts)]
+        return [clear, *(partial(scatter, winners, part, memory.of(part.codes.size)) for part in parts)]
 
     return per_block(calls, work, [Room(*memory) for memory in room])
 

@@ -277,7 +277,7 @@ class _Binder:
             for edge in ((slice(0, max(0, above - block.r0)), slice(None)), (slice(None), slice(0, left))):
                 at = (..., *edge)
                 if y[at].size:
-                    yield partial(tie, self.runs, block, edge, y[at], self.least, codes[at])
+                    yield partial(code_lowest, self.runs, block, edge, y[at], self.least, codes[at])
         if self.pad is None:
             return
         runs = [
@@ -287,7 +287,7 @@ class _Binder:
         for run in runs:
             at = (..., *run)
             if codes is not None:
-                yield partial(compete, y[at], self.pad, codes[at], rows.kernel * cols.kernel)
+                yield partial(code_padding, y[at], self.pad, codes[at], rows.kernel * cols.kernel)
             yield partial(np.maximum, y[at], self.pad, out=y[at])
 
 
@@ -303,14 +303,14 @@ def every(source: Array, target: Array, apart: int, step: int) -> Call:
     return partial(np.copyto, as_view(target, -1, step), as_view(source, -1, apart, step)[:, 0])
 
 
-def tie(runs: MaxRuns, block: Block, edge: tuple[slice, slice], y: Array, least: Array, codes: Array) -> None:
+def code_lowest(runs: MaxRuns, block: Block, edge: tuple[slice, slice], y: Array, least: Array, codes: Array) -> None:
     """Where the maximum is the lowest number, set the code to that of the first element in the image."""
     tied = np.equal(y, least)
     if tied.any():
         np.copyto(codes, runs.first_taps()[block.rows][edge], where=tied, casting="unsafe")
 
 
-def compete(y: Array, pad: Array, codes: Array, code: int) -> None:
+def code_padding(y: Array, pad: Array, codes: Array, code: int) -> None:
     """Where padding is greater, set the code to that of padding."""
     np.copyto(codes, codes.dtype.type(code), where=np.greater(pad, y))
 
