@@ -19,21 +19,25 @@ from ....graph.types import TensorType
 from ...planning.machine import Machine, this_machine
 from ...planning.registry import Way, kernel
 from ...planning.work import NOTHING, Work
-from ...program.emitter import Emitter
-from ..shared.cut import Grid, deal, even_runs
+from ...program.emitter import Emitter, Operand
+from ..shared.cache_lines import apart_row
+from ..shared.cut import Block, Grid, deal, even_runs
 from ..shared.loop import BlockLoop, recheck
 from ..shared.panels import Blocking, blocking, product_of, unpacked
 from .filtering import transforms
 from .tiles import transform_work
 from .weights import transforming
-from .weights_views import transform_weights
 from .winograd import accepts, buffers, multiply_and_finish, numbers_of, transform_tiles
-from .winograd_views import Winograd, bind_ranges, bind_streamed, buffer_sizes
+from .winograd_views import Winograd, bind_ranges, bind_streamed, buffer_sizes, near_channels
 
 WIDTHS = (128, 64, 32)
 """Numbers of outputs of a range that are considered: large ones are copied in long runs."""
 NEAR_CACHES = 2
 """Weights of a range may take this many times the second-level cache: beyond it, the next level is still near."""
+
+
+PAIRS_AT_ONCE = 1 << 11
+"""Pairs of an output and a channel whose weights are transformed at a time."""
 
 
 class StreamedCut(NamedTuple):
@@ -73,15 +77,31 @@ def emit(k: Emitter, m: int, cut: StreamedCut) -> None:
     count = max(s.image_rows for s in loop.every) * t.right * outputs
     ping, pong = (loop.scratch((n * count,), x.dtype, name) for n, name in ((t.m * t.lines, "ping"), (t.n**2, "pong")))
     memory = tuple(zip(ping, ping, pong, strict=True))  # no buffer for padding is needed any more
-    made = loop.scratch((t.n**2, outputs // width, t.channels, width), w.dtype, "transformed")
-    one = transforms(t.filter).weights
-    both = k.use(np.kron(one, one).astype(w.dtype), "weight_transform")
-    part, place = loop.fresh("weights", "made")
-    ranges = loop.each("range", bind_ranges, loop.blocks, w, made)
-    loop.for_each((part, place), ranges, f"{k.use(transform_weights)}({both}, {part}, {place}, 0, 1)")
-    bound = t, loop.blocks, memory, first.blocks, transformed, made, cut.product.rows, unpacked(x.dtype)
+    made = loop.scratch((t.n**2 * outputs * t.channels,), w.dtype, "transformed")
+    _transform_weights(loop, t, w, made, outputs)
+    bound = t, loop.blocks, memory, first.blocks, transformed, made, width, cut.product.rows, unpacked(x.dtype)
     multiply_and_finish(loop, t, memory, loop.bind("views", bind_streamed, *bound))
     loop.emit()
+
+
+def _transform_weights(
+    loop: BlockLoop[Block], t: Winograd, w: Operand, made: tuple[Operand, ...], outputs: int
+) -> None:  # fmt: skip
+    """Let the loop transform the weights of each range where it begins, some at a time."""
+    one, each = transforms(t.filter).weights, t.filter.taps**2
+    both = loop.k.use(np.kron(one, one).astype(w.dtype), "weight_transform")
+    row = apart_row(near_channels(t, outputs) * each, w.dtype.itemsize)
+    near, taps = (
+        loop.scratch((numbers,), w.dtype, name)
+        for numbers, name in ((outputs * row, "near"), (each * max(PAIRS_AT_ONCE, outputs), "taps"))
+    )
+    memory = tuple(zip(near, taps, made, strict=True))
+    ranges = loop.each("range", bind_ranges, t, loop.blocks, w, memory, unpacked(w.dtype))
+    copies, target, source, left, place = loop.fresh("copies", "target", "source", "left", "made")
+    loop.for_each(
+        (copies, left, place), ranges,
+        f"for {target}, {source} in {copies}:\n    {target}[...] = {source}", f"np.matmul({both}, {left}, out={place})",
+    )  # fmt: skip
 
 
 def _work(t: Winograd, cut: StreamedCut, machine: Machine, itemsize: int, threads: int) -> Work:

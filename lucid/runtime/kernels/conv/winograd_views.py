@@ -11,10 +11,12 @@ from numpy.lib.stride_tricks import as_strided
 from ....base.arrays import Array
 from ....base.structs import struct
 from ...program.views import as_view
-from ..shared.cut import Block, Deal, Steps, bands, per_block
+from ..shared.cache_lines import apart_row
+from ..shared.cut import Block, Deal, Steps, bands, per_block, pieces
 from ..shared.panels_views import in_ranges, small_products
 from .filtering import Filter
 from .tiles_views import Memory, Tiles, Transform
+from .weights_views import READ_PART
 
 
 @struct(frozen=True)
@@ -120,7 +122,7 @@ def _panels(packed: Array, s: Block) -> Array:
 
 def bind_streamed(
     t: Winograd, work: Deal[Block], memory: Sequence[Memory], tiles: Deal[Block], transformed: Deal[Transform],
-    made: Sequence[Array], rows: int, unpacked: int,
+    made: Sequence[Array], width: int, rows: int, unpacked: int,
 ) -> list[list[TileViews]]:  # fmt: skip
     """:func:`bind_tiles` for workers that compute the weights of one range of outputs at a time, for all tiles.
 
@@ -132,19 +134,67 @@ def bind_streamed(
     }  # fmt: skip
 
     def views(s: Block, own: Memory, packed: Array) -> TileViews:
-        return _bind_block(t, s, own, by_both[s.n0, s.r0], packed, rows, unpacked)
+        lines = _by_channel(t, s, packed)
+        panels = as_view(lines, *lines.shape[:2], -1, width).swapaxes(1, 2)
+        return _bind_block(t, s, own, by_both[s.n0, s.r0], panels, rows, unpacked)
 
     return per_block(views, work, memory, made)
 
 
-def bind_ranges(work: Deal[Block], w: Array, made: Sequence[Array]) -> list[list[Steps]]:
-    """For each block, the weights of its range and the buffer for their transform; empty if that is done already."""
+def bind_ranges(
+    t: Winograd, work: Deal[Block], w: Array, memory: Sequence[tuple[Array, Array, Array]], unpacked: int
+) -> list[list[Steps]]:
+    """For each block, how the weights of its range are transformed, some at a time; empty if that is done already.
 
-    def steps(mine: Sequence[Block], own: Array) -> list[Steps]:
+    Each step is copies, as (target, source), and both operands of a product with the transform's matrix. ``memory`` is
+    that of a worker for weights as they are read, for those of one product, and for the transformed ones; ``unpacked``
+    as for :func:`in_ranges`.
+    """
+
+    def steps(mine: Sequence[Block], own: tuple[Array, Array, Array]) -> list[Steps]:
         before = [None, *(s.c0 for s in mine)]
-        return [[] if s.c0 == last else [(w[s.channels], own)] for s, last in zip(mine, before, strict=False)]
+        return [
+            [] if s.c0 == last else list(_transform_range(t, s, w, *own, unpacked))
+            for s, last in zip(mine, before, strict=False)
+        ]
 
-    return [steps(mine, own) for mine, own in zip(work, made, strict=True)]
+    return [steps(*each) for each in zip(work, memory, strict=True)]
+
+
+def _transform_range(
+    t: Winograd, s: Block, w: Array, near: Array, taps: Array, made: Array, unpacked: int
+) -> Iterator[tuple[Steps, Array, Array]]:
+    """The steps for one block's range of outputs.
+
+    Where the weights of an output lie side by side, they are read in long runs first: the copy has rows that do not
+    compete for the same cache sets.
+    """
+    weights, lines, outputs = w[s.channels].transpose(2, 3, 1, 0), _by_channel(t, s, made), s.c1 - s.c0
+    each = t.filter.taps**2 * outputs
+    in_runs = abs(w.strides[0]) > abs(w.strides[1])
+    for start, stop in pieces(t.channels, near_channels(t, outputs) if in_runs else t.channels):
+        source, copies = weights[:, :, start:stop], []
+        if in_runs:
+            row = apart_row((stop - start) * t.filter.taps**2, near.itemsize)
+            runs = as_view(near[: outputs * row], outputs, row)[:, : (stop - start) * t.filter.taps**2]
+            copied = as_view(runs, outputs, stop - start, *w.shape[2:]).transpose(2, 3, 1, 0)
+            copies, source = [(copied, source)], copied
+        for first, last in pieces(stop - start, taps.size // each):
+            part = taps[: (last - first) * each]
+            copies.append((as_view(part, *w.shape[2:], last - first, outputs), source[:, :, first:last]))
+            place = as_view(lines[:, start + first : start + last], len(lines), -1)
+            yield copies, *in_ranges(len(lines), as_view(part, t.filter.taps**2, -1), place, unpacked)
+            copies = []
+
+
+def near_channels(t: Winograd, outputs: int) -> int:
+    """How many channels of a range of outputs are read at a time."""
+    return min(t.channels, max(1, READ_PART // (t.filter.taps**2 * outputs)))
+
+
+def _by_channel(t: Winograd, s: Block, made: Array) -> Array:
+    """The memory of a block's transformed weights as (products, channels, outputs)."""
+    return as_view(made[: t.n**2 * t.channels * (s.c1 - s.c0)], t.n**2, t.channels, s.c1 - s.c0)
 
 
 def _bind_block(

@@ -24,8 +24,13 @@ def apart(source: Array) -> Array:
     if source.size == 0 or order[0] != source.ndim - 1 or strides[-1] <= LINE:
         return source
     shape = [source.shape[axis] for axis in order]
-    numbers, line = prod(shape[1:]), LINE // source.itemsize
-    row = (-(-numbers // line) | 1) * line
-    copy = np.empty((shape[0], row), source.dtype)[:, :numbers].reshape(shape)
+    numbers = prod(shape[1:])
+    copy = np.empty((shape[0], apart_row(numbers, source.itemsize)), source.dtype)[:, :numbers].reshape(shape)
     copy[...] = source.transpose(order)
     return copy.transpose([order.index(axis) for axis in range(source.ndim)])
+
+
+def apart_row(numbers: int, itemsize: int) -> int:
+    """The length of padded rows that hold this many numbers: an odd number of cache lines."""
+    line = LINE // itemsize
+    return (-(-numbers // line) | 1) * line
