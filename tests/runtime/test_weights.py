@@ -13,17 +13,21 @@ from lucid import nn, optim
 from lucid.graph.ir import Node
 from lucid.graph.opdef import apply
 from lucid.graph.ops.conv import CONV, CONV_GRAD_WEIGHT, ConvAttrs
+from lucid.graph.ops.shape import transpose
+from lucid.graph.ops.slices import flip
 from lucid.graph.types import CHANNELS_LAST, TensorType, as_dtype
-from lucid.runtime.kernels.conv import weights_views, winograd_streamed
+from lucid.reference.evaluator import run_reference
+from lucid.runtime.kernels.conv import weights_views, winograd_streamed, winograd_views
 from lucid.runtime.kernels.conv.filtering import Filter, transforms
 from lucid.runtime.kernels.shared.cache_lines import LINE, apart
 from lucid.runtime.planning.machine import described
 from lucid.runtime.planning.registry import choices, lowerings
+from lucid.runtime.program.executable import Executable
 from lucid.runtime.program.plan import make_plan
 from lucid.runtime.program.printer import generate
 
 from ..machines import USUAL
-from ..op_checks import trace, types_of
+from ..op_checks import TOLERANCE, assert_close, trace, types_of
 from .test_conv import check, force, fresh_cache  # noqa: F401 - a fixture
 
 PARTS = [1, 300, 1 << 20]
@@ -114,10 +118,15 @@ def test_a_step_reads_a_parameter_as_it_lies_and_no_turned_one() -> None:
     assert by_channel == {*chosen} - {"1.conv2d_grad_input"} and len(by_channel) == 4, chosen
 
 
+@pytest.mark.parametrize("part", [1, 1 << 20])
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("m", [2, 4])
-def test_weights_are_transformed_range_by_range(m: int, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_are_transformed_range_by_range(
+    m: int, threads: int, part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of five images and four ranges, some workers share a range, and some have several."""
+    monkeypatch.setattr(winograd_streamed, "PAIRS_AT_ONCE", part)
+    monkeypatch.setattr(winograd_views, "READ_PART", 100 * part)
     monkeypatch.setattr(winograd_streamed, "WIDTHS", (4,))
     (low,) = (low for low in lowerings(CONV) if low.name == f"winograd{m}_streamed")
     rng = np.random.default_rng(m)
@@ -133,6 +142,30 @@ def test_weights_are_transformed_range_by_range(m: int, threads: int, monkeypatc
     assert made == ((m + 2) ** 2 * 6 * 4,)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("m", [2, 4])
+def test_turned_weights_are_transformed_as_they_lie(m: int, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a gradient of the input: of them a channel's lie side by side, in reverse order."""
+    monkeypatch.setattr(winograd_streamed, "PAIRS_AT_ONCE", 30)
+    (low,) = (low for low in lowerings(CONV) if low.name == f"winograd{m}_streamed")
+    rng, attrs = np.random.default_rng(m), ConvAttrs(padding=(1, 1, 1, 1))
+    arrays = [rng.standard_normal(shape).astype(dtype) for shape in ((3, 10, 5, 7), (10, 12, 3, 3))]
+
+    def function(x: Any, w: Any) -> Any:
+        return apply(CONV, attrs, x, flip(transpose(w, 0, 1), 2, 3))
+
+    turned = np.ascontiguousarray(arrays[1].transpose(1, 0, 2, 3)[..., ::-1, ::-1])
+    (expected,) = run_reference(CONV, attrs, [arrays[0], turned])
+    force(monkeypatch, CONV, low)
+    with described(MACHINE):
+        program = Executable(trace(function, types_of(arrays), ()), lasting=False)
+        program.load([], 0)
+        assert [str(step.choice) for step in program.plan.steps if step.node.op is CONV] == [f"{low.name} (outputs in 1)"]
+        for _ in range(2):
+            (result,) = program(*arrays)
+            assert_close(result, expected, f"turned by {low.name}", TOLERANCE)
+
+
 def test_large_weights_that_change_are_transformed_on_the_way() -> None:
     """All at once they would be 38 MB; those that stay are, and once."""
     types = [TensorType(shape, as_dtype("float32")) for shape in ((32, 512, 4, 4), (512, 512, 3, 3))]
@@ -145,6 +178,8 @@ def test_large_weights_that_change_are_transformed_on_the_way() -> None:
     assert each == f"{once}_streamed" == "winograd4_streamed"
     made, whole = (max(y.type.nbytes for y in plan.steps[-1].memory if "transformed" in y.name) for plan in plans)
     assert (made, whole) == (36 * 512 * 32 * 4, 36 * 512 * 512 * 4)
+    sizes = {y.name.rpartition("_")[2]: y.type.nbytes for y in plans[0].steps[-1].memory}
+    assert sizes["taps"] == 9 * 2048 * 4 and sizes["near"] <= 4 * weights_views.READ_PART + 32 * 2 * LINE
 
 
 MACHINE = replace(USUAL, fork=0.0)
