@@ -227,7 +227,7 @@ def test_an_input_may_give_its_memory_to_the_output() -> None:
 
 
 def test_large_arrays_with_the_real_block_size() -> None:
-    before = trace(lambda x, b: (x + b).tanh() * x + 1, (3, 74, 900), (74, 1))
+    before = trace(lambda x, b: (x + b).tanh() * x + 1, (3, 74, 2700), (74, 1))
     after = fuse_elementwise(before)
     assert "for " in generate(make_plan(after)).text
     assert_equal(run(after), run(before))

@@ -96,14 +96,25 @@ def test_few_rows_are_not_repeated() -> None:
 
 
 @pytest.mark.parametrize(
-    ("l2", "inputs", "wanted"),
-    [(19, 1, 1 << 17), (20, 1, (1 << 20) // 6), (21, 1, 1 << 18), (21, 6, 1 << 17), (24, 1, 1 << 18)],
+    ("l2", "l3", "inputs", "threads", "wanted"),
+    [
+        (19, 25, 1, 2, 1 << 17),
+        (20, 25, 1, 2, (1 << 20) // 6),
+        (21, 25, 1, 2, 1 << 18),
+        (21, 25, 6, 2, 1 << 17),
+        (24, 25, 1, 2, 1 << 18),
+        (20, 25, 1, 1, 1 << 19),  # too small to be worth a call
+        (20, 22, 1, 1, (1 << 20) // 6),  # 1.5 MB are more than half of a core's share
+        (21, 25, 3, 1, (1 << 21) // 10),
+        (21, 25, 4, 1, 1 << 19),
+        (21, 25, 15, 1, 1 << 17),
+    ],
 )
-def test_blocks_of_all_operands_take_half_of_the_cache(l2: int, inputs: int, wanted: int) -> None:
-    """Within bounds."""
+def test_blocks_of_all_operands_take_half_of_a_cache(l2: int, l3: int, inputs: int, threads: int, wanted: int) -> None:
+    """Within bounds: of a core's own cache or, if that makes short blocks, of its share of the last."""
     x, row = (Operand("x", TensorType((size,), float32), Phase.ARENA) for size in (1 << 20, 1))
-    k: Any = SimpleNamespace(ins=[x] * inputs + [row])
-    with described(Machine(cores=2, l1=1 << 15, l2=1 << l2, l3=1 << 25)):
+    k: Any = SimpleNamespace(ins=[x] * inputs + [row], threads=threads)
+    with described(Machine(cores=2, l1=1 << 15, l2=1 << l2, l3=1 << l3)):
         assert iteration_space.block_bytes(k, x, 1) == wanted
 
 

@@ -24,8 +24,13 @@ from ..elementwise import filled, scalar
 from ..shared.row_sums import LONGEST_ROW
 from .program import Program
 
-LEAST_BYTES, BLOCK_BYTES = 1 << 17, 1 << 18
+LEAST_BYTES, NEAR_BYTES = 1 << 17, 1 << 18
 """The least and the most bytes of one operand's block; those of all operands should take half of a core's own cache."""
+
+ENOUGH_BYTES, BLOCK_BYTES = 3 << 16, 1 << 19
+"""Bytes of one operand's block from which its calls take little time beside what they compute, and those of the block
+that is taken instead of a smaller one if all operands' fit half of a core's share of the third-level cache: in long runs
+that is nearly as fast."""
 
 THREAD_BYTES = 1 << 19
 """Bytes of one operand's block if threads share the blocks: they compete for the interpreter's lock between calls."""
@@ -40,8 +45,11 @@ LEAST_RUNS = 4
 
 def block_bytes(k: Emitter, like: Operand, results: int) -> int:
     """Bytes of one operand's block, for a node with this many results and one temporary."""
-    arrays = results + 1 + sum(x.shape == like.shape for x in k.ins)
-    return min(BLOCK_BYTES, max(LEAST_BYTES, this_machine().l2 // (2 * arrays)))
+    arrays, machine = results + 1 + sum(x.shape == like.shape for x in k.ins), this_machine()
+    near = machine.l2 // (2 * arrays)
+    if k.threads == 1 and near < ENOUGH_BYTES and arrays * BLOCK_BYTES <= machine.l3 // (2 * machine.cores):
+        return BLOCK_BYTES
+    return min(BLOCK_BYTES, NEAR_BYTES, max(LEAST_BYTES, near))
 
 
 def memory_of(x: Operand) -> tuple[int, ...]:
