@@ -29,8 +29,8 @@ LEAST_BYTES, NEAR_BYTES = 1 << 17, 1 << 18
 
 ENOUGH_BYTES, BLOCK_BYTES = 3 << 16, 1 << 19
 """Bytes of one operand's block from which its calls take little time beside what they compute, and those of the block
-that is taken instead of a smaller one if all operands' fit half of a core's share of the third-level cache: in long runs
-that is nearly as fast."""
+that is taken instead of a smaller one if those of all operands fit half of a core's share of the third-level cache:
+long runs are read nearly as fast from there."""
 
 THREAD_BYTES = 1 << 19
 """Bytes of one operand's block if threads share the blocks: they compete for the interpreter's lock between calls."""
