@@ -141,17 +141,20 @@ def bind_streamed(
     return per_block(views, work, memory, made)
 
 
+WeightStep: TypeAlias = "tuple[Steps, Array, Array]"
+"""Copies, as (target, source), and both operands of a product with the transform's matrix."""
+
+
 def bind_ranges(
     t: Winograd, work: Deal[Block], w: Array, memory: Sequence[tuple[Array, Array, Array]], unpacked: int
-) -> list[list[Steps]]:
+) -> list[list[list[WeightStep]]]:
     """For each block, how the weights of its range are transformed, some at a time; empty if that is done already.
 
-    Each step is copies, as (target, source), and both operands of a product with the transform's matrix. ``memory`` is
-    that of a worker for weights as they are read, for those of one product, and for the transformed ones; ``unpacked``
-    as for :func:`in_ranges`.
+    ``memory`` is that of a worker for weights as they are read, for those of one product, and for the transformed ones;
+    ``unpacked`` as for :func:`in_ranges`.
     """
 
-    def steps(mine: Sequence[Block], own: tuple[Array, Array, Array]) -> list[Steps]:
+    def steps(mine: Sequence[Block], own: tuple[Array, Array, Array]) -> list[list[WeightStep]]:
         before = [None, *(s.c0 for s in mine)]
         return [
             [] if s.c0 == last else list(_transform_range(t, s, w, *own, unpacked))
@@ -163,7 +166,7 @@ def bind_ranges(
 
 def _transform_range(
     t: Winograd, s: Block, w: Array, near: Array, taps: Array, made: Array, unpacked: int
-) -> Iterator[tuple[Steps, Array, Array]]:
+) -> Iterator[WeightStep]:
     """The steps for one block's range of outputs.
 
     Where the weights of an output lie side by side, they are read in long runs first: the copy has rows that do not
