@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import lucid
-from lucid.errors import ExecutionError, LucidError
+from lucid.errors import ExecutionError, LucidError, TraceError
 
 ZERO = helper.make_tensor("zero", TensorProto.INT64, (), [0])
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -60,6 +60,16 @@ def test_one_fits(value: bool) -> None:
 def test_none_fits() -> None:
     with pytest.raises(LucidError, match="do not multiply"):
         forked((5, 2), (4, 2))(X, np.array(True))
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_both_fit_and_their_results_differ_in_shape(value: bool) -> None:
+    """Compiled, it says that this is why, and that it runs uncompiled; so it does."""
+    model = forked((3, 2), (3, 4))
+    want = -X @ np.ones((3, 2)) if value else X @ np.ones((3, 4))
+    np.testing.assert_allclose(model(lucid.tensor(X), lucid.tensor(value)).numpy(), want)
+    with pytest.raises(TraceError, match=r"different shapes, \(2, 2\) and \(2, 4\), .*; uncompiled, it runs"):
+        lucid.compile(model)(X, np.array(value))
 
 
 @pytest.mark.parametrize("value", [True, False])

@@ -73,7 +73,20 @@ def _only(
         if isinstance(other, LucidError) and not isinstance(mine, LucidError):
             words = f"{call.node}: for these sizes the branch that is taken cannot be built: {other}"
             return [expect(one, chosen, value, words[:1000]) for one in mine]
+    if not any(isinstance(one, LucidError) for one in built):
+        _check_alike(*(one for one in built if not isinstance(one, LucidError)))
     return None
+
+
+def _check_alike(then: Results, otherwise: Results) -> None:
+    """Raise if results of two branches, both of which can be built, differ in shape."""
+    for mine, other in zip(then, otherwise, strict=False):
+        if mine.type.shape != other.type.shape:
+            first, second = (", ".join(map(str, one.type.shape)) for one in (mine, other))
+            raise TraceError(
+                f"its branches give results of different shapes, ({first}) and ({second}), and data chooses between "
+                "them: shapes must be known when the model is built; uncompiled, it runs"
+            )
 
 
 def _built(branch: Callable[[], Results]) -> Results | LucidError:
