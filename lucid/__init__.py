@@ -311,7 +311,7 @@ if TYPE_CHECKING:
     from .compiler.entry import compile, load
     from .compiler.step_entry import compile_step
     from .compiler.transforms import grad, value_and_grad
-    from .graph.seldom import (
+    from .graph.rare import (
         addbmm,
         addmv,
         addr,
@@ -459,7 +459,7 @@ if not TYPE_CHECKING:  # to the type checker a name that is not here is an error
 
     def __getattr__(name: str) -> Any:
         if name in _SELDOM:
-            return from_home(__name__, {name: "graph.seldom"}, name)
+            return from_home(__name__, {name: "graph.rare"}, name)
         if name not in _LAZY:
             raise AttributeError(advice("lucid", name, _ABSENT, lambda: __all__, numpy=True))
         return from_home(__name__, _LAZY, name)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .base.absent import SPECIAL, face
-from .graph.ops import distributions, elementwise, nonelementary, norm, reduce, seldom_elementwise
+from .graph.ops import distributions, elementwise, nonelementary, norm, rare_elementwise, reduce
 from .graph.ops import special as composed
 from .graph.public import apart, operand, public, whole
 from .tensor.tensor import Tensor
@@ -37,7 +37,7 @@ gammaln: Callable[..., Tensor] = public(nonelementary.lgamma, "gammaln")
 digamma: Callable[..., Tensor] = public(nonelementary.digamma)
 psi: Callable[..., Tensor] = public(nonelementary.digamma, "psi")
 polygamma: Callable[..., Tensor] = public(nonelementary.polygamma_at, "polygamma", n=whole)
-multigammaln: Callable[..., Tensor] = public(seldom_elementwise.mvlgamma, "multigammaln", p=whole)
+multigammaln: Callable[..., Tensor] = public(rare_elementwise.mvlgamma, "multigammaln", p=whole)
 
 i0: Callable[..., Tensor] = public(nonelementary.i0)
 i0e: Callable[..., Tensor] = public(nonelementary.i0e)

@@ -18,7 +18,7 @@ from .ops import norm as normal
 from .ops import shape as sh
 from .plain_methods import PlainMethods
 from .public import apart, filling, operand, order, public, tensor
-from .seldom_methods import SeldomMethods
+from .rare_methods import RareMethods
 from .selection_methods import SelectionMethods
 from .types import DTYPES, DType, is_float
 
@@ -52,11 +52,11 @@ def _applied(function: Callable[..., object], a: object, b: object, other: objec
 
 
 def _shifted(direction: str, a: object, b: object, other: object) -> Any:
-    """``a << b`` or ``a >> b``, by the class's method, which is loaded on first use (:mod:`.late`)."""
+    """``a << b`` or ``a >> b``, by the class's method, which is loaded on first use (:mod:`.lazy_methods`)."""
     return _applied(getattr(Operators, f"bitwise_{direction}_shift"), a, b, other)
 
 
-class Operators(SelectionMethods[R], MathMethods[R], SeldomMethods[R], PlainMethods):
+class Operators(SelectionMethods[R], MathMethods[R], RareMethods[R], PlainMethods):
     """PyTorch's names for the ops, as methods. Shapes broadcast as in NumPy, dtypes promote as in PyTorch.
 
     ``R`` is what an operation gives: an eager tensor for tensors, a symbol for symbols.

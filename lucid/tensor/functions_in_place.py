@@ -21,7 +21,7 @@ from .grad_mode import is_grad_enabled
 
 Method: TypeAlias = Callable[..., Any]
 
-seldom, draws = LazyModule("lucid.graph.seldom"), LazyModule("lucid.graph.draws")
+rare, draws = LazyModule("lucid.graph.rare"), LazyModule("lucid.graph.draws")
 
 
 def wants_gradient(x: object) -> bool:
@@ -119,7 +119,7 @@ class Changes:
     addmm_, addcmul_, addcdiv_, baddbmm_ = _methods("addmm addcmul addcdiv baddbmm")
     addbmm_, addmv_, addr_, renorm_ = _methods("addbmm addmv addr renorm")
     gcd_, lcm_, ldexp_, nextafter_, mvlgamma_, i0_ = _methods("gcd lcm ldexp nextafter mvlgamma i0")
-    index_reduce_, put_, fill_diagonal_ = *_methods("index_reduce put"), _method("fill_diagonal", seldom)
+    index_reduce_, put_, fill_diagonal_ = *_methods("index_reduce put"), _method("fill_diagonal", rare)
     normal_, log_normal_, uniform_ = (_method(name, draws) for name in ("normal", "log_normal", "uniform"))
     exponential_, cauchy_, geometric_ = (_method(name, draws) for name in ("exponential", "cauchy", "geometric"))
     bernoulli_, random_ = (_method(name, draws) for name in ("bernoulli", "random"))

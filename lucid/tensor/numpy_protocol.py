@@ -38,7 +38,7 @@ from ..graph.ops.einsum import einsum
 from ..graph.ops.repeats import repeat_interleave
 from ..graph.ops.source import full
 from ..graph.public import public, scalar, tensor
-from ..graph.seldom_methods import SeldomMethods
+from ..graph.rare_methods import RareMethods
 from ..graph.selection_methods import SelectionMethods
 from ..graph.trace import active_trace, user_location
 from ..graph.types import Axes, DType, float64, is_float
@@ -48,7 +48,7 @@ Function = Callable[..., Any]
 
 def _seldom(name: str) -> Function:
     """A method that is looked up when it is first called."""
-    return lambda *operands: getattr(SeldomMethods, name)(*operands)
+    return lambda *operands: getattr(RareMethods, name)(*operands)
 
 
 _UFUNCS: Mapping[str, Function] = {

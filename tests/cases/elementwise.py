@@ -9,7 +9,7 @@ import numpy as np
 
 from lucid.graph.ops import bits, bounds
 from lucid.graph.ops import elementwise as ew
-from lucid.graph.ops.seldom_elementwise import gcd
+from lucid.graph.ops.rare_elementwise import gcd
 
 from .case import Case
 

@@ -13,7 +13,7 @@ from lucid import Tensor
 from lucid.errors import OptionError
 
 from ..op_checks import assert_close
-from .seldom_rows import SELDOM
+from .rare_rows import RARE
 
 #: ``m`` is the module; ``a`` is (3, 4, 5), ``b`` (4, 5), ``i`` integers of that shape, ``z`` the numbers of ``FAR``.
 ROWS = {
@@ -174,7 +174,7 @@ ROWS = {
         "m.special.erfinv(a.tanh()), m.special.erf(a), m.special.erfc(a), m.special.log1p(a.abs())"
     ),
     "chain_matmul": "m.chain_matmul(b, b.T, a[0], b.T), m.chain_matmul(b)",
-    **SELDOM,
+    **RARE,
 }  # fmt: skip
 
 _INF, _NAN = float("inf"), float("nan")

@@ -1,4 +1,4 @@
-"""Seldom used functions that replace or select parts of a tensor."""
+"""Rarely used functions that replace or select parts of a tensor."""
 
 from __future__ import annotations
 

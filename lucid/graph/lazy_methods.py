@@ -10,7 +10,7 @@ from ..base.lazy import LazyModule
 G = TypeVar("G")
 
 
-class _Late:
+class _LazyMethod:
     """A placeholder in a class, replaced by the function of its name when that is first used."""
 
     def __init__(self, home: LazyModule) -> None:
@@ -24,6 +24,6 @@ class _Late:
         return getattr(owner if instance is None else instance, self._name)
 
 
-def late(home: LazyModule) -> Callable[..., G]:
+def lazy_method(home: LazyModule) -> Callable[..., G]:
     """A method that is loaded from the module ``home``, under the name to which this is assigned."""
-    return cast("Callable[..., G]", _Late(home))
+    return cast("Callable[..., G]", _LazyMethod(home))

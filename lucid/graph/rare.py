@@ -1,6 +1,6 @@
-"""The functions that are seldom called, as people call them: this module is read when the first of them is asked for.
+"""The functions that are rarely used, as people call them: this module is read when the first of them is asked for.
 
-They are the methods of :mod:`.seldom_methods`, and functions of ``lucid``.
+They are the methods of :mod:`.rare_methods`, and functions of ``lucid``.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from .drawing import drawing
 from .opdef import AbstractTensor
 from .ops import activation, algebra, bitwise, distance, histograms, linalg, nonelementary, slices, systems
 from .ops import drawn as draws
-from .ops import seldom_elementwise as ew
-from .ops import seldom_places as places
+from .ops import rare_elementwise as ew
+from .ops import rare_places as places
 from .ops.sorting import Ordered
 from .public import apart, at_least_0, filling, flag, number, operand, public, sequence, size, string, tensor, whole
 

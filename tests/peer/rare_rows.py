@@ -1,8 +1,8 @@
-"""Functions that are seldom called, as rows of :mod:`.test_mathematics_torch`."""
+"""Functions that are rarely used, as rows of :mod:`.test_mathematics_torch`."""
 
 from __future__ import annotations
 
-SELDOM = {
+RARE = {
     "shifts": "i << 2, i >> 1, 1 << i, m.bitwise_left_shift(i, i), i.bitwise_right_shift(i), 5 & i, i ^ 3, ~i",
     "bits": "i.bitwise_and(6), i.bitwise_or(i + 1), m.bitwise_xor(i, 1), i.bitwise_not(), (i > 1).bitwise_xor(i > 2)",
     "fmax": "m.fmax(a, b), m.fmin(a, b), m.fmax(i, 2 * i - 2), b.fmax(b), b.fmin(b), m.fmin(i, i - 1)",

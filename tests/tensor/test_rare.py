@@ -1,4 +1,4 @@
-"""Functions that are seldom called: looked up late, and NumPy's values, eagerly and compiled; what is refused."""
+"""Rarely used functions: loaded when first asked for, and NumPy's values, eagerly and compiled; what is refused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 import lucid
 from lucid.errors import LucidError
-from lucid.graph.seldom_methods import SeldomMethods
+from lucid.graph.rare_methods import RareMethods
 
 A = np.array([[3.0, -1.5, np.nan, np.inf], [0.0, -0.0, 2.25, -np.inf], [1e-310, 7.0, 7.0, -2.0]])
 B = np.array([[1.0, np.nan, np.nan, 5.0], [-3.0, 4.0, 2.25, 1.0], [1.0, 7.0, 8.0, -9.0]])
@@ -58,18 +58,18 @@ def test_values_are_numpys(expression: str, wanted: Any, arrays: Any) -> None:
 def test_a_method_is_looked_up_once() -> None:
     program = (
         "import sys, lucid\n"
-        "from lucid.graph.seldom_methods import SeldomMethods\n"
-        "assert 'lucid.graph.seldom' not in sys.modules and 'fmax' in dir(lucid.Tensor)\n"
+        "from lucid.graph.rare_methods import RareMethods\n"
+        "assert 'lucid.graph.rare' not in sys.modules and 'fmax' in dir(lucid.Tensor)\n"
         "t = lucid.tensor([1.0])\n"
-        "late = vars(SeldomMethods)['fmax']\n"
-        "assert t.fmax(t).tolist() == [1.0] and 'lucid.graph.seldom' in sys.modules\n"
-        "assert vars(SeldomMethods)['fmax'] is not late and lucid.fmax is lucid.Tensor.fmax\n"
+        "late = vars(RareMethods)['fmax']\n"
+        "assert t.fmax(t).tolist() == [1.0] and 'lucid.graph.rare' in sys.modules\n"
+        "assert vars(RareMethods)['fmax'] is not late and lucid.fmax is lucid.Tensor.fmax\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_every_late_method_is_there() -> None:
-    names = [name for name in vars(SeldomMethods) if name[0] != "_"]
+    names = [name for name in vars(RareMethods) if name[0] != "_"]
     assert len(names) > 30 and all(callable(getattr(lucid.Tensor, name)) for name in names)
 
 

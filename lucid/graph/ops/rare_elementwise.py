@@ -1,4 +1,4 @@
-"""Element-wise functions that are seldom called, composed of other ops."""
+"""Element-wise functions that are rarely used, composed of other ops."""
 
 from __future__ import annotations
 
