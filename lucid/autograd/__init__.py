@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from ..base.absent import AUTOGRAD, face
 from . import function as function
+from .differences import gradcheck as gradcheck
+from .differences import gradgradcheck as gradgradcheck
 from .function import Function as Function
 from .gradients import grad as grad
 

@@ -194,7 +194,6 @@ AUTOGRAD: Final[Mapping[str, str]] = {
     "Variable": "lucid.tensor(data, requires_grad=True)",
     **dict.fromkeys(("no_grad", "enable_grad", "set_grad_enabled", "inference_mode"), "lucid.{0}"),
     **dict.fromkeys(("detect_anomaly", "set_detect_anomaly"), "lucid.isfinite(t.grad).all() after backward"),
-    **dict.fromkeys(("gradcheck", "gradgradcheck"), "lucid.grad(f) beside differences of f in float64"),
 }
 """Names of ``lucid.autograd``."""
 

@@ -173,7 +173,7 @@ PYTORCHS = {
     "half resize_",
     "lucid.optim": "SparseAdam",
     "lucid.compile(nn.Linear(3, 2))": "to_onnx export_python run predict summary fit",
-    "lucid.autograd": "once_differentiable Variable functional backward gradcheck detect_anomaly no_grad",
+    "lucid.autograd": "once_differentiable Variable functional backward detect_anomaly no_grad",
     "nn.utils": "prune data", "nn.Linear(3, 2)": "half compile fit register_backward_hook device",
 }  # fmt: skip
 
