@@ -42,6 +42,7 @@ from .types import Shape, TensorType, flaw, widths_hint
 
 if TYPE_CHECKING:
     from ..base import plugins
+    from .batching import Batch
 else:
     plugins = LazyModule("lucid.base.plugins")
 
@@ -216,6 +217,8 @@ Family: TypeAlias = Literal[
     "elementwise", "control", "other",
 ]  # fmt: skip
 
+BatchRule: TypeAlias = "Callable[[Batch], Sequence[AbstractTensor] | None]"
+
 InferRule: TypeAlias = Callable[Concatenate[A, ...], "TensorType | tuple[TensorType, ...]"]
 
 
@@ -244,6 +247,8 @@ class OpDef(Generic[A]):
         ``?`` may be absent.
     outputs
         Names of the outputs; None where their number depends on the attributes.
+    batch
+        ``rule(batch)`` applies it to batches of operands (:mod:`.batching`), where it is not element-wise.
     elementwise
         Output element i depends on (broadcast) element i of each input only.
     commutative
@@ -302,6 +307,7 @@ class OpDef(Generic[A]):
     attrs: type[A] = NoAttrs  # type: ignore[assignment]  # which A is where none is given
     inputs: tuple[str, ...] = ("x",)
     outputs: tuple[str, ...] | None = ("y",)
+    batch: BatchRule | None = None
     elementwise: bool = False
     commutative: bool = False
     cheap: bool = False

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...errors import DTypeError, ShapeError
+from ..batching import Batch, Outputs
 from ..dims import Dim, exact_quotient
 from ..opdef import (
     AbstractTensor,
@@ -166,16 +167,28 @@ def _of_keys(by: AbstractTensor, rows: AbstractTensor, like: AbstractTensor) -> 
     return matmul(transpose(by, -1, -2), rows)
 
 
+def _batch(b: Batch[AttentionAttrs]) -> Outputs | None:
+    """Heads of a larger batch. A mask of numbers has no gradient of that form."""
+    by_gradient = b.op is not ATTENTION
+    if (by_gradient and adds(b.attrs, b.inputs)) or (b.attrs.dropout and not b.batched[3 + b.attrs.masked]):
+        return None
+    more = [b.aligned(3, len(b.row(0)))] * b.attrs.masked
+    more += [b.inputs[3 + b.attrs.masked]] * (b.attrs.dropout > 0)
+    wholes = [i for i in range(len(b.inputs)) if not 3 <= i < 3 + len(more)]
+    first, last = ([b.whole(i) for i in part] for part in (wholes[:3], wholes[3:]))
+    return b.apply(b.attrs, *first, *more, *last)
+
+
 ATTENTION = register(
     OpDef(
         "Attention", _infer, _gradient, attrs=AttentionAttrs, inputs=("query", "key", "value", "*more"),
-        outputs=("y", "total"), kept=1, family="linear",
+        outputs=("y", "total"), batch=_batch, kept=1, family="linear",
     )
 )  # fmt: skip
 #: The gradients of queries, keys and values, and of a mask of numbers; defined with the whole matrix of weights.
 ATTENTION_GRAD = register(
     OpDef(
         "AttentionGrad", _grad_infer, None, _gradients, attrs=AttentionAttrs, inputs=("query", "key", "value", "*more"),
-        outputs=None, family="gradient",
+        outputs=None, batch=_batch, family="gradient",
     )
 )  # fmt: skip

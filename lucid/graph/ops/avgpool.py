@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...base.checks import integer, per_axis, shown
 from ...errors import DTypeError, OptionError, ShapeError
+from ..batching import of_images
 from ..dims import Dim, as_dim, exact_quotient
 from ..opdef import NO_GRADIENT, AbstractTensor, Attrs, GradContext, Gradients, OpDef, apply, attributes, register
 from ..types import TensorType, bool_, format_shape, int64, is_float, product
@@ -136,29 +137,46 @@ def _adaptive_grad_gradient(c: GradContext) -> Gradients:
 
 
 AVG_POOL = register(
-    OpDef("AvgPool2d", _avg_infer, _avg_gradient, attrs=AvgPoolAttrs, windowed=True, channels_last=True, family="pool")
+    OpDef(
+        "AvgPool2d",
+        _avg_infer,
+        _avg_gradient,
+        attrs=AvgPoolAttrs,
+        batch=of_images,
+        windowed=True,
+        channels_last=True,
+        family="pool",
+    )
 )
 AVG_POOL_GRAD = register(
     OpDef(
         "AvgPool2dGrad", _avg_grad_infer, lambda c: [apply(AVG_POOL, c.attrs.pool, c.dy)], attrs=AvgPoolGradAttrs,
-        inputs=("dy",), outputs=("dx",), windowed=True, channels_last=True, family="gradient",
+        inputs=("dy",), outputs=("dx",), batch=of_images, windowed=True, channels_last=True, family="gradient",
     )
 )  # fmt: skip
 ADAPTIVE_AVG_POOL = register(
     OpDef(
         "AdaptiveAvgPool2d", _adaptive_infer, _adaptive_gradient, attrs=AdaptiveAttrs,
-        windowed=True, channels_last=True, family="pool",
+        batch=of_images, windowed=True, channels_last=True, family="pool",
     )
 )  # fmt: skip
 ADAPTIVE_AVG_POOL_GRAD = register(
     OpDef(
         "AdaptiveAvgPool2dGrad", _adaptive_grad_infer, _adaptive_grad_gradient, attrs=AdaptiveGradAttrs,
-        inputs=("dy",), outputs=("dx",), windowed=True, channels_last=True, family="gradient",
+        inputs=("dy",), outputs=("dx",), batch=of_images, windowed=True, channels_last=True, family="gradient",
     )
 )  # fmt: skip
 #: The position of the maximum of each adaptive window, as row * width + column.
 ADAPTIVE_ARG_MAX = register(
-    OpDef("AdaptiveArgMax2d", _adaptive_arg_infer, NO_GRADIENT, attrs=AdaptiveAttrs, outputs=("index",), windowed=True)
+    OpDef(
+        "AdaptiveArgMax2d",
+        _adaptive_arg_infer,
+        NO_GRADIENT,
+        attrs=AdaptiveAttrs,
+        outputs=("index",),
+        batch=of_images,
+        windowed=True,
+    )
 )
 
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ...errors import DTypeError, ShapeError
+from ..batching import Batch, Outputs, widened
 from ..opdef import AbstractTensor, GradContext, Gradients, OpDef, apply_all, attributes, register
 from ..region import Region, RegionAttrs, check_region, read_inputs, with_inputs
 from ..types import TensorType, bool_
+from .elementwise import where
+from .shape import reshape
 
 Function = Callable[..., Sequence[AbstractTensor]]
 
@@ -56,10 +59,27 @@ def _if_gradient(c: GradContext[IfAttrs]) -> Gradients:
     return [None, *(next(found) if want else None for want in wanted)]
 
 
+def _if_batch(b: Batch[IfAttrs]) -> Outputs:
+    """Where the condition differs from row to row, both branches are computed, and each row has its own."""
+    condition, captures, differ = b.inputs[0], b.inputs[1:], b.batched[1:]
+    if not b.batched[0]:
+        every = [True] * len(b.outputs)
+        types = [x.type for x in captures]
+        return b.apply(IfAttrs(*(b.region(branch, types, differ, every) for branch in b.attrs.branches)), *b.inputs)
+    then, otherwise = (b.run(branch, captures, differ) for branch in b.attrs.branches)
+    return [
+        where(
+            reshape(condition, (b.size, *(1,) * row.rank)), *(widened(x, x.type.rank > row.rank, b.size) for x in two)
+        )
+        for row, *two in zip(b.outputs, then, otherwise, strict=True)
+    ]
+
+
 #: The results of one of the two regions; only that one runs.
 IF = register(
     OpDef(
-        "If", _if_infer, _if_gradient, attrs=IfAttrs, inputs=("condition", "*captures"), outputs=None, regions=True,
+        "If", _if_infer, _if_gradient, attrs=IfAttrs, inputs=("condition", "*captures"), outputs=None,
+        batch=_if_batch, regions=True,
         family="control",
     )
 )  # fmt: skip

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from ...base.checks import integer, per_axis, shown
 from ...errors import DTypeError, OptionError, ShapeError
+from ..batching import Batch, Outputs, folded
 from ..dims import Dim
 from ..opdef import AbstractTensor, Attrs, GradContext, Gradients, OpDef, apply, attributes, register
 from ..types import Shape, TensorType, format_shape, is_float
@@ -227,6 +228,32 @@ def _transpose_decompose(
     return y if b is None else y + along_channels(b, y)
 
 
+def _more_groups(conv: ConvAttrs, by: Dim) -> ConvAttrs | None:
+    """The convolution of several rows, their channels side by side; None where that is no number of groups."""
+    return replace(conv, groups=conv.groups * by) if isinstance(by, int) and by else None
+
+
+def _conv_batch(b: Batch[ConvAttrs]) -> Outputs | None:
+    """One larger batch of images; with a weight for each row, more groups of channels."""
+    rest = len(b.inputs) - 1
+    if not any(b.batched[1:]):
+        return folded(b, (0, *(None,) * rest), (0,))
+    grouped = _more_groups(b.attrs, b.size)
+    return grouped and folded(b, (1, *(0,) * rest), (1,), grouped)
+
+
+def _input_batch(b: Batch[ConvInputAttrs]) -> Outputs | None:
+    if not b.batched[1]:
+        return folded(b, (0, None), (0,))
+    grouped = _more_groups(b.attrs.conv, b.size)
+    return grouped and folded(b, (1, 0), (1,), replace(b.attrs, conv=grouped))
+
+
+def _weight_batch(b: Batch[ConvWeightAttrs]) -> Outputs | None:
+    grouped = _more_groups(b.attrs.conv, b.size)
+    return grouped and folded(b, (1, 1), (0,), replace(b.attrs, conv=grouped))
+
+
 def along_channels(bias: AbstractTensor, like: AbstractTensor) -> AbstractTensor:
     """A bias reshaped so that it broadcasts along the channels of images."""
     return reshape(bias, 1, -1, *(1,) * (like.type.rank - 2))
@@ -235,21 +262,21 @@ def along_channels(bias: AbstractTensor, like: AbstractTensor) -> AbstractTensor
 CONV = register(
     OpDef(
         "Conv2d", _conv_infer, _conv_gradient, attrs=ConvAttrs, inputs=("x", "weight", "bias?"),
-        convolution=True, windowed=True, channels_last=True, family="conv",
+        batch=_conv_batch, convolution=True, windowed=True, channels_last=True, family="conv",
     )
 )  # fmt: skip
 #: Gradient of a convolution with respect to its input.
 CONV_GRAD_INPUT = register(
     OpDef(
         "Conv2dGradInput", _input_infer, _input_gradient, attrs=ConvInputAttrs, inputs=("dy", "weight"),
-        outputs=("dx",), windowed=True, channels_last=True, family="gradient",
+        outputs=("dx",), batch=_input_batch, windowed=True, channels_last=True, family="gradient",
     )
 )  # fmt: skip
 #: Gradient of a convolution with respect to its weight.
 CONV_GRAD_WEIGHT = register(
     OpDef(
         "Conv2dGradWeight", _weight_infer, _weight_gradient, attrs=ConvWeightAttrs, inputs=("x", "dy"),
-        outputs=("dw",), windowed=True, family="gradient",
+        outputs=("dw",), batch=_weight_batch, windowed=True, family="gradient",
     )
 )  # fmt: skip
 #: The input gradient of a convolution as an operation of its own; ``weight`` is (C_in, C_out / groups, kh, kw).

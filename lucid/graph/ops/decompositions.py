@@ -12,6 +12,7 @@ import numpy as np
 
 from ...errors import DTypeError, GradientError, OptionError, ShapeError
 from ..assume import is_at_least
+from ..batching import in_front
 from ..dims import Dim
 from ..opdef import (
     AbstractTensor,
@@ -195,7 +196,15 @@ def _square_gradient(q: AbstractTensor, r: AbstractTensor, dq: AbstractTensor, d
 
 #: Takes a symmetric matrix, of which only the lower half is read.
 EIGH = register(
-    OpDef("Eigh", _eigh_infer, _eigh_gradient, outputs=("values", "vectors"), conventional=True, family="linear")
+    OpDef(
+        "Eigh",
+        _eigh_infer,
+        _eigh_gradient,
+        outputs=("values", "vectors"),
+        batch=in_front,
+        conventional=True,
+        family="linear",
+    )
 )
 SVD = register(
     OpDef(
@@ -204,12 +213,15 @@ SVD = register(
         _svd_gradient,
         attrs=FactorAttrs,
         outputs=("u", "s", "vh"),
+        batch=in_front,
         conventional=lambda attrs: attrs.whole,
         family="linear",
     )
 )
-PINV = register(OpDef("Pinv", _pinv_infer, _pinv_gradient, attrs=PseudoInverseAttrs, family="linear"))
-QR = register(OpDef("Qr", _qr_infer, _qr_gradient, attrs=FactorAttrs, outputs=("q", "r"), family="linear"))
+PINV = register(OpDef("Pinv", _pinv_infer, _pinv_gradient, attrs=PseudoInverseAttrs, batch=in_front, family="linear"))
+QR = register(
+    OpDef("Qr", _qr_infer, _qr_gradient, attrs=FactorAttrs, outputs=("q", "r"), batch=in_front, family="linear")
+)
 
 
 class Eigen(NamedTuple):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import DTypeError, OptionError, ShapeError
+from ..batching import Batch, Outputs
 from ..dims import Dim
 from ..opdef import AbstractTensor, Attrs, GradContext, Gradients, OpDef, apply, attributes, register
 from ..types import DType, TensorType, bool_, format_shape, int64
@@ -93,7 +94,19 @@ def _identity(like: AbstractTensor, dim: Dim) -> AbstractTensor:
     return cast(compare(EQUAL, reshape(count, (dim, 1)), count), dtype)
 
 
-EINSUM = register(OpDef("Einsum", _infer, _gradient, attrs=EinsumAttrs, inputs=("*operands",), family="linear"))
+def _batch(b: Batch[EinsumAttrs]) -> Outputs | None:
+    """One more index, of those operands that differ from row to row."""
+    used = {*"".join(b.attrs.operands)}
+    extra = next((letter for letter in string.ascii_letters if letter not in used), None)
+    if extra is None:
+        return None
+    operands = tuple(extra * differs + labels for labels, differs in zip(b.attrs.operands, b.batched, strict=True))
+    return b.apply(EinsumAttrs(operands, extra + b.attrs.result), *b.inputs)
+
+
+EINSUM = register(
+    OpDef("Einsum", _infer, _gradient, attrs=EinsumAttrs, inputs=("*operands",), batch=_batch, family="linear")
+)
 
 
 def einsum(equation: str, *operands: Any) -> AbstractTensor:

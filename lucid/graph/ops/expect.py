@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...errors import ShapeError
+from ..batching import Batch, Outputs
 from ..opdef import AbstractTensor, Attrs, GradContext, Gradients, OpDef, T, apply, attributes, register
 from ..types import TensorType, bool_
 
@@ -25,9 +26,26 @@ def _gradient(c: GradContext[ExpectAttrs]) -> Gradients:
     return [c.dy, None]
 
 
+def _batch(b: Batch[ExpectAttrs]) -> Outputs:
+    """Of a batch of conditions none may be otherwise."""
+    if not b.batched[1]:
+        return b.apply(b.attrs, *b.inputs)
+    wrong = ~b.inputs[1] if b.attrs.value else b.inputs[1]
+    return b.apply(ExpectAttrs(True, b.attrs.message), b.whole(0), wrong.sum() == 0)
+
+
 #: Its first input; running it raises where the condition is not as expected.
 EXPECT = register(
-    OpDef("Expect", _infer, _gradient, attrs=ExpectAttrs, inputs=("x", "condition"), view=True, family="other")
+    OpDef(
+        "Expect",
+        _infer,
+        _gradient,
+        attrs=ExpectAttrs,
+        inputs=("x", "condition"),
+        batch=_batch,
+        view=True,
+        family="other",
+    )
 )
 
 

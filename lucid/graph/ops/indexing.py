@@ -14,11 +14,13 @@ import numpy.typing as npt
 from ...base.arrays import Array
 from ...base.checks import shown
 from ...errors import DTypeError, OptionError, ShapeError, TraceError
+from ..batching import Batch, Outputs, in_front, moved
 from ..dims import Dim, SymDim, as_dim
 from ..opdef import NO_GRADIENT, AbstractTensor, Attrs, GradContext, Gradients, OpDef, T, apply, attributes, register
 from ..types import DType, Shape, TensorType, broadcast_shapes, format_shape, int64, is_float
 from .elementwise import cast, where
-from .shape import AxisAttrs, along, expand, flatten, normal_axis, reshape
+from .reduce import CUMSUM, CumSumAttrs
+from .shape import AxisAttrs, along, expand, flatten, inverse_permutation, normal_axis, permute, reshape, stop_gradient
 from .source import constant, full
 
 Indices: TypeAlias = "AbstractTensor | npt.ArrayLike"
@@ -167,15 +169,79 @@ def _one_hot_infer(attrs: OneHotAttrs, indices: TensorType) -> TensorType:
     return TensorType((*indices.shape, attrs.classes), attrs.dtype)
 
 
+class Located:
+    """Indices of rows, and one before them that says which row: the first ``count`` operands are what is indexed."""
+
+    def __init__(self, b: Batch, count: int, axes: tuple[int, ...], rank: int) -> None:
+        numbers = apply(CUMSUM, CumSumAttrs(0), full(b.inputs[count], 1, (b.size,), int64)) - 1
+        found = range(count, len(b.inputs))
+        self._most = max(len(b.row(i)) for i in found)
+        self.indices = [b.aligned(i, self._most) for i in found]
+        self.indices.insert(0, reshape(numbers, (b.size, *(1,) * self._most)))
+        self.axes = (0, *(axis + 1 for axis in axes))
+        before = axes[0] if adjacent(axes) else 0
+        kept = range(1 + self._most, 1 + self._most + rank - len(axes))
+        self._turned = (0, *kept[:before], *range(1, 1 + self._most), *kept[before:])
+
+    def of_rows(self, y: AbstractTensor) -> AbstractTensor:
+        """What is found by these indices, the axes of each row in their order."""
+        return permute(y, self._turned)
+
+    def from_rows(self, values: AbstractTensor) -> AbstractTensor:
+        """The inverse."""
+        return permute(values, inverse_permutation(self._turned))
+
+
+def _index_batch(b: Batch[IndexAttrs]) -> Outputs:
+    axes = b.attrs.axes
+    if not any(b.batched[1:]) and adjacent(axes):
+        return b.apply(moved(b.attrs, b.size), *b.inputs)
+    at = Located(b, 1, axes, len(b.row(0)))
+    return [at.of_rows(*b.apply(IndexAttrs(at.axes), b.whole(0), *at.indices))]
+
+
+def _index_add_batch(b: Batch[IndexAddAttrs]) -> Outputs:
+    axes, shape = b.attrs.axes, b.attrs.shape
+    if not any(b.batched[1:]) and adjacent(axes):
+        return b.apply(moved(b.attrs, b.size), *b.inputs)
+    at = Located(b, 1, axes, len(shape))
+    return b.apply(IndexAddAttrs(at.axes, (b.size, *shape)), at.from_rows(b.whole(0)), *at.indices)
+
+
+def _embedding_batch(b: Batch[EmbeddingAttrs]) -> Outputs:
+    (weight, indices), padding = b.inputs, b.attrs.padding
+    if not b.batched[0]:
+        return b.apply(b.attrs, weight, indices)
+    at, rows = Located(b, 1, (0,), 2), weight.type.shape[1]
+    number, place = at.indices
+    place = cast(place, int64)
+    place = where(place < 0, full(place, rows, ()), place)  # beyond the last, where there is no row either
+    y = apply(INDEX, IndexAttrs(at.axes), weight, number, place)
+    if padding is not None:
+        y = where((place == padding).unsqueeze(-1), stop_gradient(y), y)
+    return [y]
+
+
+def _embedding_grad_batch(b: Batch[EmbeddingGradAttrs]) -> Outputs:
+    (_, indices), padding, dy = b.inputs, b.attrs.padding, b.whole(0)
+    if padding is not None:
+        dy = where((indices == padding).unsqueeze(-1), 0.0, dy)
+    at = Located(b, 1, (0,), 2)
+    return [apply(INDEX_ADD, IndexAddAttrs(at.axes, (b.size, b.attrs.rows, dy.type.shape[-1])), dy, *at.indices)]
+
+
 GATHER_ELEMENTS = register(
-    OpDef("GatherElements", _gather_infer, _gather_gradient, attrs=AxisAttrs, inputs=("x", "index"), family="shape")
-)
+    OpDef(
+        "GatherElements", _gather_infer, _gather_gradient, attrs=AxisAttrs, inputs=("x", "index"), batch=in_front,
+        family="shape",
+    )
+)  # fmt: skip
 #: Zeros of ``shape`` to which each value is added at its index along the axis.
 SCATTER_ELEMENTS = register(
     OpDef(
         "ScatterElements", _scatter_infer,
         lambda c: [apply(GATHER_ELEMENTS, AxisAttrs(c.attrs.axis), c.dy, c.inputs[1]), None], attrs=ScatterAttrs,
-        inputs=("values", "index"), family="shape",
+        inputs=("values", "index"), batch=in_front, family="shape",
     )
 )  # fmt: skip
 
@@ -188,6 +254,7 @@ INDEX = register(
         _index_gradient,
         attrs=IndexAttrs,
         inputs=("x", "*indices"),
+        batch=_index_batch,
     )
 )
 #: Zeros of ``shape`` to which each value is added where ``Index`` would have found it.
@@ -198,21 +265,23 @@ INDEX_ADD = register(
         lambda c: [apply(INDEX, IndexAttrs(c.attrs.axes), c.dy, *c.inputs[1:]), *[None] * len(c.attrs.axes)],
         attrs=IndexAddAttrs,
         inputs=("values", "*indices"),
+        batch=_index_add_batch,
     )
 )
 EMBEDDING = register(
     OpDef(
         "Embedding", _embedding_infer, _embedding_gradient, attrs=EmbeddingAttrs, inputs=("weight", "indices"),
-        conventional=lambda attrs: attrs.padding is not None, family="shape",
+        batch=_embedding_batch, conventional=lambda attrs: attrs.padding is not None, family="shape",
     )
 )  # fmt: skip
 EMBEDDING_GRAD = register(
     OpDef(
         "EmbeddingGrad", _embedding_grad_infer, _embedding_grad_gradient, attrs=EmbeddingGradAttrs,
-        inputs=("dy", "indices"), outputs=("dweight",), family="gradient",
+        inputs=("dy", "indices"), outputs=("dweight",), batch=_embedding_grad_batch,
+        family="gradient",
     )
 )  # fmt: skip
-ONE_HOT = register(OpDef("OneHot", _one_hot_infer, NO_GRADIENT, attrs=OneHotAttrs, inputs=("indices",)))
+ONE_HOT = register(OpDef("OneHot", _one_hot_infer, NO_GRADIENT, attrs=OneHotAttrs, inputs=("indices",), batch=in_front))
 
 
 def gather(x: T, dim: int, index: Indices) -> T:

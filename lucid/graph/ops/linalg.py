@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...errors import DTypeError, ShapeError
+from ..batching import Batch, Outputs, broadcast, first_in_front
 from ..opdef import AbstractTensor, GradContext, Gradients, NoAttrs, OpDef, Operand, apply, register
 from ..types import TensorType, bool_, broadcast_shapes, format_shape, is_float, product
 from .elementwise import mul, promote
@@ -68,8 +69,24 @@ def _linear_gradient(c: GradContext) -> Gradients:
     return gradients
 
 
-MATMUL = register(OpDef("MatMul", _matmul_infer, _matmul_gradient, inputs=("a", "b"), family="linear"))
-LINEAR = register(OpDef("Linear", _linear_infer, _linear_gradient, inputs=("x", "weight", "bias?"), family="linear"))
+def _linear_batch(b: Batch) -> Outputs | None:
+    """With a weight or bias for each row, products of matrices."""
+    if not any(b.batched[1:]):
+        return first_in_front(b)
+    (x, weight), rows = b.inputs[:2], (product(b.row(0)[:-1]), b.row(0)[-1])
+    y = matmul(reshape(x, (b.size, *rows) if b.batched[0] else rows), transpose(weight, -1, -2))
+    if len(b.inputs) == 3:
+        y = y + b.whole(2).unsqueeze(1)
+    return [reshape(y, (b.size, *b.outputs[0].shape))]
+
+
+MATMUL = register(OpDef("MatMul", _matmul_infer, _matmul_gradient, inputs=("a", "b"), batch=broadcast, family="linear"))
+LINEAR = register(
+    OpDef(
+        "Linear", _linear_infer, _linear_gradient, inputs=("x", "weight", "bias?"), batch=_linear_batch,
+        family="linear",
+    )
+)  # fmt: skip
 
 
 def matmul(a: Operand, b: Operand) -> AbstractTensor:

@@ -11,13 +11,17 @@ from dataclasses import replace
 from itertools import accumulate
 from typing import TypeVar
 
+import numpy as np
+
 from ...errors import DTypeError, GradientError, GraphError, ShapeError
+from ..batching import Batch, Outputs, widened
 from ..dims import Dim
 from ..opdef import AbstractTensor, Attrs, GradContext, Gradients, OpDef, attributes, register
 from ..region import Region, RegionAttrs, check_region, inline
 from ..types import TensorType, int64, is_float
 from .control import check_condition
-from .shape import stack
+from .elementwise import cast, where
+from .shape import reshape, stack
 from .source import full
 
 Body = Callable[..., Sequence[AbstractTensor]]
@@ -166,11 +170,44 @@ def _cut(values: Sequence[V], *counts: int) -> list[Sequence[V]]:
     return [values[end - count : end] for end, count in zip(ends, counts, strict=True)]
 
 
+def _scan_batch(b: Batch[ScanAttrs]) -> Outputs:
+    """The loop of all rows at once. What depends on the rows after any turn has the axis of the batch from the first."""
+    a = b.attrs
+    differ, over, captured = a.operands(b.batched)
+    differ = _settled(lambda known: b.depends(a.body, [*known, *over, *captured])[: a.carried], differ)
+    init = [widened(x, was, b.size) if now else x for x, was, now in zip(b.inputs, b.batched, differ, strict=False)]
+    scanned = [_behind(along) if one else along for along, one in zip(a.scanned, over, strict=True)]
+    _, xs, captures = a.operands(b.inputs)
+    slices = [along.slice_type(x.type) for along, x in zip(scanned, xs, strict=True)]
+    types = [*(x.type for x in init), *slices, *(x.type for x in captures)]
+    body = b.region(a.body, types, [*differ, *over, *captured], [*differ, *(True for _ in a.stacked)])
+    attrs = replace(a, body=body, scanned=tuple(scanned), stacked=tuple(map(_behind, a.stacked)))
+    last, stacked, kept = a.results(b.apply(attrs, *init, *xs, *captures))
+    return [
+        *(widened(x, one, b.size) for x, one in zip(last, differ, strict=True)), *stacked,
+        *(x.movedim(1, 0) if one else widened(x, False, b.size) for x, one in zip(kept, differ, strict=True)),
+    ]  # fmt: skip
+
+
+def _behind(along: Along) -> Along:
+    """The axis where the axis of a batch is in front of it."""
+    return replace(along, axis=along.axis + 1)
+
+
+def _settled(further: Callable[[Sequence[bool]], Sequence[bool]], known: Sequence[bool]) -> Sequence[bool]:
+    """What is known, and what follows from it after any number of turns."""
+    while True:
+        after = [old or new for old, new in zip(known, further(known), strict=True)]
+        if after == list(known):
+            return after
+        known = after
+
+
 #: A loop over slices; the last outputs, the carried values before each iteration, are for the gradient.
 SCAN = register(
     OpDef(
-        "Scan", _scan_infer, _scan_gradient, attrs=ScanAttrs, inputs=("*values",), outputs=None, regions=True,
-        family="control",
+        "Scan", _scan_infer, _scan_gradient, attrs=ScanAttrs, inputs=("*values",), outputs=None,
+        batch=_scan_batch, regions=True, family="control",
     )
 )  # fmt: skip
 
@@ -271,11 +308,49 @@ def _loop_gradient(c: GradContext[LoopAttrs]) -> Gradients:
     )
 
 
+def _loop_batch(b: Batch[LoopAttrs]) -> Outputs:
+    """Where the condition differs from row to row, the loop goes on while that of any row holds.
+
+    What belongs to the other rows then stays as it is.
+    """
+    a, (limit, condition, *values) = b.attrs, b.inputs
+    count, (_, _, *differ) = a.carried, b.batched
+
+    def further(known: Sequence[bool]) -> Sequence[bool]:
+        return b.depends(a.body, [False, *known, *differ[count:]])
+
+    known = _settled(lambda known: further(known)[1:], differ[:count])
+    apart = b.batched[0] or b.batched[1] or further(known)[0]
+    known = [apart or one for one in known]
+    carried = [widened(x, was, b.size) if now else x for x, was, now in zip(values, differ, known, strict=False)]
+    flags, types = [False, *known, *differ[count:]], [TURN, *(x.type for x in (*carried, *values[count:]))]
+    body = b.region(a.body, types, flags, [apart, *known])
+    if not apart:
+        found = b.apply(LoopAttrs(body), limit, condition, *carried, *values[count:])
+    else:
+        going = b.whole(1) & (b.whole(0) > 0)
+
+        def turn(number: AbstractTensor, going: AbstractTensor, *before: AbstractTensor) -> Outputs:
+            more, *after = inline(body, [number, *before, *values[count:]], number)
+            new = [_chosen(going, y, x) for y, x in zip(after, before, strict=True)]
+            going = going & more & (number + 1 < limit)
+            return [cast(going, int64).sum() > 0, going, *new]
+
+        most = full(limit, np.iinfo(np.int64).max, ())
+        _, *found = loop(turn, most, cast(going, int64).sum() > 0, [going, *carried])
+    return [widened(y, one, b.size) for y, one in zip(found, known, strict=True)]
+
+
+def _chosen(rows: AbstractTensor, x: AbstractTensor, other: AbstractTensor) -> AbstractTensor:
+    """Of each row the one or the other."""
+    return where(reshape(rows, (*rows.type.shape, *(1,) * (x.type.rank - 1))), x, other)
+
+
 #: Iterates while the condition holds, at most ``limit`` times; returns the last carried values.
 LOOP = register(
     OpDef(
         "Loop", _loop_infer, _loop_gradient, attrs=LoopAttrs, inputs=("limit", "condition", "*values"), outputs=None,
-        regions=True, family="control",
+        batch=_loop_batch, regions=True, family="control",
     )
 )  # fmt: skip
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ...errors import OptionError, ShapeError
+from ..batching import Batch, Outputs, moved
 from ..dims import Dim
 from ..opdef import AbstractTensor, GradContext, Gradients, OpDef, apply, attributes, register
 from ..types import TensorType, format_shape, int64, product
 from .elementwise import where
-from .indexing import INDEX_ADD, IndexAddAttrs, IndexAttrs, index_with, indexed_shape
+from .indexing import INDEX_ADD, IndexAddAttrs, IndexAttrs, Located, adjacent, index_with, indexed_shape
 from .promotion import cast
 from .reduce import cumsum
 from .shape import reshape
@@ -78,8 +79,16 @@ def _gradient(c: GradContext[PutAttrs]) -> Gradients:
     return [*rules[c.attrs.how](c), *[None] * len(c.attrs.axes)]
 
 
+def _batch(b: Batch[PutAttrs]) -> Outputs:
+    axes, (x, values) = b.attrs.axes, (b.whole(i) for i in range(2))
+    if not any(b.batched[2:]) and adjacent(axes):
+        return b.apply(moved(b.attrs, b.size), x, values, *b.inputs[2:])
+    at = Located(b, 2, axes, len(b.row(0)))
+    return b.apply(PutAttrs(at.axes, b.attrs.how), x, at.from_rows(values), *at.indices)
+
+
 #: ``x`` with values written where ``Index`` would read; of several for one place the last stays, or all are combined.
-PUT = register(OpDef("Put", _infer, _gradient, attrs=PutAttrs, inputs=("x", "values", "*indices")))
+PUT = register(OpDef("Put", _infer, _gradient, attrs=PutAttrs, inputs=("x", "values", "*indices"), batch=_batch))
 
 
 def _added(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from ...base.checks import shown
 from ...errors import DTypeError, OptionError, ShapeError
+from ..batching import Batch, Outputs, moved
 from ..opdef import (
     NO_GRADIENT,
     AbstractTensor,
@@ -69,18 +70,45 @@ def _dropout_gradient(c: GradContext[DropoutAttrs]) -> Gradients:
     return [apply(DROPOUT, c.attrs, c.dy, c.inputs[1]), None]  # the same key, so the same elements
 
 
+def _draw_batch(b: Batch[TypeAttrs]) -> Outputs:
+    return b.apply(moved(b.attrs, b.size), *b.inputs)
+
+
+def _dropout_batch(b: Batch[DropoutAttrs]) -> Outputs:
+    """With a key for all rows the same elements of each."""
+    x, key = b.whole(0), b.inputs[1]
+    if b.batched[1]:
+        return b.apply(b.attrs, x, key)
+    (kept,) = b.apply(b.attrs, full(x, 1.0, b.row(0)), key)
+    return [where(kept == 0.0, 0.0, x * kept)]
+
+
 RANDOM_KEY = register(
     OpDef("RandomKey", _key_infer, NO_GRADIENT, inputs=(), outputs=("key",), pure=False, random=True, family="random")
 )
 RANDOM_UNIFORM = register(
-    OpDef("RandomUniform", _draw_infer("RandomUniform"), NO_GRADIENT, attrs=TypeAttrs, inputs=("key",), family="random")
-)
+    OpDef(
+        "RandomUniform", _draw_infer("RandomUniform"), NO_GRADIENT, attrs=TypeAttrs, inputs=("key",),
+        batch=_draw_batch, family="random",
+    )
+)  # fmt: skip
 RANDOM_NORMAL = register(
-    OpDef("RandomNormal", _draw_infer("RandomNormal"), NO_GRADIENT, attrs=TypeAttrs, inputs=("key",), family="norm")
-)
+    OpDef(
+        "RandomNormal", _draw_infer("RandomNormal"), NO_GRADIENT, attrs=TypeAttrs, inputs=("key",),
+        batch=_draw_batch, family="norm",
+    )
+)  # fmt: skip
 #: Zeros with probability ``p``, the rest divided by ``1 - p`` (Srivastava et al., 2014).
 DROPOUT = register(
-    OpDef("Dropout", _dropout_infer, _dropout_gradient, attrs=DropoutAttrs, inputs=("x", "key"), family="random")
+    OpDef(
+        "Dropout",
+        _dropout_infer,
+        _dropout_gradient,
+        attrs=DropoutAttrs,
+        inputs=("x", "key"),
+        batch=_dropout_batch,
+        family="random",
+    )
 )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ...errors import ShapeError
+from ..batching import Batch, Outputs, folded
 from ..opdef import AbstractTensor, GradContext, Gradients, OpDef, apply_all, find_op, register
 from ..types import TensorType, format_shape
 from .recurrent_steps import gru_gradients, lstm_gradients, rnn_gradients
@@ -62,6 +63,16 @@ def _gradient(name: str, states: int) -> Callable[[GradContext], Gradients]:
     return gradient
 
 
+def _batch(b: Batch[RecurrentAttrs]) -> Outputs | None:
+    """One larger batch, of rows that share their weights."""
+    if isinstance(b.attrs, LSTMAttrs) and b.attrs.rounded:  # by the range of each batch
+        return None
+    states = 2 if isinstance(b.attrs, LSTMAttrs) else 1
+    tables = len(b.inputs) - 4 - states - b.attrs.lengths
+    inputs = (1, None, None, None, *(1,) * states, *(None,) * tables, *(0,) * b.attrs.lengths)
+    return folded(b, inputs, (2, *(1,) * states, 3, *(2,) * (states - 1)))
+
+
 _lstm_infer, _gru_infer, _rnn_infer = (
     _infer("LSTM", LSTM_GATES, 3, 2), _infer("GRU", GRU_GATES, 2, 1), _infer("RNN", RNN_GATES, 1, 1),
 )  # fmt: skip
@@ -70,20 +81,20 @@ _OPERANDS = ("x", "weight", "recurrent", "bias", "h")
 LSTM = register(
     OpDef(
         "LSTM", _lstm_infer, _gradient("LSTMGrad", 2), attrs=LSTMAttrs, inputs=(*_OPERANDS, "c", "*more"),
-        outputs=("y", "h", "c", "gates", "cells"), conventional=lambda attrs: attrs.rounded, kept=2,
+        outputs=("y", "h", "c", "gates", "cells"), batch=_batch, conventional=lambda attrs: attrs.rounded, kept=2,
         family="linear",
     )
 )  # fmt: skip
 GRU = register(
     OpDef(
         "GRU", _gru_infer, _gradient("GRUGrad", 1), attrs=GRUAttrs, inputs=(*_OPERANDS, "*more"),
-        outputs=("y", "h", "gates"), kept=1, family="linear",
+        outputs=("y", "h", "gates"), batch=_batch, kept=1, family="linear",
     )
 )  # fmt: skip
 RNN = register(
     OpDef(
         "RNN", _rnn_infer, _gradient("RNNGrad", 1), attrs=RNNAttrs, inputs=(*_OPERANDS, "*more"),
-        outputs=("y", "h", "gates"), kept=1, family="linear",
+        outputs=("y", "h", "gates"), batch=_batch, kept=1, family="linear",
     )
 )  # fmt: skip
 #: Gradients of the operands, lengths aside. Defined time by time, by which they have gradients of their own.

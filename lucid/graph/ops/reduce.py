@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ...errors import DTypeError, ShapeError
+from ..batching import in_front
 from ..dims import SymDim
 from ..opdef import NO_GRADIENT, AbstractTensor, Attrs, GradContext, Gradients, OpDef, T, apply, attributes, register
 from ..types import Axes, Shape, TensorType, bool_, float32, format_shape, int64, is_float, product
@@ -143,21 +144,45 @@ def _product_of_others_infer(attrs: AxisAttrs, x: TensorType) -> TensorType:
     return TensorType(x.shape, x.dtype)
 
 
-SUM = register(OpDef("Sum", _infer("Sum", "fiu"), lambda c: [_spread(c.dy, c)], attrs=ReduceAttrs, family="reduce"))
-PROD = register(OpDef("Prod", _infer("Prod", "fiu"), _product_gradient, attrs=ReduceAttrs, family="reduce"))
+SUM = register(
+    OpDef("Sum", _infer("Sum", "fiu"), lambda c: [_spread(c.dy, c)], attrs=ReduceAttrs, batch=in_front, family="reduce")
+)
+PROD = register(
+    OpDef("Prod", _infer("Prod", "fiu"), _product_gradient, attrs=ReduceAttrs, batch=in_front, family="reduce")
+)
 #: For each element the product of all others along the axis.
 PRODUCT_OF_OTHERS = register(
-    OpDef("ProductOfOthers", _product_of_others_infer, _product_of_others_gradient, attrs=AxisAttrs)
+    OpDef("ProductOfOthers", _product_of_others_infer, _product_of_others_gradient, attrs=AxisAttrs, batch=in_front)
 )
-MEAN = register(OpDef("Mean", _infer("Mean", "f"), _mean_gradient, attrs=ReduceAttrs, family="reduce"))
-MAX = register(OpDef("Max", _infer("Max", "fiub", empty=False), _extremum_gradient, attrs=ReduceAttrs, family="reduce"))
-MIN = register(OpDef("Min", _infer("Min", "fiub", empty=False), _extremum_gradient, attrs=ReduceAttrs, family="reduce"))
+MEAN = register(OpDef("Mean", _infer("Mean", "f"), _mean_gradient, attrs=ReduceAttrs, batch=in_front, family="reduce"))
+MAX = register(
+    OpDef(
+        "Max",
+        _infer("Max", "fiub", empty=False),
+        _extremum_gradient,
+        attrs=ReduceAttrs,
+        batch=in_front,
+        family="reduce",
+    )
+)
+MIN = register(
+    OpDef(
+        "Min",
+        _infer("Min", "fiub", empty=False),
+        _extremum_gradient,
+        attrs=ReduceAttrs,
+        batch=in_front,
+        family="reduce",
+    )
+)
 LOG_SUM_EXP = register(
-    OpDef("LogSumExp", _infer("LogSumExp", "f"), _logsumexp_gradient, attrs=ReduceAttrs, family="reduce")
+    OpDef(
+        "LogSumExp", _infer("LogSumExp", "f"), _logsumexp_gradient, attrs=ReduceAttrs, batch=in_front, family="reduce"
+    )
 )
-ARGMAX = register(OpDef("ArgMax", _arg_infer, NO_GRADIENT, attrs=ArgAttrs, family="reduce"))
-ARGMIN = register(OpDef("ArgMin", _arg_infer, NO_GRADIENT, attrs=ArgAttrs, family="reduce"))
-CUMSUM = register(OpDef("CumSum", _cumsum_infer, _cumsum_gradient, attrs=CumSumAttrs, family="reduce"))
+ARGMAX = register(OpDef("ArgMax", _arg_infer, NO_GRADIENT, attrs=ArgAttrs, batch=in_front, family="reduce"))
+ARGMIN = register(OpDef("ArgMin", _arg_infer, NO_GRADIENT, attrs=ArgAttrs, batch=in_front, family="reduce"))
+CUMSUM = register(OpDef("CumSum", _cumsum_infer, _cumsum_gradient, attrs=CumSumAttrs, batch=in_front, family="reduce"))
 
 
 def _axes(op: str, dim: Axes, rank: int) -> tuple[int, ...]:

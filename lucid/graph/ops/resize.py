@@ -8,6 +8,7 @@ from fractions import Fraction
 
 from ...base.checks import number, shown
 from ...errors import DTypeError, OptionError, ShapeError
+from ..batching import Batch, Outputs
 from ..dims import Dim, as_dim
 from ..opdef import Attrs, GradContext, Gradients, OpDef, T, apply, attributes, register
 from ..resampling import COORDINATES, MODES, ROUNDINGS, Resampling
@@ -96,14 +97,25 @@ def _resize_grad_gradient(c: GradContext[ResizeGradAttrs]) -> Gradients:
     return [apply(RESIZE, without, c.dy)]
 
 
+def _moved(attrs: ResizeAttrs) -> ResizeAttrs:
+    return replace(attrs, axes=tuple(axis + 1 for axis in attrs.axes))
+
+
+def _grad_batch(b: Batch[ResizeGradAttrs]) -> Outputs:
+    return b.apply(ResizeGradAttrs(_moved(b.attrs.forward), (b.size, *b.attrs.shape)), *b.inputs)
+
+
 RESIZE = register(
-    OpDef("Resize", _resize_infer, _resize_gradient, attrs=ResizeAttrs, channels_last=True, family="shape")
-)
+    OpDef(
+        "Resize", _resize_infer, _resize_gradient, attrs=ResizeAttrs,
+        batch=lambda b: b.apply(_moved(b.attrs), *b.inputs), channels_last=True, family="shape",
+    )
+)  # fmt: skip
 #: The transpose of ``Resize``: each element's gradient goes to those from which it was computed, by their weights.
 RESIZE_GRAD = register(
     OpDef(
         "ResizeGrad", _resize_grad_infer, _resize_grad_gradient, attrs=ResizeGradAttrs, inputs=("dy",),
-        outputs=("dx",), channels_last=True, family="gradient",
+        outputs=("dx",), batch=_grad_batch, channels_last=True, family="gradient",
     )
 )  # fmt: skip
 

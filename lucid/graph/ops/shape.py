@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from ...base.checks import shown
 from ...errors import DTypeError, OptionError, ShapeError
 from ..assume import is_at_least, is_equal
+from ..batching import Batch, Outputs, in_front, moved
 from ..dims import Dim, as_dim, exact_quotient
 from ..opdef import (
     NO_GRADIENT,
@@ -142,6 +143,10 @@ def _overwritten_infer(attrs: Attrs, value: TensorType, x: TensorType) -> Tensor
     return TensorType(x.shape, x.dtype)
 
 
+def _expand_batch(b: Batch[ShapeAttrs]) -> Outputs:
+    return b.apply(moved(b.attrs, b.size), b.aligned(0, len(b.attrs.shape)))
+
+
 def _concat_gradient(c: GradContext[AxisAttrs]) -> Gradients:
     axis, gradients = c.attrs.axis, []
     start: Dim = 0
@@ -154,8 +159,8 @@ def _concat_gradient(c: GradContext[AxisAttrs]) -> Gradients:
 
 RESHAPE = register(
     OpDef(
-        "Reshape", _reshape_infer, lambda c: [reshape(c.dy, c.inputs[0].type.shape)], attrs=ShapeAttrs, view=True,
-        put_back=lambda attrs, x, part: reshape(part, x.type.shape),
+        "Reshape", _reshape_infer, lambda c: [reshape(c.dy, c.inputs[0].type.shape)], attrs=ShapeAttrs,
+        batch=in_front, view=True, put_back=lambda attrs, x, part: reshape(part, x.type.shape),
     )
 )  # fmt: skip
 TRANSPOSE = register(
@@ -164,23 +169,39 @@ TRANSPOSE = register(
         _transpose_infer,
         lambda c: [permute(c.dy, inverse_permutation(c.attrs.perm))],
         attrs=TransposeAttrs,
+        batch=in_front,
         view=True,
         put_back=lambda attrs, x, part: permute(part, inverse_permutation(attrs.perm)),
     )
 )
 EXPAND = register(
-    OpDef("Expand", _expand_infer, lambda c: [c.dy.sum_to(c.inputs[0].type.shape)], attrs=ShapeAttrs, view=True)
+    OpDef(
+        "Expand",
+        _expand_infer,
+        lambda c: [c.dy.sum_to(c.inputs[0].type.shape)],
+        attrs=ShapeAttrs,
+        batch=_expand_batch,
+        view=True,
+    )
 )
 #: The identity, through which no gradient flows back.
-STOP_GRADIENT = register(OpDef("StopGradient", _stop_infer, NO_GRADIENT, view=True, family="gradient"))
+STOP_GRADIENT = register(OpDef("StopGradient", _stop_infer, NO_GRADIENT, batch=in_front, view=True, family="gradient"))
 #: A parameter into which a value without history was written: the new value, with the gradient of the parameter.
 OVERWRITTEN = register(
     OpDef(
-        "Overwritten", _overwritten_infer, lambda c: [None, c.dy], inputs=("value", "x"), view=True, family="gradient"
+        "Overwritten",
+        _overwritten_infer,
+        lambda c: [None, c.dy],
+        inputs=("value", "x"),
+        batch=in_front,
+        view=True,
+        family="gradient",
     )
 )
 CONCAT = register(
-    OpDef("Concat", _concat_infer, _concat_gradient, attrs=AxisAttrs, inputs=("*tensors",), family="shape")
+    OpDef(
+        "Concat", _concat_infer, _concat_gradient, attrs=AxisAttrs, inputs=("*tensors",), batch=in_front, family="shape"
+    )
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...errors import DTypeError, OptionError, ShapeError
+from ..batching import first_of_images
 from ..dims import Dim
 from ..opdef import NO_GRADIENT, AbstractTensor, Attrs, OpDef, apply, attributes, register
 from ..types import TensorType, int64, is_float
@@ -37,7 +38,8 @@ def _infer(
 TREE_LEAVES = register(
     OpDef(
         "TreeLeaves", _infer, NO_GRADIENT, attrs=TreeAttrs,
-        inputs=("x", "roots", "feature", "threshold", "children", "missing"), family="other",
+        inputs=("x", "roots", "feature", "threshold", "children", "missing"), batch=first_of_images,
+        family="other",
     )
 )  # fmt: skip
 
