@@ -15,8 +15,7 @@ _ONNX = "lucid.onnx.load(path) reads ONNX models, lucid.onnx.export(model, path,
 _NUMPY = "there is no op of that name; outside a model {0}"
 _CHECKPOINT = "backward computes nothing again: f(x), in smaller batches, whose gradients backward adds up in .grad"
 _SAVE = "np.savez(path, **{0}.state_dict()), then {0}.load_state_dict(np.load(path)); a compiled net.save(path)"
-_VMAP = "the ops take batches, so f(batch); where f takes one row alone, lucid.stack([f(row) for row in batch])"
-_FORWARD = "derivatives are taken backwards: lucid.func.vjp, or lucid.func.jacrev(f)(x) @ v"
+_FORWARD = "derivatives are taken backwards: lucid.func.vjp, and lucid.func.jvp along one direction"
 _DRAW = "nn.init.{0} fills a tensor"
 
 TOP: Final[Mapping[str, str]] = {
@@ -28,9 +27,9 @@ TOP: Final[Mapping[str, str]] = {
     **dict.fromkeys(("export_onnx", "to_onnx", "from_onnx", "load_onnx", "import_onnx"), _ONNX),
     **dict.fromkeys(("InferenceSession", "ModelProto"), _ONNX),
     **dict.fromkeys(("jnp", "lax"), "lucid has the functions itself"),
-    **dict.fromkeys(("vjp", "jacfwd", "jacrev", "hessian", "functional_call", "grad_and_value"), "lucid.func.{0}"),
+    **dict.fromkeys(("vjp", "jvp", "jacfwd", "jacrev", "hessian", "functional_call"), "lucid.func.{0}"),
+    **dict.fromkeys(("vmap", "grad_and_value"), "lucid.func.{0}"),
     "jacobian": "lucid.func.jacrev",
-    "jvp": _FORWARD,
     **dict.fromkeys(("pmap", "tree_map", "tree_util"), "lucid.grad(f) and lucid.value_and_grad(f)"),
     **dict.fromkeys(("device_put", "device_get", "devices"), _PROCESSOR),
     **dict.fromkeys(("function", "Session", "placeholder"), "lucid.compile(function), and lucid.spec for arguments"),
@@ -46,7 +45,6 @@ TOP: Final[Mapping[str, str]] = {
     "half": "float32 and float64 are the floating-point types",
     "complex64": "there are no complex numbers",
     "complex128": "there are no complex numbers",
-    "vmap": _VMAP,
     "checkpoint": _CHECKPOINT,
     "utils": f"lucid.nn.utils, lucid.data; for checkpoint, {_CHECKPOINT}",
     "seed": "lucid.manual_seed(n)",
@@ -205,8 +203,7 @@ FUNCTION: Final[Mapping[str, str]] = {
 """Names of the ``ctx`` of a ``lucid.autograd.Function``."""
 
 FUNC: Final[Mapping[str, str]] = {
-    "vmap": _VMAP,
-    **dict.fromkeys(("jvp", "linearize"), _FORWARD),
+    "linearize": _FORWARD,
     "functionalize": "lucid.compile(f), whose graph changes nothing in place",
     "value_and_grad": "lucid.value_and_grad",
 }

@@ -265,6 +265,42 @@ def vjp(function: Callable[..., object], *primals: object, has_aux: bool = False
     return (result, back, more) if has_aux else (result, back)
 
 
+def jvp(
+    func: Callable[..., object], primals: tuple[object, ...], tangents: tuple[object, ...], *, has_aux: bool = False
+) -> tuple[Any, ...]:
+    """What a function returns of its arguments, and how that changes as they move along ``tangents``.
+
+    This is the derivative of :func:`vjp`, which is linear in what it takes: two walks backwards for one forwards.
+
+    Parameters
+    ----------
+    func
+        Returns a floating-point tensor, or nested lists, tuples and dicts of such. It is called once.
+    primals
+        Its arguments, each a tensor or nested lists, tuples and dicts of tensors.
+    tangents
+        For each argument a direction, of the same shapes and nested alike.
+    has_aux
+        Whether the function returns a tuple of the result and of something more, which comes third.
+
+    Returns
+    -------
+    The result and its change, nested alike.
+    """
+    for name, given in (("primals", primals), ("tangents", tangents)):
+        if not isinstance(given, tuple):
+            raise OptionError(f"jvp: {name} is a tuple with one for each argument, got {shown(given)}")
+    result, back, *more = vjp(func, *primals, has_aux=has_aux)
+    ends, nesting = flatten(result, results=True)
+
+    def pulled(*cotangents: object) -> object:
+        return back(unflatten(nesting, cotangents), create_graph=True)
+
+    with enable_grad():
+        _, along = vjp(pulled, *(full(y, 0.0) for y in ends))
+    return (result, unflatten(nesting, along(tangents)), *more)
+
+
 def _leaf(x: object) -> Tensor:
     """An argument as a value of its own, of which gradients can be asked for."""
     given = x if isinstance(x, Tensor) else Tensor(x)  # type: ignore[arg-type]  # an array

@@ -189,7 +189,7 @@ class Tracer:
         count = self.own(count)
         if self.outer is not None:
             raise TraceError(
-                f"a size depends on data within a branch or a loop ({user_location()}), which a graph "
+                f"a size depends on data within a branch, a loop or what vmap maps ({user_location()}), which a graph "
                 f"cannot hold there: compute it before, or keep the shape with lucid.where"
             )
         key = self._alike.number(count.value.node), count.value.output

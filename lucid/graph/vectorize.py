@@ -69,7 +69,7 @@ class Vectorizer:
             node.op, node.attrs, tuple(map(self._own, inputs)), tuple(batched), node.outputs, self._size,
             self.run, self.region, depends,  # type: ignore[arg-type]  # of the regions of this graph
         )  # fmt: skip
-        rule = node.op.batch or (broadcast if node.op.elementwise else None)
+        rule = node.op.batch or (broadcast if node.op.elementwise and node.op.decompose is None else None)
         found = rule(b) if rule is not None else None
         if found is None:
             found = self._one_by_one(b) if node.op.decompose is None else self._decomposed(b)

@@ -48,6 +48,8 @@ from .views import Step, Steps, seen, with_part
 
 _serials = count(1)
 
+_IN_LOOPS = "within a loop, where each turn would need others: draw those of all turns before, and scan over them"
+
 
 class Observer(Protocol):
     """Watches the traced code (see :mod:`lucid.compiler.guards`)."""
@@ -98,7 +100,9 @@ class Recorder:
         self.watch = watch
         self.serial = next(_serials)
         self.tracer = self._root = tracer or Tracer(Builder(), locate=True)
-        self._repeated = False
+        self._refusal = ""
+        """Why no random numbers are drawn here, for a message; may be empty."""
+        self._drawn: list[Symbol] = []
         self.names = dict(names or {})
         self.paths = dict(paths or {})
         self.state: dict[str, Tensor] = {}
@@ -302,20 +306,35 @@ class Recorder:
 
     def record(self, types: Sequence[TensorType], *functions: Callable[..., Sequence[object]]) -> Recorded:
         """Record functions as regions of a node; a function that takes values is the body of a loop."""
-        regions, captures = united([self._inside(function, types) for function in functions])
+        refusal = _IN_LOOPS if types else ""
+        regions, captures = united([self._inside(function, types, refusal) for function in functions])
         return Recorded(regions, tuple(TracedTensor(x) for x in captures if isinstance(x, Symbol)))
 
+    def record_row(
+        self, types: Sequence[TensorType], function: Callable[..., Sequence[object]], refusal: str
+    ) -> tuple[Recorded, tuple[bool, ...]]:
+        """Record a function of one row of a batch, and for each captured value whether it is a key drawn within.
+
+        ``refusal`` says why there must be none; it may be empty.
+        """
+        before = len(self._drawn)
+        recorded = united([self._inside(function, types, refusal, "vmap maps over")])
+        drawn = {self.tracer.own(key).value for key in self._drawn[before:]}
+        return recorded, tuple(isinstance(x, Symbol) and x.value in drawn for x in recorded.captures)
+
     def _inside(
-        self, function: Callable[..., Sequence[object]], types: Sequence[TensorType]
+        self, function: Callable[..., Sequence[object]], types: Sequence[TensorType], refusal: str, shared: str = ""
     ) -> tuple[Tracer, Sequence[object]]:
-        outside, repeated = self.tracer, self._repeated
+        outside, before = self.tracer, self._refusal
         self.tracer = inner = outside.nested()
-        self._repeated = repeated or bool(types)
+        self._refusal = before or refusal
         try:
             given = [TracedTensor(inner.input(type_, f"x{number}")) for number, type_ in enumerate(types)]
+            for one in given:
+                one.shared = shared
             return inner, [self.lift(y) for y in function(*given)]
         finally:
-            self.tracer, self._repeated = outside, repeated
+            self.tracer, self._refusal = outside, before
             self._lifted = {key: one for key, one in self._lifted.items() if one[1].tracer is not inner}
 
     def traces(self, symbol: Symbol) -> bool:
@@ -333,18 +352,17 @@ class Recorder:
         """Raise if a branch or a loop changes a value from outside it."""
         if self.tracer is not self._root and (symbol is None or symbol.tracer is not self.tracer):
             raise TraceError(
-                f"{name} within a branch or a loop changes a tensor from outside it ({user_location()}), which a graph "
+                f"{name} within a branch, a loop or what vmap maps changes a tensor from outside it ({user_location()}), which a graph "
                 f"cannot follow: compute a new tensor and return it"
             )
 
     def _draw(self, op: OpDef, attrs: Attrs) -> Symbol:
         """Draw random numbers; inside a branch, they are drawn before it."""
-        if self._repeated:
-            raise TraceError(
-                f"random numbers are drawn within a loop ({user_location()}), where each turn would need others: draw "
-                f"those of all turns before, and scan over them"
-            )
-        return self._root.emit(op, attrs)[0]
+        if self._refusal:
+            raise TraceError(f"random numbers are drawn {self._refusal} ({user_location()})")
+        (key,) = self._root.emit(op, attrs)
+        self._drawn.append(key)
+        return key
 
     def constant(self, array: Array) -> TracedTensor:
         """An array as a value of the graph: the same at every call."""

@@ -72,7 +72,7 @@ WORKS = [
 ]  # fmt: skip
 
 ANSWERS = [
-    ("lucid.save", r"np\.savez"), ("lucid.vmap", r"lucid\.stack"), ("lucid.half", "float32"),
+    ("lucid.save", r"np\.savez"), ("lucid.vmap", r"lucid\.func\.vmap"), ("lucid.half", "float32"),
     ("lucid.checkpoint", "smaller batches"), ("lucid.utils.checkpoint", "smaller batches"),
     ("nn.utils.checkpoint", "smaller batches"), ("t.half()", r"t\.float\(\)"), ("layer.half()", r"module\.float\(\)"),
     ("t.grad_fn", "is_leaf"),

@@ -169,14 +169,13 @@ def _of_keys(by: AbstractTensor, rows: AbstractTensor, like: AbstractTensor) -> 
 
 def _batch(b: Batch[AttentionAttrs]) -> Outputs | None:
     """Heads of a larger batch. A mask of numbers has no gradient of that form."""
-    by_gradient = b.op is not ATTENTION
-    if (by_gradient and adds(b.attrs, b.inputs)) or (b.attrs.dropout and not b.batched[3 + b.attrs.masked]):
+    key = 3 + b.attrs.masked
+    known = key + (b.attrs.dropout > 0)
+    if (b.op is not ATTENTION and adds(b.attrs, b.inputs)) or not all(b.batched[key:known]):
         return None
-    more = [b.aligned(3, len(b.row(0)))] * b.attrs.masked
-    more += [b.inputs[3 + b.attrs.masked]] * (b.attrs.dropout > 0)
-    wholes = [i for i in range(len(b.inputs)) if not 3 <= i < 3 + len(more)]
-    first, last = ([b.whole(i) for i in part] for part in (wholes[:3], wholes[3:]))
-    return b.apply(b.attrs, *first, *more, *last)
+    mask = [b.aligned(3, len(b.row(0)))] if b.attrs.masked else []
+    wholes = [b.whole(i) for i in range(len(b.inputs)) if i < 3 or i >= known]
+    return b.apply(b.attrs, *wholes[:3], *mask, *b.inputs[key:known], *wholes[3:])
 
 
 ATTENTION = register(

@@ -225,7 +225,7 @@ def _embedding_batch(b: Batch[EmbeddingAttrs]) -> Outputs:
 def _embedding_grad_batch(b: Batch[EmbeddingGradAttrs]) -> Outputs:
     (_, indices), padding, dy = b.inputs, b.attrs.padding, b.whole(0)
     if padding is not None:
-        dy = where((indices == padding).unsqueeze(-1), 0.0, dy)
+        dy = where((indices == padding).unsqueeze(-1), full(dy, 0, ()), dy)
     at = Located(b, 1, (0,), 2)
     return [apply(INDEX_ADD, IndexAddAttrs(at.axes, (b.size, b.attrs.rows, dy.type.shape[-1])), dy, *at.indices)]
 

@@ -1,0 +1,192 @@
+"""``lucid.func.vmap``: a function of one row, of the rows of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from ..base.checks import shown
+from ..errors import OptionError, ShapeError
+from ..graph.batching import widened
+from ..graph.dims import Dim, SymDim
+from ..graph.opdef import AbstractTensor
+from ..graph.ops.elementwise import cast
+from ..graph.ops.loops import scan
+from ..graph.ops.put import counted
+from ..graph.ops.shape import concat
+from ..graph.region import Region
+from ..graph.trace import Symbol, active_trace
+from ..graph.vectorize import Vectorizer, depends
+from ..tensor.tensor import Tensor
+from ..tensor.traced import TracedTensor
+from .arguments import Structure, flatten, leaf_structures, statics, unflatten
+from .entry import compile
+from .transforms import Derived
+
+_DRAWS: Final = (
+    "in a function that vmap maps: say randomness='different' for other numbers in each row, 'same' for the same ones, "
+    "or draw them before"
+)
+
+
+def vmap(
+    func: Callable[..., object], in_dims: object = 0, out_dims: object = 0, randomness: str = "error", *,
+    chunk_size: int | None = None,
+) -> Derived:  # fmt: skip
+    """A function that computes for whole tensors what another one computes of each of their rows.
+
+    The function is traced once, on one row. Its graph is then made that of all rows: what depends on a row gets one
+    more axis, and what does not is computed once. It nests with :func:`grad` and the others: ``vmap(grad(loss),
+    in_dims=(None, 0, 0))`` are gradients for each sample.
+
+    Parameters
+    ----------
+    func
+        Returns a tensor, or nested lists, tuples and dicts of tensors, of rows. Other tensors that it reads are the
+        same for all rows, and so are keyword arguments. It must not change its arguments in place.
+    in_dims
+        For each positional argument the axis of the rows, from the end if negative; None for what is the same for all.
+        An int stands for all tensors of nested lists, tuples and dicts; these may also be nested as the argument is.
+    out_dims
+        The place of that axis in the results, likewise. None is for results that do not depend on a row.
+    randomness
+        Whether drawing random numbers is an ``"error"``, or gives the ``"same"`` or ``"different"`` ones for the rows.
+    chunk_size
+        So many rows at once, in a loop, to save memory; by default all.
+
+    Returns
+    -------
+    A compiled function; inside another compiled or differentiated function it becomes part of that graph.
+
+    Raises
+    ------
+    OptionError, ShapeError
+        For an axis that is not there, rows of which there are not equally many, no rows at all, or ``in_dims`` and
+        ``out_dims`` that are not nested as what they are for.
+    TraceError
+        Where the function draws random numbers and ``randomness`` does not say which, changes a row in place, or needs
+        a size that depends on the values of a row.
+    """
+    if not callable(func) or isinstance(func, type):
+        raise OptionError(f"vmap: maps a function, got {shown(func)}")
+    if randomness not in ("error", "same", "different"):
+        raise OptionError(f"vmap: randomness is 'error', 'same' or 'different', got {shown(randomness)}")
+    if chunk_size is not None and (isinstance(chunk_size, bool) or not isinstance(chunk_size, int) or chunk_size < 1):
+        raise OptionError(f"vmap: chunk_size is a number of rows or None, got {shown(chunk_size)}")
+
+    def mapped(*args: object, **kwargs: object) -> object:
+        given, structure = flatten(args)
+        axes = _axes("in_dims", in_dims, structure)
+        tensors = [x if isinstance(x, Tensor) else Tensor(x) for x in given]
+        rows = [_in_front("in_dims", x, axis) for x, axis in zip(tensors, axes, strict=True) if axis is not None]
+        size = _count(rows)
+        nesting: list[Structure] = []
+
+        def one(*row: Tensor) -> Sequence[Any]:
+            parts = iter(row)
+            whole = [x if axis is None else next(parts) for x, axis in zip(tensors, axes, strict=True)]
+            found, kind = flatten(func(*unflatten(structure, whole), **kwargs), results=True)
+            nesting[:] = [kind]
+            return found
+
+        recorder = active_trace.get()
+        types = [x.type.with_shape(x.type.shape[1:]) for x in rows]
+        (regions, captures), drawn = recorder.record_row(types, one, _DRAWS if randomness == "error" else "")
+        differ = [*(True for _ in rows), *(key and randomness == "different" for key in drawn)]
+        places = _axes("out_dims", out_dims, nesting[0])
+        found = _of_all(regions[0], [*(recorder.lift(x) for x in rows), *captures], differ, size, chunk_size)
+        flags = depends(regions[0], differ)
+        results = [_placed(y, *how, size) for y, *how in zip(found, flags, places, strict=True)]
+        return unflatten(nesting[0], results)
+
+    return compile(mapped)
+
+
+def _axes(name: str, dims: object, structure: Structure) -> list[int | None]:
+    """For each tensor of a structure the axis of the rows."""
+    kind, *parts = structure
+    if dims is None or (isinstance(dims, int) and not isinstance(dims, bool)):
+        alone = next(statics(structure), _NONE) if dims is not None else _NONE
+        if alone is not _NONE:
+            raise OptionError(f"vmap: {name} is {dims} for {shown(alone)}, which has no rows; give None for it")
+        return [dims] * sum(1 for _ in leaf_structures(structure))
+    parts = parts[1:] if kind == "tuple" else parts
+    if kind in ("tuple", "list") and isinstance(dims, tuple | list) and len(dims) == len(parts):
+        pairs = list(zip(dims, parts, strict=True))
+    elif kind == "dict" and isinstance(dims, dict) and set(dims) == {key for key, _ in parts}:
+        pairs = [(dims[key], part) for key, part in parts]
+    else:
+        what = "the arguments are" if name == "in_dims" else "the results are"
+        raise OptionError(f"vmap: {name} is an int, None, or nested as {what}, got {shown(dims)} for a {kind}")
+    return [axis for one, part in pairs for axis in _axes(name, one, part)]
+
+
+_NONE: Final = object()
+
+
+def _in_front(name: str, x: Tensor, axis: int) -> Tensor:
+    """A tensor with the axis of the rows in front."""
+    if not -x.type.rank <= axis < x.type.rank:
+        raise ShapeError(f"vmap: {name} is {axis} for a tensor {x.type}, which has no such axis")
+    front: Tensor = x.movedim(axis, 0)
+    return front
+
+
+def _count(rows: Sequence[Tensor]) -> Dim:
+    """How many rows there are."""
+    sizes = list(dict.fromkeys(x.type.shape[0] for x in rows))
+    if not sizes:
+        raise OptionError("vmap: there is nothing to map over: no tensor is given with an axis of rows")
+    if len(sizes) > 1:
+        raise ShapeError(f"vmap: tensors have {' and '.join(map(str, sizes))} rows", unequal=(sizes[:1], sizes[1:2]))
+    return sizes[0]
+
+
+def _of_all(
+    region: Region, inputs: Sequence[Symbol], differ: Sequence[bool], size: Dim, chunk: int | None
+) -> list[AbstractTensor]:
+    """The results for all rows; those that do not depend on a row have no axis of them."""
+    tracer = active_trace.get().tracer
+    plain = Vectorizer(tracer, size).run(region, inputs, differ)
+    if chunk is None or (isinstance(size, int) and size <= chunk):
+        return plain
+    turns = size // chunk
+    rest, apart = size - turns * chunk, [one and x.type.rank > 0 for one, x in zip(differ, inputs, strict=True)]
+    rows = [x for x, one in zip(inputs, apart, strict=True) if one]
+
+    def part(number: AbstractTensor, given: Sequence[AbstractTensor], count: Dim) -> list[AbstractTensor]:
+        """So many rows, with random keys of their own."""
+        of_rows = iter(given)
+        operands = [
+            next(of_rows) if cut else x + cast(number, x.type.dtype) if one else x
+            for x, cut, one in zip(inputs, apart, differ, strict=True)
+        ]  # fmt: skip
+        inner = number.tracer if isinstance(number, Symbol) else tracer
+        found = Vectorizer(inner, count).run(region, operands, differ)
+        return [y for y, one in zip(found, depends(region, differ), strict=True) if one]
+
+    numbers = counted(inputs[0], turns)
+    slices = [x.piece(0, 0, turns * chunk).reshape((turns, chunk, *x.type.shape[1:])) for x in rows]
+    found = scan(lambda number, *given: part(number, given, chunk), [], [numbers, *slices], turns)
+    whole = [y.reshape((turns * chunk, *y.type.shape[2:])) for y in found]
+    if isinstance(rest, SymDim) or rest:
+        number = counted(inputs[0], turns + 1).piece(0, turns, 1).reshape(())
+        last = part(number, [x.piece(0, turns * chunk, rest) for x in rows], rest)
+        whole = [concat([y, z]) for y, z in zip(whole, last, strict=True)]
+    made = iter(whole)
+    return [next(made) if one else y for y, one in zip(plain, depends(region, differ), strict=True)]
+
+
+def _placed(y: AbstractTensor, batched: bool, place: int | None, size: Dim) -> Tensor:
+    """A result with the axis of the rows at its place."""
+    assert isinstance(y, Symbol)
+    result = TracedTensor(y)
+    if place is None:
+        if batched:
+            raise OptionError("vmap: out_dims is None for a result that depends on a row; give the place of its axis")
+        return result
+    whole = widened(result, batched, size)
+    if not -whole.type.rank <= place < whole.type.rank:
+        raise ShapeError(f"vmap: out_dims is {place} for a result {whole.type}, which has no such axis")
+    moved: Tensor = whole.movedim(0, place)
+    return moved

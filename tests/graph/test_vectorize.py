@@ -1,0 +1,125 @@
+"""Every op on a batch of drawn operands, against the reference on one row after another."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import strategies as st
+
+from lucid.errors import LucidError
+from lucid.graph.assume import assuming
+from lucid.graph.builder import Builder
+from lucid.graph.dims import Dim, symbol
+from lucid.graph.ir import Graph
+from lucid.graph.opdef import OpDef, apply_all
+from lucid.graph.ops.random import KEY
+from lucid.graph.region import Region
+from lucid.graph.trace import Tracer
+from lucid.graph.types import TensorType
+from lucid.graph.vectorize import Vectorizer, depends
+from lucid.reference.evaluator import run_reference
+
+from ..draws.arrays import Drawn, subset_of
+from ..op_checks import assert_all_close, run_compiled, trace, types_of
+from ..tensor.test_drawn_shapes import DRAWS
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
+
+ROUNDS, EXAMPLES = 1, 8
+
+#: What has no operands, or of them only a random key; and what has a result of a size that data decides.
+WITHOUT = {"Full", "RandomUniform", "RandomNormal", "Found"}
+OPS = [op for op in DRAWS if op.name not in WITHOUT]
+
+#: Ops that take a random key, which is never a batch of its own.
+KEYED = {"Dropout", "Attention", "AttentionGrad"}
+
+#: Ops without a rule of their own, which run as a loop of one node.
+LOOPS = {"NonZero", "Unique", "NonMaxSuppression"}
+
+
+@pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+def test_a_batch_is_as_its_rows(op: OpDef) -> None:
+    for number in range(ROUNDS):
+        run_round(op, number)
+
+
+def run_round(op: OpDef, number: int) -> None:
+    seed(zlib.crc32(f"{op.name} {number} in batches".encode()))(run_examples)(op=op)
+
+
+@given(data=st.data())
+@settings(
+    max_examples=EXAMPLES, deadline=None, derandomize=True, database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)  # fmt: skip
+def run_examples(op: OpDef, data: st.DataObject) -> None:
+    drawn = data.draw(DRAWS[op], op.name)
+    count = data.draw(st.sampled_from((2, 3, 1, 0)), "rows")
+    able = [i for i, type_ in enumerate(types_of(drawn.arrays)) if type_ != KEY or op.name not in KEYED]
+    chosen = data.draw(subset_of(able), "batched")
+    batched = [i in chosen for i in range(len(drawn.arrays))]
+    rows = rows_of(op, drawn, batched, count)
+    expected = [run(op, drawn, row) for row in rows]
+    given = [
+        np.stack([row[i] for row in rows]) if one and rows else x[None][:0] if one else x
+        for i, (x, one) in enumerate(zip(drawn.arrays, batched, strict=True))
+    ]
+    graph = batch_of(op, drawn, batched, symbol("N") if data.draw(st.booleans(), "symbolic") else count)
+    bound = graph.bind({"N": count}) if graph.symbols else graph
+    for results in run_compiled(bound, given)[:1]:
+        wanted = [np.stack(found) for found in zip(*expected, strict=True)]
+        if not rows:
+            wanted = [np.zeros((0, *y.shape), y.dtype) for y in run(op, drawn, drawn.arrays)]
+        assert_all_close(results, wanted, f"{op.name}, batched {chosen}")
+
+
+def run(op: OpDef, drawn: Drawn, row: Sequence[Array]) -> Sequence[Array]:
+    with np.errstate(all="ignore"):
+        return run_reference(op, drawn.attrs, row)
+
+
+def rows_of(op: OpDef, drawn: Drawn, batched: Sequence[bool], count: int) -> list[list[Array]]:
+    """The drawn operands, and others of the same numbers where the op takes these."""
+    rows = []
+    for number in range(count):
+        if op.name == "Cholesky":
+            rows.append([x * (number + 1.0) for x in drawn.arrays])
+            continue
+        if op.name == "AttentionGrad":  # results belong to their operands
+            rows.append([*drawn.arrays[:-1], _others(drawn.arrays[-1], number) if batched[-1] else drawn.arrays[-1]])
+            continue
+        row = [_others(x, number) if one else x for x, one in zip(drawn.arrays, batched, strict=True)]
+        try:
+            run(op, drawn, row)
+        except (LucidError, np.linalg.LinAlgError, IndexError, ValueError):
+            row = list(drawn.arrays)
+        rows.append(row)
+    return rows
+
+
+def batch_of(op: OpDef, drawn: Drawn, batched: Sequence[bool], size: Dim) -> Graph:
+    """The graph of the op for batches of those operands."""
+    types = types_of(drawn.arrays)
+    region = Region(trace(lambda *xs: apply_all(op, drawn.attrs, *xs), types))
+    tracer = Tracer(Builder())
+    given = [
+        tracer.input(TensorType((size, *t.shape), t.dtype) if one else t, f"x{i}")
+        for i, (t, one) in enumerate(zip(types, batched, strict=True))
+    ]
+    with assuming({}):
+        found: Any = Vectorizer(tracer, size).run(region, given, batched)
+    assert all(depends(region, batched))
+    loops = [node.op.name for _, node in region.graph.nodes()]
+    assert loops
+    return tracer.builder.finish([y.value for y in found])
+
+
+def _others(x: Array, number: int) -> Array:
+    """The same numbers in another order; of integers, which may be places in an image, along the first axis."""
+    return np.roll(x, 7 * number, None if x.dtype.kind == "f" or not x.ndim else 0)
