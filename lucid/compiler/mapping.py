@@ -8,20 +8,15 @@ from typing import Any, Final
 from ..base.checks import shown
 from ..errors import OptionError, ShapeError
 from ..graph.batching import widened
-from ..graph.dims import Dim, SymDim
+from ..graph.dims import Dim
 from ..graph.opdef import AbstractTensor
-from ..graph.ops.elementwise import cast
-from ..graph.ops.loops import scan
-from ..graph.ops.put import counted
-from ..graph.ops.shape import concat
-from ..graph.region import Region
 from ..graph.trace import Symbol, active_trace
-from ..graph.vectorize import Vectorizer, depends
+from ..graph.vectorize import depends, vectorized
 from ..tensor.tensor import Tensor
 from ..tensor.traced import TracedTensor
 from .arguments import Structure, flatten, leaf_structures, statics, unflatten
 from .entry import compile
-from .transforms import Derived
+from .transforms import Derived, check_chunk
 
 _DRAWS: Final = (
     "in a function that vmap maps: say randomness='different' for other numbers in each row, 'same' for the same ones, "
@@ -71,8 +66,7 @@ def vmap(
         raise OptionError(f"vmap: maps a function, got {shown(func)}")
     if randomness not in ("error", "same", "different"):
         raise OptionError(f"vmap: randomness is 'error', 'same' or 'different', got {shown(randomness)}")
-    if chunk_size is not None and (isinstance(chunk_size, bool) or not isinstance(chunk_size, int) or chunk_size < 1):
-        raise OptionError(f"vmap: chunk_size is a number of rows or None, got {shown(chunk_size)}")
+    check_chunk("vmap", chunk_size)
 
     def mapped(*args: object, **kwargs: object) -> object:
         given, structure = flatten(args)
@@ -94,7 +88,8 @@ def vmap(
         (regions, captures), drawn = recorder.record_row(types, one, _DRAWS if randomness == "error" else "")
         differ = [*(True for _ in rows), *(key and randomness == "different" for key in drawn)]
         places = _axes("out_dims", out_dims, nesting[0])
-        found = _of_all(regions[0], [*(recorder.lift(x) for x in rows), *captures], differ, size, chunk_size)
+        inputs = [*(recorder.lift(x) for x in rows), *captures]
+        found = vectorized(recorder.tracer, regions[0], inputs, differ, size, chunk_size)
         flags = depends(regions[0], differ)
         results = [_placed(y, *how, size) for y, *how in zip(found, flags, places, strict=True)]
         return unflatten(nesting[0], results)
@@ -140,41 +135,6 @@ def _count(rows: Sequence[Tensor]) -> Dim:
     if len(sizes) > 1:
         raise ShapeError(f"vmap: tensors have {' and '.join(map(str, sizes))} rows", unequal=(sizes[:1], sizes[1:2]))
     return sizes[0]
-
-
-def _of_all(
-    region: Region, inputs: Sequence[Symbol], differ: Sequence[bool], size: Dim, chunk: int | None
-) -> list[AbstractTensor]:
-    """The results for all rows; those that do not depend on a row have no axis of them."""
-    tracer = active_trace.get().tracer
-    plain = Vectorizer(tracer, size).run(region, inputs, differ)
-    if chunk is None or (isinstance(size, int) and size <= chunk):
-        return plain
-    turns = size // chunk
-    rest, apart = size - turns * chunk, [one and x.type.rank > 0 for one, x in zip(differ, inputs, strict=True)]
-    rows = [x for x, one in zip(inputs, apart, strict=True) if one]
-
-    def part(number: AbstractTensor, given: Sequence[AbstractTensor], count: Dim) -> list[AbstractTensor]:
-        """So many rows, with random keys of their own."""
-        of_rows = iter(given)
-        operands = [
-            next(of_rows) if cut else x + cast(number, x.type.dtype) if one else x
-            for x, cut, one in zip(inputs, apart, differ, strict=True)
-        ]  # fmt: skip
-        inner = number.tracer if isinstance(number, Symbol) else tracer
-        found = Vectorizer(inner, count).run(region, operands, differ)
-        return [y for y, one in zip(found, depends(region, differ), strict=True) if one]
-
-    numbers = counted(inputs[0], turns)
-    slices = [x.piece(0, 0, turns * chunk).reshape((turns, chunk, *x.type.shape[1:])) for x in rows]
-    found = scan(lambda number, *given: part(number, given, chunk), [], [numbers, *slices], turns)
-    whole = [y.reshape((turns * chunk, *y.type.shape[2:])) for y in found]
-    if isinstance(rest, SymDim) or rest:
-        number = counted(inputs[0], turns + 1).piece(0, turns, 1).reshape(())
-        last = part(number, [x.piece(0, turns * chunk, rest) for x in rows], rest)
-        whole = [concat([y, z]) for y, z in zip(whole, last, strict=True)]
-    made = iter(whole)
-    return [next(made) if one else y for y, one in zip(plain, depends(region, differ), strict=True)]
 
 
 def _placed(y: AbstractTensor, batched: bool, place: int | None, size: Dim) -> Tensor:

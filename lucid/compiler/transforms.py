@@ -12,13 +12,15 @@ from .. import autograd
 from ..autodiff.reverse import emit_gradients
 from ..base.checks import flag, shown
 from ..errors import GradientError, OptionError, ShapeError
+from ..graph.batching import widened
 from ..graph.ir import Value
 from ..graph.opdef import AbstractTensor
 from ..graph.ops.loops import scan
-from ..graph.ops.shape import reshape
 from ..graph.ops.source import full
+from ..graph.region import Region, inline
 from ..graph.trace import Symbol, active_trace
 from ..graph.types import is_float
+from ..graph.vectorize import dependents, depends, vectorized
 from ..tensor.grad_mode import enable_grad, is_grad_enabled
 from ..tensor.tensor import Tensor
 from ..tensor.traced import TracedTensor
@@ -92,11 +94,14 @@ def grad_and_value(
     return gradient_and_value
 
 
-def jacrev(function: Callable[..., object], argnums: int | tuple[int, ...] = 0, *, has_aux: bool = False) -> Derived:
+def jacrev(
+    function: Callable[..., object], argnums: int | tuple[int, ...] = 0, *, has_aux: bool = False,
+    chunk_size: int | None = None,
+) -> Derived:  # fmt: skip
     """A function that returns the derivatives of each element of what a function of tensors returns.
 
     Of a result of shape ``S`` and an argument of shape ``T`` they have the shape ``S + T``. The graph holds one walk
-    from the results back to the arguments, which runs for each element of the results in turn.
+    from the results back to the arguments, for many elements of the results at once (as by :func:`lucid.func.vmap`).
 
     Parameters
     ----------
@@ -108,6 +113,9 @@ def jacrev(function: Callable[..., object], argnums: int | tuple[int, ...] = 0, 
     has_aux
         Whether the function returns a tuple of the result and of something more, which is handed on:
         ``(derivatives, more)``.
+    chunk_size
+        For how many elements at once. By default for as many as take some megabytes, and of convolutions and poolings
+        one after another, as these are no faster with more.
 
     Returns
     -------
@@ -115,13 +123,14 @@ def jacrev(function: Callable[..., object], argnums: int | tuple[int, ...] = 0, 
     """
     numbers = argument_numbers("jacrev", function, argnums)
     flag("jacrev", "has_aux", has_aux)
+    check_chunk("jacrev", chunk_size)
 
     def differentiated(*args: object, **kwargs: object) -> object:
         chosen = Chosen("jacrev", args, numbers)
         found = function(*chosen.args, **kwargs)
         result, more = parted("jacrev", found) if has_aux else (found, None)
         leaves, structure = flatten(result, results=True)
-        rows = [chosen.unflatten(_rows(y, chosen.symbols)) for y in leaves]
+        rows = [chosen.unflatten(_rows(y, chosen.symbols, chunk_size)) for y in leaves]
         whole = unflatten(structure, [row[0] if isinstance(argnums, int) else row for row in rows])
         return (whole, more) if has_aux else whole
 
@@ -131,6 +140,12 @@ def jacrev(function: Callable[..., object], argnums: int | tuple[int, ...] = 0, 
 def hessian(function: Callable[..., object], argnums: int | tuple[int, ...] = 0) -> Derived:
     """A function that returns the second derivatives of a function of tensors: :func:`jacrev` of its :func:`jacrev`."""
     return jacrev(jacrev(function, argnums), argnums)
+
+
+def check_chunk(owner: str, chunk_size: object) -> None:
+    """Raise unless this is a number of rows, or None."""
+    if chunk_size is not None and (isinstance(chunk_size, bool) or not isinstance(chunk_size, int) or chunk_size < 1):
+        raise OptionError(f"{owner}: chunk_size is a number of at least 1, or None, got {shown(chunk_size)}")
 
 
 def argument_numbers(owner: str, function: object, argnums: object) -> tuple[int, ...]:
@@ -195,11 +210,11 @@ def _gradients(seeds: Mapping[Value, Symbol], symbols: Sequence[Symbol]) -> list
     return [TracedTensor(g) for g in _emitted(seeds, symbols)]
 
 
-def _rows(result: Tensor, symbols: Sequence[Symbol]) -> list[Tensor]:
+def _rows(result: Tensor, symbols: Sequence[Symbol], chunk: int | None) -> list[Tensor]:
     """The derivatives of each element of a result.
 
-    A loop goes over the rows of the identity, each of which is a gradient of the result. The walk is recorded in the
-    loop, and what it reads of the forward computation is captured from around it.
+    Each row of the identity is a gradient of the result. The walk is recorded of one row, and what it reads of the
+    forward computation is captured from around it.
     """
     y = active_trace.get().lift(result)
     shape = y.type.shape
@@ -215,9 +230,30 @@ def _rows(result: Tensor, symbols: Sequence[Symbol]) -> list[Tensor]:
         assert isinstance(seed, Symbol)
         return _emitted({y.value: seed}, symbols)
 
-    stacked = scan(turn, [], [seeds], count)
-    found = zip(stacked, symbols, strict=True)
-    return [TracedTensor(reshape(rows, (*shape, *x.type.shape))) for rows, x in found if isinstance(rows, Symbol)]
+    tracer = active_trace.get().tracer
+    (walk, *_), captures = tracer.record([y.type], turn)
+    differ = [True, *(False for _ in captures)]
+    chunk = chunk or _at_once(walk, differ)
+    if chunk == 1:
+        stacked = scan(lambda seed: inline(walk, [seed, *captures], seed), [], [seeds], count)
+    else:
+        stacked = vectorized(tracer, walk, [seeds, *captures], differ, count, chunk)
+    found = zip(stacked, depends(walk, differ), symbols, strict=True)
+    return [TracedTensor(widened(rows, one, count).reshape((*shape, *x.type.shape))) for rows, one, x in found]
+
+
+_ELEMENTS = 1 << 20
+"""About how many numbers of a walk back are computed at once."""
+
+
+def _at_once(walk: Region, differ: Sequence[bool]) -> int:
+    """For how many elements of a result the walk is taken at once."""
+    nodes = [walk.graph.node(name) for name in dependents(walk, differ)]
+    sizes = [type_.size for node in nodes for type_ in node.outputs]
+    known = [size for size in sizes if isinstance(size, int)]
+    if len(known) < len(sizes) or any(node.op.windowed for node in nodes):
+        return 1
+    return max(1, _ELEMENTS // max(1, *known))
 
 
 def vjp(function: Callable[..., object], *primals: object, has_aux: bool = False) -> tuple[Any, ...]:

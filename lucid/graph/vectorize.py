@@ -13,12 +13,13 @@ from ..errors import GraphError
 from .batching import Batch, Outputs, broadcast, widened
 from .builder import Builder
 from .decomposition import decomposition
-from .dims import Dim
+from .dims import Dim, SymDim
 from .ir import Node, Value
 from .opdef import AbstractTensor
 from .ops.elementwise import cast
 from .ops.loops import scan
 from .ops.put import counted
+from .ops.shape import concat
 from .region import Region
 from .trace import Symbol, Tracer
 from .types import TensorType
@@ -97,11 +98,54 @@ class Vectorizer:
         return scan(turn, [], [x for x, batched in zip(rows, b.batched, strict=True) if batched], self._size)
 
 
+def vectorized(
+    tracer: Tracer, region: Region, inputs: Outputs, batched: Sequence[bool], size: Dim, chunk: int | None = None
+) -> list[AbstractTensor]:
+    """The results of a region for all rows, in a loop over ``chunk`` of them at once where there are more.
+
+    Those for which :func:`depends` says so have the axis of the batch.
+    """
+    plain = Vectorizer(tracer, size).run(region, inputs, batched)
+    if chunk is None or (isinstance(size, int) and size <= chunk):
+        return plain
+    flags, turns = depends(region, batched), size // chunk
+    cut = [one and x.type.rank > 0 for one, x in zip(batched, inputs, strict=True)]
+    rows = [x for x, one in zip(inputs, cut, strict=True) if one]
+
+    def part(number: AbstractTensor, given: Outputs, count: Dim) -> Outputs:
+        """Of so many rows, with a random key of their own."""
+        each = iter(given)
+        operands = [
+            next(each) if of_rows else x + cast(number, x.type.dtype) if differs else x
+            for x, of_rows, differs in zip(inputs, cut, batched, strict=True)
+        ]
+        assert isinstance(number, Symbol)
+        found = Vectorizer(number.tracer, count).run(region, operands, batched)
+        return [y for y, differs in zip(found, flags, strict=True) if differs]
+
+    slices = [x.piece(0, 0, turns * chunk).reshape((turns, chunk, *x.type.shape[1:])) for x in rows]
+    found = scan(lambda number, *given: part(number, given, chunk), [], [counted(rows[0], turns), *slices], turns)
+    whole = [y.reshape((turns * chunk, *y.type.shape[2:])) for y in found]
+    rest = size - turns * chunk
+    if isinstance(rest, SymDim) or rest:
+        number = counted(rows[0], turns + 1).piece(0, turns, 1).reshape(())
+        last = part(number, [x.piece(0, turns * chunk, rest) for x in rows], rest)
+        whole = [concat([y, z]) for y, z in zip(whole, last, strict=True)]
+    made = iter(whole)
+    return [next(made) if differs else y for y, differs in zip(plain, flags, strict=True)]
+
+
 def depends(region: Region, batched: Sequence[bool]) -> tuple[bool, ...]:
     """For each output of a region, whether it depends on an input for which that holds."""
+    found = dependents(region, batched)
+    return tuple(value.node in found for value in region.graph.outputs)
+
+
+def dependents(region: Region, batched: Sequence[bool]) -> set[str]:
+    """The nodes of a region that depend on an input for which that holds, and those inputs."""
     graph = region.graph
     found = {name for name, one in zip(graph.inputs, batched, strict=True) if one}
     for name in graph.order:
         if any(value.node in found for value in graph.inputs_of(name)):
             found.add(name)
-    return tuple(value.node in found for value in graph.outputs)
+    return found

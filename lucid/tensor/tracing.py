@@ -352,8 +352,8 @@ class Recorder:
         """Raise if a branch or a loop changes a value from outside it."""
         if self.tracer is not self._root and (symbol is None or symbol.tracer is not self.tracer):
             raise TraceError(
-                f"{name} within a branch, a loop or what vmap maps changes a tensor from outside it ({user_location()}), which a graph "
-                f"cannot follow: compute a new tensor and return it"
+                f"{name} within a branch, a loop or what vmap maps changes a tensor from outside it "
+                f"({user_location()}), which a graph cannot follow: compute a new tensor and return it"
             )
 
     def _draw(self, op: OpDef, attrs: Attrs) -> Symbol:

@@ -171,7 +171,7 @@ def _cut(values: Sequence[V], *counts: int) -> list[Sequence[V]]:
 
 
 def _scan_batch(b: Batch[ScanAttrs]) -> Outputs:
-    """The loop of all rows at once. What depends on the rows after any turn has the axis of the batch from the first."""
+    """The loop of all rows at once. What depends on them after any turn has the axis of the batch from the first."""
     a = b.attrs
     differ, over, captured = a.operands(b.batched)
     differ = _settled(lambda known: b.depends(a.body, [*known, *over, *captured])[: a.carried], differ)

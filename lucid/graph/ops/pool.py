@@ -167,7 +167,8 @@ MAX_POOL_GRAD = register(
 MAX_POOL_GATHER = register(
     OpDef(
         "MaxPool2dGather", _gather_infer, lambda c: [apply(MAX_POOL_GRAD, c.attrs, c.dy, c.inputs[1]), None],
-        attrs=MaxPoolGradAttrs, inputs=("x", "index"), batch=of_images, windowed=True, channels_last=True, family="pool",
+        attrs=MaxPoolGradAttrs, inputs=("x", "index"), batch=of_images, windowed=True, channels_last=True,
+        family="pool",
     )
 )  # fmt: skip
 #: Positions of the winners, row * width + column, -1 for padding.

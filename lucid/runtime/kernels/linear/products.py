@@ -51,9 +51,21 @@ def _matmul_ways(node: Node, inputs: tuple[TensorType, ...], threads: int) -> li
     return ways_of(_matrices(inputs), threads)
 
 
+LARGE = 1024
+"""The least numbers of columns times rows for which ``np.einsum``, which takes a microsecond to begin, is faster."""
+
+
+def _is_outer(a: TensorType, y: TensorType) -> bool:
+    """Whether each number of a large result is a single product: BLAS takes several times as long for these."""
+    return is_float(a.dtype) and a.concrete[-1] == 1 and math.prod(y.concrete) >= LARGE
+
+
 @kernel(linalg.MATMUL, cost=_matmul_work)
 def matmul(k: Emitter) -> None:
     (a, b), (y,) = k.ins, k.outs
+    if _is_outer(a.type, y.type):
+        k.line(f"np.einsum('...ik,...kj->...ij', {a}, {b}, out={y})")
+        return
     if b.type.rank > 2 or (a.type.rank == 2 and y.type.order is not None):
         k.line(f"np.matmul({a}, {b}, out={y})")
         return
@@ -64,11 +76,11 @@ def matmul(k: Emitter) -> None:
         k.line(f"{y}[...] = {target}")
 
 
-def _floats(node: Node, inputs: tuple[TensorType, ...]) -> bool:
-    return is_float(inputs[0].dtype)
+def _is_shared(node: Node, inputs: tuple[TensorType, ...]) -> bool:
+    return is_float(inputs[0].dtype) and not _is_outer(inputs[0], node.outputs[0])
 
 
-@kernel(linalg.MATMUL, lowering="parts", accepts=_floats, ways=_matmul_ways, staged=True)
+@kernel(linalg.MATMUL, lowering="parts", accepts=_is_shared, ways=_matmul_ways, staged=True)
 def matmul_parts(k: Emitter) -> None:
     """Workers share the matrices, the rows or the columns of the result."""
     k.stage()
