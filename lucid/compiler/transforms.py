@@ -11,7 +11,7 @@ import numpy as np
 from .. import autograd
 from ..autodiff.reverse import emit_gradients
 from ..base.checks import flag, shown
-from ..errors import GradientError, OptionError, ShapeError
+from ..errors import GradientError, OptionError, ShapeError, TraceError
 from ..graph.batching import widened
 from ..graph.ir import Value
 from ..graph.opdef import AbstractTensor
@@ -202,7 +202,7 @@ def _place(owner: str, args: tuple[object, ...], number: int) -> int:
 
 def _emitted(seeds: Mapping[Value, Symbol], symbols: Sequence[Symbol]) -> list[Symbol]:
     """The gradients with respect to the symbols, zeros where none flows."""
-    found = emit_gradients(active_trace.get().tracer, seeds, [symbol.value for symbol in symbols])
+    found = emit_gradients(symbols[0].tracer, seeds, [symbol.value for symbol in symbols])
     return [full(x, 0.0) if g is None else g for g, x in zip(found, symbols, strict=True)]
 
 
@@ -280,6 +280,8 @@ def vjp(function: Callable[..., object], *primals: object, has_aux: bool = False
         found = function(*unflatten(structure, leaves))
     result, more = parted("vjp", found) if has_aux else (found, None)
     ends, nesting = flatten(result, results=True)
+    recorder = active_trace.get()
+    traced = None if recorder is None else ([recorder.lift(y) for y in ends], [recorder.lift(x) for x in leaves])
 
     def back(cotangents: object, retain_graph: bool = True, create_graph: bool | None = None) -> tuple[object, ...]:
         seeds, given = flatten(cotangents)
@@ -287,9 +289,16 @@ def vjp(function: Callable[..., object], *primals: object, has_aux: bool = False
             raise OptionError(
                 f"vjp: a tensor for each tensor of the result, nested as that is, got {shown(cotangents)}"
             )
-        tracing = active_trace.get() is not None
-        pairs = [(y, seed) for y, seed in zip(ends, seeds, strict=True) if tracing or y.requires_grad]
         create = is_grad_enabled() if create_graph is None else create_graph
+        if traced is not None:
+            moved = [x if create else x.detach() for x in _pulled(*traced, seeds)]
+            return unflatten(structure, moved)  # type: ignore[no-any-return]  # a tuple, as the arguments are
+        if active_trace.get() is not None:
+            raise TraceError(
+                "vjp: this walk back is of values computed outside the function that is traced or mapped, of which its "
+                "graph knows nothing: call vjp within, as in vmap(lambda v: vjp(f, x)[1](v))(vs), where it is computed once"
+            )
+        pairs = [(y, seed) for y, seed in zip(ends, seeds, strict=True) if y.requires_grad]
         gradients: Sequence[Tensor | None] = [None] * len(leaves)
         if pairs and leaves:
             outputs, weights = [y for y, _ in pairs], [seed for _, seed in pairs]
@@ -335,6 +344,20 @@ def jvp(
     with enable_grad():
         _, along = vjp(pulled, *(full(y, 0.0) for y in ends))
     return (result, unflatten(nesting, along(tangents)), *more)
+
+
+def _pulled(ends: Sequence[Symbol], leaves: Sequence[Symbol], seeds: Sequence[object]) -> list[Tensor]:
+    """The gradients of values of a graph, for seeds of that graph or of a region of it."""
+    recorder, weights = active_trace.get(), dict[Value, Symbol]()
+    for y, seed in zip(ends, seeds, strict=True):
+        weight = recorder.lift(seed)
+        if not is_float(y.type.dtype):
+            raise GradientError(f"vjp: a result of type {y.type} has no gradient")
+        if weight.type.shape != y.type.shape:
+            raise ShapeError(f"vjp: a cotangent of shape {weight.type.shape} for a result of type {y.type}")
+        weight = weight.to(y.type.dtype)
+        weights[y.value] = weights[y.value] + weight if y.value in weights else weight
+    return _gradients(weights, leaves) if leaves else []
 
 
 def _leaf(x: object) -> Tensor:

@@ -14,14 +14,14 @@ from lucid.errors import GradientError, LucidError, OptionError, ShapeError
 X = lucid.tensor(np.linspace(-1, 1, 3, dtype=np.float32))
 
 
-def test_the_rows_of_a_jacobian_are_one_loop() -> None:
+def test_the_rows_of_a_jacobian_are_one_walk() -> None:
     sizes = {}
     for count in (4, 400):
         layer = nn.Sequential(nn.Linear(3, count), nn.Tanh())
         net = lucid.compile(lambda x, layer=layer: func.jacrev(layer)(x))
         wanted = (1 - layer(X).detach().numpy() ** 2)[:, None] * layer[0].weight.detach().numpy()
         np.testing.assert_allclose(net(X).detach().numpy(), wanted, rtol=1e-6)
-        assert [node.op.name for _, node in net.graph.nodes()].count("Scan") == 1
+        assert "Scan" not in {node.op.name for _, node in net.graph.nodes()}
         sizes[count] = len(list(net.graph.nodes()))
     assert sizes[4] == sizes[400]
 
