@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 from ..base.checks import shown
 from ..errors import OptionError, ShapeError
 from ..graph.batching import widened
 from ..graph.dims import Dim
 from ..graph.opdef import AbstractTensor
-from ..graph.trace import Symbol, active_trace
+from ..graph.trace import active_trace
 from ..graph.vectorize import depends, vectorized
 from ..tensor.tensor import Tensor
-from ..tensor.traced import TracedTensor
 from .arguments import Structure, flatten, leaf_structures, statics, unflatten
 from .entry import compile
-from .transforms import Derived, check_chunk
+from .transforms import Derived, as_traced, check_chunk
 
 _DRAWS: Final = (
     "in a function that vmap maps: say randomness='different' for other numbers in each row, 'same' for the same ones, "
@@ -30,9 +29,8 @@ def vmap(
 ) -> Derived:  # fmt: skip
     """A function that computes for whole tensors what another one computes of each of their rows.
 
-    The function is traced once, on one row. Its graph is then made that of all rows: what depends on a row gets one
-    more axis, and what does not is computed once. It nests with :func:`grad` and the others: ``vmap(grad(loss),
-    in_dims=(None, 0, 0))`` are gradients for each sample.
+    The function is traced once, on one row, and its graph made that of all: what depends on a row gets one more axis,
+    what does not is computed once. ``vmap(grad(loss), in_dims=(None, 0, 0))`` gives the gradients of each sample.
 
     Parameters
     ----------
@@ -40,8 +38,8 @@ def vmap(
         Returns a tensor, or nested lists, tuples and dicts of tensors, of rows. Other tensors that it reads are the
         same for all rows, and so are keyword arguments. It must not change its arguments in place.
     in_dims
-        For each positional argument the axis of the rows, from the end if negative; None for what is the same for all.
-        An int stands for all tensors of nested lists, tuples and dicts; these may also be nested as the argument is.
+        For each positional argument the axis of the rows, or None for what is the same for all. An int stands for all
+        tensors of nested lists, tuples and dicts; ``in_dims`` may also be nested as these are.
     out_dims
         The place of that axis in the results, likewise. None is for results that do not depend on a row.
     randomness
@@ -70,31 +68,48 @@ def vmap(
 
     def mapped(*args: object, **kwargs: object) -> object:
         given, structure = flatten(args)
-        axes = _axes("in_dims", in_dims, structure)
         tensors = [x if isinstance(x, Tensor) else Tensor(x) for x in given]
-        rows = [_in_front("in_dims", x, axis) for x, axis in zip(tensors, axes, strict=True) if axis is not None]
-        size = _count(rows)
+        rows = _Rows(tensors, _axes("in_dims", in_dims, structure))
         nesting: list[Structure] = []
 
-        def one(*row: Tensor) -> Sequence[Any]:
-            parts = iter(row)
-            whole = [x if axis is None else next(parts) for x, axis in zip(tensors, axes, strict=True)]
-            found, kind = flatten(func(*unflatten(structure, whole), **kwargs), results=True)
+        def one(*row: Tensor) -> Sequence[object]:
+            found, kind = flatten(func(*unflatten(structure, rows.joined(row)), **kwargs), results=True)
             nesting[:] = [kind]
             return found
 
-        recorder = active_trace.get()
-        types = [x.type.with_shape(x.type.shape[1:]) for x in rows]
-        (regions, captures), drawn = recorder.record_row(types, one, _DRAWS if randomness == "error" else "")
-        differ = [*(True for _ in rows), *(key and randomness == "different" for key in drawn)]
+        made = rows.results(one, randomness, chunk_size)
         places = _axes("out_dims", out_dims, nesting[0])
-        inputs = [*(recorder.lift(x) for x in rows), *captures]
-        found = vectorized(recorder.tracer, regions[0], inputs, differ, size, chunk_size)
-        flags = depends(regions[0], differ)
-        results = [_placed(y, *how, size) for y, *how in zip(found, flags, places, strict=True)]
+        results = [_placed(y, differs, place, rows.size) for (y, differs), place in zip(made, places, strict=True)]
         return unflatten(nesting[0], results)
 
     return compile(mapped)
+
+
+class _Rows:
+    """The arguments of a function that is mapped: of some the rows are mapped over, along ``axes``."""
+
+    def __init__(self, tensors: Sequence[Tensor], axes: Sequence[int | None]) -> None:
+        self._tensors, self._axes = tensors, axes
+        pairs = zip(tensors, axes, strict=True)
+        self._rows = [_in_front("in_dims", x, axis) for x, axis in pairs if axis is not None]
+        self.size = _count(self._rows)
+
+    def joined(self, row: Sequence[Tensor]) -> list[Tensor]:
+        """The arguments for one row, of what is mapped over and what is not."""
+        parts = iter(row)
+        return [x if axis is None else next(parts) for x, axis in zip(self._tensors, self._axes, strict=True)]
+
+    def results(
+        self, one: Callable[..., Sequence[object]], randomness: str, chunk: int | None
+    ) -> list[tuple[AbstractTensor, bool]]:
+        """The results of a function of one row for all rows, and whether they differ, and have that axis in front."""
+        recorder = active_trace.get()
+        types = [x.type.with_shape(x.type.shape[1:]) for x in self._rows]
+        (regions, captures), drawn = recorder.record_row(types, one, _DRAWS if randomness == "error" else "")
+        differ = [*(True for _ in self._rows), *(key and randomness == "different" for key in drawn)]
+        inputs = [*(recorder.lift(x) for x in self._rows), *captures]
+        found = vectorized(recorder.tracer, regions[0], inputs, differ, self.size, chunk)
+        return list(zip(found, depends(regions[0], differ), strict=True))
 
 
 def _axes(name: str, dims: object, structure: Structure) -> list[int | None]:
@@ -139,13 +154,11 @@ def _count(rows: Sequence[Tensor]) -> Dim:
 
 def _placed(y: AbstractTensor, batched: bool, place: int | None, size: Dim) -> Tensor:
     """A result with the axis of the rows at its place."""
-    assert isinstance(y, Symbol)
-    result = TracedTensor(y)
     if place is None:
         if batched:
             raise OptionError("vmap: out_dims is None for a result that depends on a row; give the place of its axis")
-        return result
-    whole = widened(result, batched, size)
+        return as_traced(y)
+    whole = as_traced(widened(y, batched, size))
     if not -whole.type.rank <= place < whole.type.rank:
         raise ShapeError(f"vmap: out_dims is {place} for a result {whole.type}, which has no such axis")
     moved: Tensor = whole.movedim(0, place)

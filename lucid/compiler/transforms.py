@@ -239,7 +239,13 @@ def _rows(result: Tensor, symbols: Sequence[Symbol], chunk: int | None) -> list[
     else:
         stacked = vectorized(tracer, walk, [seeds, *captures], differ, count, chunk)
     found = zip(stacked, depends(walk, differ), symbols, strict=True)
-    return [TracedTensor(widened(rows, one, count).reshape((*shape, *x.type.shape))) for rows, one, x in found]
+    return [as_traced(widened(rows, one, count).reshape((*shape, *x.type.shape))) for rows, one, x in found]
+
+
+def as_traced(y: AbstractTensor) -> TracedTensor:
+    """A symbol as a tensor of the trace."""
+    assert isinstance(y, Symbol)
+    return TracedTensor(y)
 
 
 _ELEMENTS = 1 << 20
@@ -296,7 +302,7 @@ def vjp(function: Callable[..., object], *primals: object, has_aux: bool = False
         if active_trace.get() is not None:
             raise TraceError(
                 "vjp: this walk back is of values computed outside the function that is traced or mapped, of which its "
-                "graph knows nothing: call vjp within, as in vmap(lambda v: vjp(f, x)[1](v))(vs), where it is computed once"
+                "graph knows nothing; call vjp within, as in vmap(lambda v: vjp(f, x)[1](v))(vs): it is computed once"
             )
         pairs = [(y, seed) for y, seed in zip(ends, seeds, strict=True) if y.requires_grad]
         gradients: Sequence[Tensor | None] = [None] * len(leaves)

@@ -8,15 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, Generic
+from typing import Final, Generic, Protocol, TypeVar
 
 from ..base.structs import struct
-from .attrs import Attrs
+from .attrs import Attrs, R
 from .dims import Dim
 from .opdef import A, AbstractTensor, Bindable, OpDef, apply_all
 from .types import Shape, TensorType
 
 Outputs = Sequence[AbstractTensor]
+N = TypeVar("N", bound=Attrs)
+
+
+class RegionOfRows(Protocol):
+    """Makes a region of one row one of all."""
+
+    def __call__(
+        self, region: R, types: Sequence[TensorType], batched: Sequence[bool], wanted: Sequence[bool], /
+    ) -> R: ...
 
 
 @struct(frozen=True)
@@ -51,7 +60,7 @@ class Batch(Generic[A]):
     outputs: tuple[TensorType, ...]
     size: Dim
     run: Callable[[Bindable, Outputs, Sequence[bool]], Outputs]
-    region: Callable[[Any, Sequence[TensorType], Sequence[bool], Sequence[bool]], Any]
+    region: RegionOfRows
     depends: Callable[[Bindable, Sequence[bool]], Sequence[bool]]
 
     def row(self, number: int) -> Shape:
@@ -82,7 +91,7 @@ def widened(x: AbstractTensor, batched: bool, size: Dim) -> AbstractTensor:
 
 
 #: The fields of attributes that say something of each axis, or of some, and what they are with one more axis in front.
-_MOVED: Final[Mapping[str, Callable[[Any, Dim], object]]] = {
+_MOVED: Final[Mapping[str, Callable[..., object]]] = {
     "axis": lambda axis, size: axis + 1,
     "axes": lambda axes, size: tuple(axis + 1 for axis in axes),
     "perm": lambda perm, size: (0, *(axis + 1 for axis in perm)),
@@ -95,7 +104,7 @@ _MOVED: Final[Mapping[str, Callable[[Any, Dim], object]]] = {
 }  # fmt: skip
 
 
-def moved(attrs: Attrs, size: Dim) -> Any:
+def moved(attrs: N, size: Dim) -> N:
     """The attributes of an op for tensors with one more axis in front, of ``size``."""
     return replace(attrs, **{name: _MOVED[name](value, size) for name, value in attrs.items() if name in _MOVED})
 

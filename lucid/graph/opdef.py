@@ -42,7 +42,6 @@ from .types import Shape, TensorType, flaw, widths_hint
 
 if TYPE_CHECKING:
     from ..base import plugins
-    from .batching import Batch
 else:
     plugins = LazyModule("lucid.base.plugins")
 
@@ -123,6 +122,8 @@ class AbstractTensor:
         def mean(self) -> Callable[..., AbstractTensor]: ...
         @property
         def reshape(self) -> Callable[..., AbstractTensor]: ...
+        @property
+        def permute(self) -> Callable[..., AbstractTensor]: ...
         @property
         def expand(self) -> Callable[..., AbstractTensor]: ...
         @property
@@ -217,7 +218,7 @@ Family: TypeAlias = Literal[
     "elementwise", "control", "other",
 ]  # fmt: skip
 
-BatchRule: TypeAlias = "Callable[[Batch], Sequence[AbstractTensor] | None]"
+BatchRule: TypeAlias = Callable[..., "Sequence[AbstractTensor] | None"]
 
 InferRule: TypeAlias = Callable[Concatenate[A, ...], "TensorType | tuple[TensorType, ...]"]
 

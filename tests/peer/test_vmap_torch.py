@@ -13,6 +13,10 @@ import lucid
 
 from .test_func_torch import same, tensors
 
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*torch.jit.script.*deprecated"
+)  # by the first use of torch.func.jacfwd
+
 RNG = np.random.default_rng(0)
 X, Y, W = RNG.standard_normal((5, 3)), RNG.standard_normal((5, 3)), RNG.standard_normal((4, 3))
 CUBE, IMAGES = RNG.standard_normal((5, 2, 3)), RNG.standard_normal((3, 2, 6, 6))

@@ -239,19 +239,19 @@ def _conv_batch(b: Batch[ConvAttrs]) -> Outputs | None:
     if not any(b.batched[1:]):
         return folded(b, (0, *(None,) * rest), (0,))
     grouped = _more_groups(b.attrs, b.size)
-    return grouped and folded(b, (1, *(0,) * rest), (1,), grouped)
+    return None if grouped is None else folded(b, (1, *(0,) * rest), (1,), grouped)
 
 
 def _input_batch(b: Batch[ConvInputAttrs]) -> Outputs | None:
     if not b.batched[1]:
         return folded(b, (0, None), (0,))
     grouped = _more_groups(b.attrs.conv, b.size)
-    return grouped and folded(b, (1, 0), (1,), replace(b.attrs, conv=grouped))
+    return None if grouped is None else folded(b, (1, 0), (1,), replace(b.attrs, conv=grouped))
 
 
 def _weight_batch(b: Batch[ConvWeightAttrs]) -> Outputs | None:
     grouped = _more_groups(b.attrs.conv, b.size)
-    return grouped and folded(b, (1, 1), (0,), replace(b.attrs, conv=grouped))
+    return None if grouped is None else folded(b, (1, 1), (0,), replace(b.attrs, conv=grouped))
 
 
 def along_channels(bias: AbstractTensor, like: AbstractTensor) -> AbstractTensor:

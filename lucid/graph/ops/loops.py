@@ -183,10 +183,10 @@ def _scan_batch(b: Batch[ScanAttrs]) -> Outputs:
     body = b.region(a.body, types, [*differ, *over, *captured], [*differ, *(True for _ in a.stacked)])
     attrs = replace(a, body=body, scanned=tuple(scanned), stacked=tuple(map(_behind, a.stacked)))
     last, stacked, kept = a.results(b.apply(attrs, *init, *xs, *captures))
-    return [
-        *(widened(x, one, b.size) for x, one in zip(last, differ, strict=True)), *stacked,
-        *(x.movedim(1, 0) if one else widened(x, False, b.size) for x, one in zip(kept, differ, strict=True)),
-    ]  # fmt: skip
+    turned = [x.permute(1, 0, *range(2, x.type.rank)) if one else x for x, one in zip(kept, differ, strict=True)]
+    ends = (widened(x, one, b.size) for x, one in zip((*last, *turned), (*differ, *differ), strict=True))
+    front = [next(ends) for _ in last]
+    return [*front, *stacked, *ends]
 
 
 def _behind(along: Along) -> Along:
