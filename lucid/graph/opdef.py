@@ -282,6 +282,8 @@ class OpDef(Generic[A]):
     conventional
         Its gradient differs from the derivative by convention (none for a padding row, straight through a rounding);
         or for which attributes it does (:meth:`has_slope`).
+    gradient_only
+        Its results are its first operands, and differ from them in the gradient only.
     kept
         How many of its last outputs exist for its gradient alone, and have no gradient themselves.
     pure
@@ -315,6 +317,7 @@ class OpDef(Generic[A]):
     monotone: bool | Callable[..., bool] = False
     root: float | None = None
     idempotent: bool = False
+    gradient_only: bool = False
     activation: bool = False
     activates: bool = False
     convolution: bool = False

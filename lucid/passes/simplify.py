@@ -16,7 +16,7 @@ from ..base.structs import struct
 from ..graph.dims import SymDim
 from ..graph.ir import Graph
 from ..graph.opdef import OpDef, apply
-from ..graph.ops import control, custom_gradient, random, reduce, shape, slices, source
+from ..graph.ops import control, random, reduce, shape, slices, source
 from ..graph.ops import elementwise as ew
 from ..graph.ops.source import full
 from ..graph.region import inline
@@ -36,23 +36,20 @@ class SimplifyOptions:
 
 USUAL: Final = SimplifyOptions()
 
-_GRADIENT_ONLY: Final = frozenset((shape.STOP_GRADIENT, shape.OVERWRITTEN, custom_gradient.CUSTOM_GRADIENT))
-"""Their results are their first operands."""
-
 
 def simplify(graph: Graph, options: SimplifyOptions = USUAL) -> Graph:
     """Apply the identities until none applies."""
 
     def changes(op: OpDef) -> bool:
         return (
-            (options.inference and op in _GRADIENT_ONLY)
+            (options.inference and op.gradient_only)
             or op.idempotent
             or op in _IDENTITIES
             or (op.elementwise and op.pure)
         )
 
     def rule(site: Site) -> Symbol | Sequence[Symbol] | None:
-        if options.inference and site.op in _GRADIENT_ONLY:
+        if options.inference and site.op.gradient_only:
             return site.inputs[: len(site.node.outputs)]
         for identity in (_idempotent,) if site.op.idempotent else _IDENTITIES.get(site.op, ()):
             found = identity(site)

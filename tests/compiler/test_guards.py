@@ -117,7 +117,7 @@ def test_a_layer_or_a_function_of_the_library_that_is_replaced(monkeypatch: pyte
     def forward(t: Any) -> Any:
         return nn.functional.relu(t - 2) + 1
 
-    follows(forward, lambda: monkeypatch.setattr(nn.functional, "relu", lambda t: t))
+    follows(forward, lambda: monkeypatch.setattr(nn.functional, "relu", lambda t, inplace=False: t))
     follows(nn.Sequential(nn.ReLU()), lambda: monkeypatch.setattr(nn.ReLU, "forward", lambda self, t: t * 3))
 
 

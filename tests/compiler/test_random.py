@@ -34,6 +34,7 @@ CALLS: dict[str, Call] = {
     "randn": lambda x: x * lucid.randn(*x.shape),
     "randn_like": lambda x: x * lucid.randn_like(x),
     "rrelu": lambda x: F.rrelu(x, training=True),
+    "rrelu_": lambda x: F.rrelu_(x * 1.0, training=True),
     "scaled_dot_product_attention": lambda x: F.scaled_dot_product_attention(x, x, x, dropout_p=0.5),
 }
 """What draws, by its name in ``lucid`` or ``lucid.nn.functional``, applied to numbers (16, 16)."""

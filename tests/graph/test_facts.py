@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import lucid
+import lucid.runtime.eager  # from which on kernels are known
 from lucid.formats.draw.graph_view import family
 from lucid.graph import facts
 from lucid.graph.builder import Builder

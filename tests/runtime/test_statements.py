@@ -146,7 +146,7 @@ def run(case: Case) -> None:
     arrays = case.make(np.random.default_rng(0), "float32")
     y = case.function(*(lucid.tensor(x, requires_grad=np.asarray(x).dtype.kind == "f") for x in arrays))
     y = y[0] if isinstance(y, tuple) else y
-    if y.requires_grad:
+    if y.requires_grad and "OnceDifferentiable" not in case.ops:  # whose gradient is an error
         y.sum().backward()
 
 

@@ -60,7 +60,7 @@ def _decompose(attrs: CustomGradientAttrs, *operands: AbstractTensor) -> tuple[A
 CUSTOM_GRADIENT = register(
     OpDef(
         "CustomGradient", _infer, _gradient, _decompose, attrs=CustomGradientAttrs, inputs=("*operands",), outputs=None,
-        regions=True, conventional=True, family="gradient",
+        regions=True, conventional=True, gradient_only=True, family="gradient",
     )
 )  # fmt: skip
 

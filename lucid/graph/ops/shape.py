@@ -185,7 +185,9 @@ EXPAND = register(
     )
 )
 #: The identity, through which no gradient flows back.
-STOP_GRADIENT = register(OpDef("StopGradient", _stop_infer, NO_GRADIENT, batch=in_front, view=True, family="gradient"))
+STOP_GRADIENT = register(
+    OpDef("StopGradient", _stop_infer, NO_GRADIENT, batch=in_front, view=True, gradient_only=True, family="gradient")
+)
 #: A parameter into which a value without history was written: the new value, with the gradient of the parameter.
 OVERWRITTEN = register(
     OpDef(
@@ -195,6 +197,7 @@ OVERWRITTEN = register(
         inputs=("value", "x"),
         batch=in_front,
         view=True,
+        gradient_only=True,
         family="gradient",
     )
 )
