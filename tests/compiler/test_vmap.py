@@ -9,6 +9,7 @@ import pytest
 
 import lucid
 from lucid import func, nn
+from lucid.autograd.function import once_differentiable
 from lucid.errors import LucidError
 from lucid.func import vmap
 
@@ -169,6 +170,35 @@ def test_ensembles() -> None:
 
     found = vmap(call, in_dims=(0, 0, None))(weights, buffers, X)
     close(found, np.stack([m(X).detach().numpy() for m in models]))
+
+
+class Fivefold(lucid.autograd.Function):
+    """A product whose gradients are made up, and not those of its graph."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, w: Any) -> Any:
+        ctx.save_for_backward(x, w)
+        return x * w
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Any) -> Any:
+        x, w = ctx.saved_tensors
+        return dy * w * 3, dy * x * 5
+
+
+@pytest.mark.parametrize("chunk", [None, 2])
+def test_gradients_written_by_hand(chunk: int | None) -> None:
+    """That of what is the same for all rows is the sum over them; once differentiable remains so."""
+    x, w = X.detach().clone().requires_grad_(), W[0].detach().clone().requires_grad_()
+    vmap(Fivefold.apply, in_dims=(0, None), chunk_size=chunk)(x, w).sum().backward()
+    assert x.grad is not None and w.grad is not None
+    close(x.grad, np.tile(3 * W[0].numpy(), (5, 1)))
+    close(w.grad, 5 * X.numpy().sum(0))
+    each = vmap(func.grad(lambda x, w: Fivefold.apply(x, w).sum(), argnums=1), in_dims=(0, None), chunk_size=chunk)
+    close(each(X, W[0]), 5 * X.numpy())
+    with pytest.raises(LucidError, match="once_differentiable"):
+        vmap(func.hessian(lambda x: Fivefold.apply(x, W[0]).sum()), chunk_size=chunk)(X)
 
 
 def test_along_a_direction() -> None:

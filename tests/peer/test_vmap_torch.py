@@ -31,6 +31,28 @@ def smooth(m: Any, x: Any) -> Any:
     return (x.sin() * x.exp()).sum() + (x * x.tanh()).prod()
 
 
+def bent(m: Any, x: Any, w: Any) -> Any:
+    """A sum whose gradients are made up."""
+
+    class Bent(m.autograd.Function):  # type: ignore[misc]
+        generate_vmap_rule = True
+
+        @staticmethod
+        def forward(x: Any, w: Any) -> Any:
+            return (x * w).exp()
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+            ctx.save_for_backward(*inputs, output)
+
+        @staticmethod
+        def backward(ctx: Any, dy: Any) -> Any:
+            x, w, y = ctx.saved_tensors
+            return dy * w * 3, dy * x.sin() * y
+
+    return Bent.apply(x, w).sum()
+
+
 #: Each is called with the module and tensors.
 CALLS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "rows": (lambda m, x, y: m.func.vmap(lambda a, b: (a * b).sum())(x, y), (X, Y)),
@@ -60,6 +82,18 @@ CALLS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "grad": (lambda m, x: m.func.vmap(m.func.grad(lambda a: smooth(m, a)))(x), (X,)),
     "grad of all": (
         lambda m, x, w: m.func.grad(lambda w: m.func.vmap(lambda a: (w @ a).sin().sum())(x).sum())(w),
+        (X, W),
+    ),
+    "grad of a Function": (
+        lambda m, x, w: m.func.vmap(m.func.grad(lambda a, b: bent(m, a, b), (0, 1)), in_dims=(0, None))(x, w[0]),
+        (X, W),
+    ),
+    "grad of all of a Function": (
+        lambda m, x, w: m.func.grad(lambda w: m.func.vmap(lambda a: bent(m, a, w))(x).sin().sum())(w[0]),
+        (X, W),
+    ),
+    "hessian of a Function": (
+        lambda m, x, w: m.func.vmap(m.func.jacrev(m.func.jacrev(lambda a: bent(m, a, w[0]))))(x),
         (X, W),
     ),
     "value": (lambda m, x: m.func.vmap(m.func.grad_and_value(lambda a: smooth(m, a)))(x), (X,)),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ...errors import DTypeError, GradientError, GraphError
+from ..batching import Batch, Outputs
 from ..opdef import AbstractTensor, GradContext, Gradients, NoAttrs, OpDef, attributes, register
 from ..region import Region, RegionAttrs, check_region, inline
 from ..types import TensorType, is_float
@@ -56,17 +59,31 @@ def _decompose(attrs: CustomGradientAttrs, *operands: AbstractTensor) -> tuple[A
     return operands[: attrs.results]
 
 
+def _batch(b: Batch[CustomGradientAttrs]) -> Outputs:
+    """The gradients of all rows at once; that of what is the same for all is the sum over them."""
+    a, last = b.attrs, b.attrs.captures
+    values, captures = [b.whole(i) for i in range(last)], b.inputs[last:]
+    given = [*values[: a.results], *values[: a.results], *captures]
+    differ = [*(True for _ in range(a.handed)), *b.batched[last:]]
+    backward = b.region(a.backward, [x.type for x in given], differ, [True] * len(a.backward.graph.outputs))
+    return b.apply(replace(a, backward=backward), *values, *captures)
+
+
 #: The first operands as they are; its region computes the gradients of those that follow.
 CUSTOM_GRADIENT = register(
     OpDef(
         "CustomGradient", _infer, _gradient, _decompose, attrs=CustomGradientAttrs, inputs=("*operands",), outputs=None,
-        regions=True, conventional=True, gradient_only=True, family="gradient",
+        batch=_batch, regions=True, conventional=True, gradient_only=True, family="gradient",
     )
 )  # fmt: skip
 
 
 def _once(attrs: NoAttrs, gradient: TensorType, *behind: TensorType) -> TensorType:
     return gradient
+
+
+def _once_batch(b: Batch[NoAttrs]) -> Outputs:
+    return b.apply(b.attrs, b.whole(0), *b.inputs[1:])
 
 
 def _refused(c: GradContext) -> Gradients:
@@ -80,6 +97,6 @@ def _refused(c: GradContext) -> Gradients:
 ONCE = register(
     OpDef(
         "OnceDifferentiable", _once, _refused, lambda attrs, gradient, *behind: gradient,
-        inputs=("gradient", "*behind"), conventional=True, family="gradient",
+        inputs=("gradient", "*behind"), batch=_once_batch, conventional=True, family="gradient",
     )
 )  # fmt: skip
