@@ -11,6 +11,7 @@ from math import prod
 from ..graph.ir import Graph
 from ..graph.ops.elementwise import sqrt
 from ..graph.ops.norm import LAYER_NORM, STANDARDIZE
+from ..graph.ops.reduce import mean_over
 from .lower import lower
 from .rewrite import Declined, Replacement, Site, rebuild
 
@@ -23,9 +24,9 @@ def expand_standardize(graph: Graph) -> Graph:
         known = prod(dim for axis in a.axes if isinstance(dim := x.type.shape[axis], int))
         if known < a.least:
             return Declined(f"whether there are {a.least} values to take a variance of is known when sizes are")
-        mean = x.mean(a.axes, keepdim=True)
+        mean = mean_over(x, a.axes)
         centred = x - mean
-        variance = (centred * centred).mean(a.axes, keepdim=True)
+        variance = mean_over(centred * centred, a.axes)
         return [centred * (1.0 / sqrt(variance + a.eps)), mean, variance]
 
     opened = lower(graph, lambda node: node.op is not LAYER_NORM)

@@ -148,6 +148,14 @@ def test_standardisation_is_taken_apart() -> None:
     assert_same(before, after, rtol=1e-5, atol=1e-6)
 
 
+def test_standardisation_over_no_axes_is_taken_apart() -> None:
+    """Each element is its own mean, as of scalars in rows."""
+    before = trace(lambda x: standardize(x, (), 1e-5), (4,))
+    after = expand_standardize(before)
+    assert "Standardize" not in ops(after)
+    assert_same(before, after)
+
+
 def test_layer_normalisation_is_taken_apart_with_its_gradient() -> None:
     """So that both read one mean and one variance."""
     before = trace(lambda x, w, b: (layer_norm(x, 5, w, b), standardize(x, (2,), 1e-5)[1]), (4, 3, 5), w=(5,), b=(5,))

@@ -16,6 +16,7 @@ from ..dims import Dim, as_dim, exact_quotient
 from ..opdef import AbstractTensor, Attrs, GradContext, Gradients, OpDef, T, apply, apply_all, attributes, register
 from ..types import Shape, TensorType, format_shape, is_float, product
 from .elementwise import cast, exp, sqrt
+from .reduce import mean_over
 from .shape import AxisAttrs, along, reshape, stop_gradient
 from .source import full
 
@@ -129,8 +130,8 @@ def _standardize_gradient(c: GradContext[StandardizeAttrs]) -> Gradients:
     (x,), (y, mean, variance), a = c.inputs, c.outputs, c.attrs
     dx: AbstractTensor | None = None
     if c.cotangents[0] is not None:
-        projection = y * (c.dy * y).mean(a.axes, keepdim=True)
-        dx = (c.dy - c.dy.mean(a.axes, keepdim=True) - projection) / sqrt(variance + a.eps)
+        projection = y * mean_over(c.dy * y, a.axes)
+        dx = (c.dy - mean_over(c.dy, a.axes) - projection) / sqrt(variance + a.eps)
     count = product(x.type.shape[axis] for axis in a.axes)
     if c.cotangents[1] is not None:
         spread = (c.cotangents[1] / count).expand(x.type.shape)

@@ -227,6 +227,12 @@ def mean(x: T, dim: Axes = None, keepdim: bool = False, dtype: object = None) ->
     return _reduce(MEAN, x, dim, keepdim)
 
 
+def mean_over(x: T, axes: tuple[int, ...]) -> T:
+    """Mean over these axes, kept with size 1; without axes ``x`` itself, where :func:`mean` takes all."""
+    result: T = apply(MEAN, ReduceAttrs(axes, True), x)
+    return result
+
+
 def var(x: AbstractTensor, dim: Axes = None, correction: float = 1, keepdim: bool = False) -> AbstractTensor:
     """Variance over ``dim``: squared deviations summed, divided by the count minus ``correction`` (at least 0).
 
