@@ -1,4 +1,4 @@
-"""``lucid.func.vmap``: a function of one row, of the rows of tensors."""
+"""``lucid.func.vmap``: a function of one row becomes a function of a whole batch of rows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 from ..base.checks import shown
 from ..errors import OptionError, ShapeError
-from ..graph.batching import widened
+from ..graph.batching import with_batch_axis
 from ..graph.dims import Dim
 from ..graph.opdef import AbstractTensor
 from ..graph.trace import active_trace
@@ -27,25 +27,25 @@ def vmap(
     func: Callable[..., object], in_dims: object = 0, out_dims: object = 0, randomness: str = "error", *,
     chunk_size: int | None = None,
 ) -> Derived:  # fmt: skip
-    """A function that computes for whole tensors what another one computes of each of their rows.
+    """A function that applies another one to every row of its arguments at once.
 
-    The function is traced once, on one row, and its graph made that of all: what depends on a row gets one more axis,
-    what does not is computed once. ``vmap(grad(loss), in_dims=(None, 0, 0))`` gives the gradients of each sample.
+    The function is traced once, on one row, and its graph is vectorised: values that depend on a row get a batch axis,
+    all others are computed once. ``vmap(grad(loss), in_dims=(None, 0, 0))`` gives the gradients of each sample.
 
     Parameters
     ----------
     func
-        Returns a tensor, or nested lists, tuples and dicts of tensors, of rows. Other tensors that it reads are the
-        same for all rows, and so are keyword arguments. It must not change its arguments in place.
+        A function of rows that returns a tensor, or nested lists, tuples and dicts of tensors. Other tensors that it
+        reads are shared by all rows, and so are keyword arguments. It must not change its arguments in place.
     in_dims
-        For each positional argument the axis of the rows, or None for what is the same for all. An int stands for all
-        tensors of nested lists, tuples and dicts; ``in_dims`` may also be nested as these are.
+        For each positional argument the axis that enumerates the rows, or None for an argument that all rows share. An
+        int stands for all tensors of nested lists, tuples and dicts; ``in_dims`` may also be nested as these are.
     out_dims
-        The place of that axis in the results, likewise. None is for results that do not depend on a row.
+        The position of that axis in the results, likewise. None is for results that do not depend on a row.
     randomness
-        Whether drawing random numbers is an ``"error"``, or gives the ``"same"`` or ``"different"`` ones for the rows.
+        Whether drawing random numbers is an ``"error"``, or gives all rows the ``"same"`` or ``"different"`` numbers.
     chunk_size
-        So many rows at once, in a loop, to save memory; by default all.
+        The number of rows computed at once, in a loop over such chunks, to save memory; by default all rows.
 
     Returns
     -------
@@ -54,8 +54,8 @@ def vmap(
     Raises
     ------
     OptionError, ShapeError
-        For an axis that is not there, rows of which there are not equally many, no rows at all, or ``in_dims`` and
-        ``out_dims`` that are not nested as what they are for.
+        For an axis that does not exist, arguments with different numbers of rows, no argument with rows, or ``in_dims``
+        or ``out_dims`` whose nesting is not that of the arguments or results.
     TraceError
         Where the function draws random numbers and ``randomness`` does not say which, changes a row in place, or needs
         a size that depends on the values of a row.
@@ -86,7 +86,7 @@ def vmap(
 
 
 class _Rows:
-    """The arguments of a function that is mapped: of some the rows are mapped over, along ``axes``."""
+    """The tensors that a mapped function is given, each with the axis of its rows or None."""
 
     def __init__(self, tensors: Sequence[Tensor], axes: Sequence[int | None]) -> None:
         self._tensors, self._axes = tensors, axes
@@ -95,14 +95,14 @@ class _Rows:
         self.size = _count(self._rows)
 
     def joined(self, row: Sequence[Tensor]) -> list[Tensor]:
-        """The arguments for one row, of what is mapped over and what is not."""
+        """All tensors for one row: ``row`` holds those that are mapped over, the others are shared."""
         parts = iter(row)
         return [x if axis is None else next(parts) for x, axis in zip(self._tensors, self._axes, strict=True)]
 
     def results(
         self, one: Callable[..., Sequence[object]], randomness: str, chunk: int | None
     ) -> list[tuple[AbstractTensor, bool]]:
-        """The results of a function of one row for all rows, and whether they differ, and have that axis in front."""
+        """The results of a function of one row for all rows, each with whether it has the batch axis in front."""
         recorder = active_trace.get()
         types = [x.type.with_shape(x.type.shape[1:]) for x in self._rows]
         (regions, captures), drawn = recorder.record_row(types, one, _DRAWS if randomness == "error" else "")
@@ -113,7 +113,7 @@ class _Rows:
 
 
 def _axes(name: str, dims: object, structure: Structure) -> list[int | None]:
-    """For each tensor of a structure the axis of the rows."""
+    """The axis of the rows, or None, for each tensor of a structure: ``dims`` broadcast over the nesting."""
     kind, *parts = structure
     if dims is None or (isinstance(dims, int) and not isinstance(dims, bool)):
         alone = next(statics(structure), _NONE) if dims is not None else _NONE
@@ -138,12 +138,12 @@ def _in_front(name: str, x: Tensor, axis: int) -> Tensor:
     """A tensor with the axis of the rows in front."""
     if not -x.type.rank <= axis < x.type.rank:
         raise ShapeError(f"vmap: {name} is {axis} for a tensor {x.type}, which has no such axis")
-    front: Tensor = x.movedim(axis, 0)
-    return front
+    moved: Tensor = x.movedim(axis, 0)
+    return moved
 
 
 def _count(rows: Sequence[Tensor]) -> Dim:
-    """How many rows there are."""
+    """The number of rows, which all tensors must agree on."""
     sizes = list(dict.fromkeys(x.type.shape[0] for x in rows))
     if not sizes:
         raise OptionError("vmap: there is nothing to map over: no tensor is given with an axis of rows")
@@ -153,12 +153,12 @@ def _count(rows: Sequence[Tensor]) -> Dim:
 
 
 def _placed(y: AbstractTensor, batched: bool, place: int | None, size: Dim) -> Tensor:
-    """A result with the axis of the rows at its place."""
+    """A result with the batch axis at ``place``."""
     if place is None:
         if batched:
             raise OptionError("vmap: out_dims is None for a result that depends on a row; give the place of its axis")
         return as_traced(y)
-    whole = as_traced(widened(y, batched, size))
+    whole = as_traced(with_batch_axis(y, batched, size))
     if not -whole.type.rank <= place < whole.type.rank:
         raise ShapeError(f"vmap: out_dims is {place} for a result {whole.type}, which has no such axis")
     moved: Tensor = whole.movedim(0, place)

@@ -12,7 +12,7 @@ from .. import autograd
 from ..autodiff.reverse import emit_gradients
 from ..base.checks import flag, shown
 from ..errors import GradientError, OptionError, ShapeError, TraceError
-from ..graph.batching import widened
+from ..graph.batching import with_batch_axis
 from ..graph.ir import Value
 from ..graph.opdef import AbstractTensor
 from ..graph.ops.loops import scan
@@ -239,7 +239,7 @@ def _rows(result: Tensor, symbols: Sequence[Symbol], chunk: int | None) -> list[
     else:
         stacked = vectorized(tracer, walk, [seeds, *captures], differ, count, chunk)
     found = zip(stacked, depends(walk, differ), symbols, strict=True)
-    return [as_traced(widened(rows, one, count).reshape((*shape, *x.type.shape))) for rows, one, x in found]
+    return [as_traced(with_batch_axis(rows, one, count).reshape((*shape, *x.type.shape))) for rows, one, x in found]
 
 
 def as_traced(y: AbstractTensor) -> TracedTensor:

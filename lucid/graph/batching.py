@@ -1,7 +1,8 @@
-"""Batching rules: how an op that is written for one row is applied to a batch of rows (:mod:`.vectorize`).
+"""Batching rules: how the node of one row becomes nodes that compute a whole batch of rows (:mod:`.vectorize`).
 
-Operands that differ from row to row have the axis of the batch in front; the others are as for one row. A rule gives
-results that all have it, or None for what it does not cover. Most ops have one of the rules here.
+A row is what one call of the mapped function is given. A batched operand has the batch axis in front, as axis 0; the
+others are shared by all rows and keep the shape that they have for one. A rule returns results that all have the batch
+axis, or None for a case that it does not cover. Most ops use one of the rules below.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ N = TypeVar("N", bound=Attrs)
 
 
 class RegionOfRows(Protocol):
-    """Makes a region of one row one of all."""
+    """Vectorises a region: see :attr:`Batch.region`."""
 
     def __call__(
         self, region: R, types: Sequence[TensorType], batched: Sequence[bool], wanted: Sequence[bool], /
@@ -30,27 +31,28 @@ class RegionOfRows(Protocol):
 
 @struct(frozen=True)
 class Batch(Generic[A]):
-    """What a batching rule knows about the node that it applies to a batch.
+    """The node that a batching rule is to apply to a batch.
 
     Attributes
     ----------
     op, attrs
-        What is applied, as for one row.
+        The op of the node, and its attributes for one row.
     inputs
-        The operands. A random key that is another for each row is still one, and the only batch of rank 0.
+        The operands. Random keys are an exception to the batch axis: a batched key is a scalar, one key for the batch.
     batched
-        For each operand, whether it has the axis of the batch.
+        For each operand, whether it is batched.
     outputs
-        The types of the results of one row.
+        The types of the results for one row.
     size
-        How many rows there are.
+        The number of rows: the size of the batch axis.
     run
-        ``run(region, inputs, batched)`` computes the results of a region of one row for all rows.
+        ``run(region, inputs, batched)`` emits a region of one row for the batch, and returns its results; those that
+        ``depends`` marks have the batch axis.
     region
-        ``region(region, types, batched, wanted)`` is that as a region, for inputs of these types. Of its outputs those
-        that are ``wanted`` have the axis of the batch.
+        ``region(region, types, batched, wanted)`` returns the vectorised region, for inputs of these types; those of
+        its outputs that are ``wanted`` have the batch axis.
     depends
-        ``depends(region, batched)`` says for each output of a region whether it differs from row to row.
+        ``depends(region, batched)`` says for each output of a region whether it depends on a batched input.
     """
 
     op: OpDef[A]
@@ -64,15 +66,15 @@ class Batch(Generic[A]):
     depends: Callable[[Bindable, Sequence[bool]], Sequence[bool]]
 
     def row(self, number: int) -> Shape:
-        """The shape of an operand of one row."""
+        """The shape of an operand for one row."""
         return self.inputs[number].type.shape[self.batched[number] :]
 
     def whole(self, number: int) -> AbstractTensor:
-        """An operand with the axis of the batch, along which it is repeated if it is the same for all rows."""
-        return widened(self.inputs[number], self.batched[number], self.size)
+        """An operand with the batch axis; one that all rows share is repeated along it."""
+        return with_batch_axis(self.inputs[number], self.batched[number], self.size)
 
     def aligned(self, number: int, rank: int) -> AbstractTensor:
-        """An operand whose rows broadcast as they do alone, beside others of up to ``rank`` axes."""
+        """An operand reshaped so that its rows broadcast against rows of up to ``rank`` axes, as they do one by one."""
         x = self.inputs[number]
         return (
             x.reshape((self.size, *(1,) * (rank - len(self.row(number))), *self.row(number)))
@@ -85,13 +87,13 @@ class Batch(Generic[A]):
         return apply_all(self.op, attrs, *inputs)
 
 
-def widened(x: AbstractTensor, batched: bool, size: Dim) -> AbstractTensor:
-    """A value with the axis of the batch, along which it is repeated if it has none."""
+def with_batch_axis(x: AbstractTensor, batched: bool, size: Dim) -> AbstractTensor:
+    """A value with the batch axis, along which it is repeated unless it is batched already."""
     return x if batched else x.expand((size, *x.type.shape))
 
 
-#: The fields of attributes that say something of each axis, or of some, and what they are with one more axis in front.
-_MOVED: Final[Mapping[str, Callable[..., object]]] = {
+#: The attributes that depend on the number of axes, and what they become with one more axis in front.
+_WITH_LEADING_AXIS: Final[Mapping[str, Callable[..., object]]] = {
     "axis": lambda axis, size: axis + 1,
     "axes": lambda axes, size: tuple(axis + 1 for axis in axes),
     "perm": lambda perm, size: (0, *(axis + 1 for axis in perm)),
@@ -104,62 +106,64 @@ _MOVED: Final[Mapping[str, Callable[..., object]]] = {
 }  # fmt: skip
 
 
-def moved(attrs: N, size: Dim) -> N:
-    """The attributes of an op for tensors with one more axis in front, of ``size``."""
-    return replace(attrs, **{name: _MOVED[name](value, size) for name, value in attrs.items() if name in _MOVED})
+def with_leading_axis(attrs: N, size: Dim) -> N:
+    """The attributes of an op for tensors with one more axis in front, of this size."""
+    rules = _WITH_LEADING_AXIS
+    return replace(attrs, **{name: rules[name](value, size) for name, value in attrs.items() if name in rules})
 
 
-def broadcast(b: Batch) -> Outputs:
-    """Of ops that broadcast their operands, element-wise ones and products of matrices."""
-    rank = max(len(b.row(i)) for i in range(len(b.inputs)))
-    return b.apply(b.attrs, *(b.aligned(i, rank) for i in range(len(b.inputs))))
+def broadcast_rows(batch: Batch) -> Outputs:
+    """The rule of ops that broadcast their operands: element-wise ones and matrix products."""
+    rank = max(len(batch.row(i)) for i in range(len(batch.inputs)))
+    return batch.apply(batch.attrs, *(batch.aligned(i, rank) for i in range(len(batch.inputs))))
 
 
-def in_front(b: Batch) -> Outputs:
-    """Of ops that can do with one more axis in front, if the attributes that count axes take it into account."""
-    return b.apply(moved(b.attrs, b.size), *(b.whole(i) for i in range(len(b.inputs))))
+def prepend_axis(batch: Batch) -> Outputs:
+    """The rule of ops that accept one more axis in front, once the attributes that count axes include it."""
+    return batch.apply(with_leading_axis(batch.attrs, batch.size), *(batch.whole(i) for i in range(len(batch.inputs))))
 
 
-def first_in_front(b: Batch) -> Outputs | None:
-    """As :func:`in_front`, where only the first operand differs from row to row."""
-    return None if any(b.batched[1:]) else b.apply(moved(b.attrs, b.size), *b.inputs)
+def prepend_axis_to_first(batch: Batch) -> Outputs | None:
+    """The rule of :func:`prepend_axis` for the case in which only the first operand is batched."""
+    return None if any(batch.batched[1:]) else batch.apply(with_leading_axis(batch.attrs, batch.size), *batch.inputs)
 
 
-def fold(x: AbstractTensor, axis: int) -> AbstractTensor:
-    """A batch, its rows side by side along one of their axes."""
+def merge_rows(x: AbstractTensor, axis: int) -> AbstractTensor:
+    """The rows of a batch concatenated along one of their axes, which the batch axis is merged into."""
     size, *row = x.type.shape
     turned = x.permute((*range(1, axis + 1), 0, *range(axis + 1, len(row) + 1)))
     return turned.reshape((*row[:axis], size * row[axis], *row[axis + 1 :]))
 
 
-def unfold(b: Batch, number: int, y: AbstractTensor, axis: int) -> AbstractTensor:
-    """The inverse of :func:`fold`, of a result."""
-    row = b.outputs[number].shape
-    apart = y.reshape((*row[:axis], b.size, *row[axis:]))
+def split_rows(batch: Batch, number: int, y: AbstractTensor, axis: int) -> AbstractTensor:
+    """The inverse of :func:`merge_rows`, for a result."""
+    row = batch.outputs[number].shape
+    apart = y.reshape((*row[:axis], batch.size, *row[axis:]))
     return apart.permute((axis, *range(axis), *range(axis + 1, len(row) + 1)))
 
 
-def folded(
-    b: Batch, inputs: Sequence[int | None], outputs: Sequence[int], attrs: Attrs | None = None
+def apply_merged(
+    batch: Batch, inputs: Sequence[int | None], outputs: Sequence[int], attrs: Attrs | None = None
 ) -> Outputs | None:
-    """The op applied once to rows side by side, along these axes of operands and results.
+    """The op applied once to merged rows (:func:`merge_rows`), along these axes of the operands and of the results.
 
-    None stands for operands that must be the same for all rows.
+    None instead of an axis marks an operand that all rows must share.
     """
-    if any(axis is None and batched for axis, batched in zip(inputs, b.batched, strict=True)):
+    if any(axis is None and batched for axis, batched in zip(inputs, batch.batched, strict=True)):
         return None
     given = [
-        x if axis is None else fold(b.whole(i), axis) for i, (x, axis) in enumerate(zip(b.inputs, inputs, strict=True))
+        x if axis is None else merge_rows(batch.whole(i), axis)
+        for i, (x, axis) in enumerate(zip(batch.inputs, inputs, strict=True))
     ]
-    found = b.apply(attrs or b.attrs, *given)
-    return [unfold(b, i, y, axis) for i, (y, axis) in enumerate(zip(found, outputs, strict=True))]
+    found = batch.apply(attrs or batch.attrs, *given)
+    return [split_rows(batch, i, y, axis) for i, (y, axis) in enumerate(zip(found, outputs, strict=True))]
 
 
-def of_images(b: Batch) -> Outputs | None:
-    """Of ops on a batch of images each: one larger batch."""
-    return folded(b, (0,) * len(b.inputs), (0,) * len(b.outputs))
+def merge_batches(batch: Batch) -> Outputs | None:
+    """The rule of ops whose axis 0 is a batch axis of their own: both are merged into one larger batch."""
+    return apply_merged(batch, (0,) * len(batch.inputs), (0,) * len(batch.outputs))
 
 
-def first_of_images(b: Batch) -> Outputs | None:
-    """The same of ops with tables or weights behind the images."""
-    return folded(b, (0, *(None,) * (len(b.inputs) - 1)), (0,) * len(b.outputs))
+def merge_first_batch(batch: Batch) -> Outputs | None:
+    """The rule of :func:`merge_batches` for ops whose further operands are weights or tables, which all rows share."""
+    return apply_merged(batch, (0, *(None,) * (len(batch.inputs) - 1)), (0,) * len(batch.outputs))

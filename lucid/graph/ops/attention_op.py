@@ -167,15 +167,15 @@ def _of_keys(by: AbstractTensor, rows: AbstractTensor, like: AbstractTensor) -> 
     return matmul(transpose(by, -1, -2), rows)
 
 
-def _batch(b: Batch[AttentionAttrs]) -> Outputs | None:
+def _batch(batch: Batch[AttentionAttrs]) -> Outputs | None:
     """Heads of a larger batch. A mask of numbers has no gradient of that form."""
-    key = 3 + b.attrs.masked
-    known = key + (b.attrs.dropout > 0)
-    if (b.op is not ATTENTION and adds(b.attrs, b.inputs)) or not all(b.batched[key:known]):
+    key = 3 + batch.attrs.masked
+    known = key + (batch.attrs.dropout > 0)
+    if (batch.op is not ATTENTION and adds(batch.attrs, batch.inputs)) or not all(batch.batched[key:known]):
         return None
-    mask = [b.aligned(3, len(b.row(0)))] if b.attrs.masked else []
-    wholes = [b.whole(i) for i in range(len(b.inputs)) if i < 3 or i >= known]
-    return b.apply(b.attrs, *wholes[:3], *mask, *b.inputs[key:known], *wholes[3:])
+    mask = [batch.aligned(3, len(batch.row(0)))] if batch.attrs.masked else []
+    wholes = [batch.whole(i) for i in range(len(batch.inputs)) if i < 3 or i >= known]
+    return batch.apply(batch.attrs, *wholes[:3], *mask, *batch.inputs[key:known], *wholes[3:])
 
 
 ATTENTION = register(

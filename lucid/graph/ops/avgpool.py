@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...base.checks import integer, per_axis, shown
 from ...errors import DTypeError, OptionError, ShapeError
-from ..batching import of_images
+from ..batching import merge_batches
 from ..dims import Dim, as_dim, exact_quotient
 from ..opdef import NO_GRADIENT, AbstractTensor, Attrs, GradContext, Gradients, OpDef, apply, attributes, register
 from ..types import TensorType, bool_, format_shape, int64, is_float, product
@@ -142,7 +142,7 @@ AVG_POOL = register(
         _avg_infer,
         _avg_gradient,
         attrs=AvgPoolAttrs,
-        batch=of_images,
+        batch=merge_batches,
         windowed=True,
         channels_last=True,
         family="pool",
@@ -151,19 +151,19 @@ AVG_POOL = register(
 AVG_POOL_GRAD = register(
     OpDef(
         "AvgPool2dGrad", _avg_grad_infer, lambda c: [apply(AVG_POOL, c.attrs.pool, c.dy)], attrs=AvgPoolGradAttrs,
-        inputs=("dy",), outputs=("dx",), batch=of_images, windowed=True, channels_last=True, family="gradient",
+        inputs=("dy",), outputs=("dx",), batch=merge_batches, windowed=True, channels_last=True, family="gradient",
     )
 )  # fmt: skip
 ADAPTIVE_AVG_POOL = register(
     OpDef(
         "AdaptiveAvgPool2d", _adaptive_infer, _adaptive_gradient, attrs=AdaptiveAttrs,
-        batch=of_images, windowed=True, channels_last=True, family="pool",
+        batch=merge_batches, windowed=True, channels_last=True, family="pool",
     )
 )  # fmt: skip
 ADAPTIVE_AVG_POOL_GRAD = register(
     OpDef(
         "AdaptiveAvgPool2dGrad", _adaptive_grad_infer, _adaptive_grad_gradient, attrs=AdaptiveGradAttrs,
-        inputs=("dy",), outputs=("dx",), batch=of_images, windowed=True, channels_last=True, family="gradient",
+        inputs=("dy",), outputs=("dx",), batch=merge_batches, windowed=True, channels_last=True, family="gradient",
     )
 )  # fmt: skip
 #: The position of the maximum of each adaptive window, as row * width + column.
@@ -174,7 +174,7 @@ ADAPTIVE_ARG_MAX = register(
         NO_GRADIENT,
         attrs=AdaptiveAttrs,
         outputs=("index",),
-        batch=of_images,
+        batch=merge_batches,
         windowed=True,
     )
 )

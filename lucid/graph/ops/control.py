@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ...errors import DTypeError, ShapeError
-from ..batching import Batch, Outputs, widened
+from ..batching import Batch, Outputs, with_batch_axis
 from ..opdef import AbstractTensor, GradContext, Gradients, OpDef, apply_all, attributes, register
 from ..region import Region, RegionAttrs, check_region, read_inputs, with_inputs
 from ..types import TensorType, bool_
@@ -59,19 +59,22 @@ def _if_gradient(c: GradContext[IfAttrs]) -> Gradients:
     return [None, *(next(found) if want else None for want in wanted)]
 
 
-def _if_batch(b: Batch[IfAttrs]) -> Outputs:
+def _if_batch(batch: Batch[IfAttrs]) -> Outputs:
     """Where the condition differs from row to row, both branches are computed, and each row has its own."""
-    condition, captures, differ = b.inputs[0], b.inputs[1:], b.batched[1:]
-    if not b.batched[0]:
-        every = [True] * len(b.outputs)
+    condition, captures, differ = batch.inputs[0], batch.inputs[1:], batch.batched[1:]
+    if not batch.batched[0]:
+        every = [True] * len(batch.outputs)
         types = [x.type for x in captures]
-        return b.apply(IfAttrs(*(b.region(branch, types, differ, every) for branch in b.attrs.branches)), *b.inputs)
-    then, otherwise = (b.run(branch, captures, differ) for branch in b.attrs.branches)
+        return batch.apply(
+            IfAttrs(*(batch.region(branch, types, differ, every) for branch in batch.attrs.branches)), *batch.inputs
+        )
+    then, otherwise = (batch.run(branch, captures, differ) for branch in batch.attrs.branches)
     return [
         where(
-            reshape(condition, (b.size, *(1,) * row.rank)), *(widened(x, x.type.rank > row.rank, b.size) for x in two)
+            reshape(condition, (batch.size, *(1,) * row.rank)),
+            *(with_batch_axis(x, x.type.rank > row.rank, batch.size) for x in two),
         )
-        for row, *two in zip(b.outputs, then, otherwise, strict=True)
+        for row, *two in zip(batch.outputs, then, otherwise, strict=True)
     ]
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ...base.checks import integer, per_axis, shown
 from ...errors import DTypeError, OptionError, ShapeError
-from ..batching import Batch, Outputs, folded
+from ..batching import Batch, Outputs, apply_merged
 from ..dims import Dim
 from ..opdef import AbstractTensor, Attrs, GradContext, Gradients, OpDef, apply, attributes, register
 from ..types import Shape, TensorType, format_shape, is_float
@@ -233,25 +233,25 @@ def _more_groups(conv: ConvAttrs, by: Dim) -> ConvAttrs | None:
     return replace(conv, groups=conv.groups * by) if isinstance(by, int) and by else None
 
 
-def _conv_batch(b: Batch[ConvAttrs]) -> Outputs | None:
+def _conv_batch(batch: Batch[ConvAttrs]) -> Outputs | None:
     """One larger batch of images; with a weight for each row, more groups of channels."""
-    rest = len(b.inputs) - 1
-    if not any(b.batched[1:]):
-        return folded(b, (0, *(None,) * rest), (0,))
-    grouped = _more_groups(b.attrs, b.size)
-    return None if grouped is None else folded(b, (1, *(0,) * rest), (1,), grouped)
+    rest = len(batch.inputs) - 1
+    if not any(batch.batched[1:]):
+        return apply_merged(batch, (0, *(None,) * rest), (0,))
+    grouped = _more_groups(batch.attrs, batch.size)
+    return None if grouped is None else apply_merged(batch, (1, *(0,) * rest), (1,), grouped)
 
 
-def _input_batch(b: Batch[ConvInputAttrs]) -> Outputs | None:
-    if not b.batched[1]:
-        return folded(b, (0, None), (0,))
-    grouped = _more_groups(b.attrs.conv, b.size)
-    return None if grouped is None else folded(b, (1, 0), (1,), replace(b.attrs, conv=grouped))
+def _input_batch(batch: Batch[ConvInputAttrs]) -> Outputs | None:
+    if not batch.batched[1]:
+        return apply_merged(batch, (0, None), (0,))
+    grouped = _more_groups(batch.attrs.conv, batch.size)
+    return None if grouped is None else apply_merged(batch, (1, 0), (1,), replace(batch.attrs, conv=grouped))
 
 
-def _weight_batch(b: Batch[ConvWeightAttrs]) -> Outputs | None:
-    grouped = _more_groups(b.attrs.conv, b.size)
-    return None if grouped is None else folded(b, (1, 1), (0,), replace(b.attrs, conv=grouped))
+def _weight_batch(batch: Batch[ConvWeightAttrs]) -> Outputs | None:
+    grouped = _more_groups(batch.attrs.conv, batch.size)
+    return None if grouped is None else apply_merged(batch, (1, 1), (0,), replace(batch.attrs, conv=grouped))
 
 
 def along_channels(bias: AbstractTensor, like: AbstractTensor) -> AbstractTensor:

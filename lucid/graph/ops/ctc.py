@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...base.checks import integer
 from ...errors import DTypeError, OptionError, ShapeError
-from ..batching import folded
+from ..batching import apply_merged
 from ..dims import Dim
 from ..opdef import AbstractTensor, Attrs, GradContext, Gradients, OpDef, apply_all, attributes, register
 from ..types import TensorType, int64, is_float
@@ -52,7 +52,8 @@ def _gradient(c: GradContext[CtcAttrs]) -> Gradients:
 CTC_LOSS = register(
     OpDef(
         "CtcLoss", _infer, _gradient, attrs=CtcAttrs, inputs=("log_probs", "targets", "steps", "lengths"),
-        outputs=("losses", "shares"), batch=lambda b: folded(b, (1, 0, 0, 0), (0, 1)), kept=1, family="loss",
+        outputs=("losses", "shares"), batch=lambda batch: apply_merged(batch, (1, 0, 0, 0), (0, 1)), kept=1,
+        family="loss",
     )
 )  # fmt: skip
 

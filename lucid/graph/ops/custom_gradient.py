@@ -59,14 +59,14 @@ def _decompose(attrs: CustomGradientAttrs, *operands: AbstractTensor) -> tuple[A
     return operands[: attrs.results]
 
 
-def _batch(b: Batch[CustomGradientAttrs]) -> Outputs:
+def _batch(batch: Batch[CustomGradientAttrs]) -> Outputs:
     """The gradients of all rows at once; that of what is the same for all is the sum over them."""
-    a, last = b.attrs, b.attrs.captures
-    values, captures = [b.whole(i) for i in range(last)], b.inputs[last:]
+    a, last = batch.attrs, batch.attrs.captures
+    values, captures = [batch.whole(i) for i in range(last)], batch.inputs[last:]
     given = [*values[: a.results], *values[: a.results], *captures]
-    differ = [*(True for _ in range(a.handed)), *b.batched[last:]]
-    backward = b.region(a.backward, [x.type for x in given], differ, [True] * len(a.backward.graph.outputs))
-    return b.apply(replace(a, backward=backward), *values, *captures)
+    differ = [*(True for _ in range(a.handed)), *batch.batched[last:]]
+    backward = batch.region(a.backward, [x.type for x in given], differ, [True] * len(a.backward.graph.outputs))
+    return batch.apply(replace(a, backward=backward), *values, *captures)
 
 
 #: The first operands as they are; its region computes the gradients of those that follow.
@@ -82,8 +82,8 @@ def _once(attrs: NoAttrs, gradient: TensorType, *behind: TensorType) -> TensorTy
     return gradient
 
 
-def _once_batch(b: Batch[NoAttrs]) -> Outputs:
-    return b.apply(b.attrs, b.whole(0), *b.inputs[1:])
+def _once_batch(batch: Batch[NoAttrs]) -> Outputs:
+    return batch.apply(batch.attrs, batch.whole(0), *batch.inputs[1:])
 
 
 def _refused(c: GradContext) -> Gradients:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...errors import DTypeError, GradientError, OptionError, ShapeError
 from ..assume import is_at_least
-from ..batching import in_front
+from ..batching import prepend_axis
 from ..dims import Dim
 from ..opdef import (
     AbstractTensor,
@@ -201,7 +201,7 @@ EIGH = register(
         _eigh_infer,
         _eigh_gradient,
         outputs=("values", "vectors"),
-        batch=in_front,
+        batch=prepend_axis,
         conventional=True,
         family="linear",
     )
@@ -213,14 +213,16 @@ SVD = register(
         _svd_gradient,
         attrs=FactorAttrs,
         outputs=("u", "s", "vh"),
-        batch=in_front,
+        batch=prepend_axis,
         conventional=lambda attrs: attrs.whole,
         family="linear",
     )
 )
-PINV = register(OpDef("Pinv", _pinv_infer, _pinv_gradient, attrs=PseudoInverseAttrs, batch=in_front, family="linear"))
+PINV = register(
+    OpDef("Pinv", _pinv_infer, _pinv_gradient, attrs=PseudoInverseAttrs, batch=prepend_axis, family="linear")
+)
 QR = register(
-    OpDef("Qr", _qr_infer, _qr_gradient, attrs=FactorAttrs, outputs=("q", "r"), batch=in_front, family="linear")
+    OpDef("Qr", _qr_infer, _qr_gradient, attrs=FactorAttrs, outputs=("q", "r"), batch=prepend_axis, family="linear")
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...errors import ShapeError
-from ..batching import in_front
+from ..batching import prepend_axis
 from ..opdef import AbstractTensor, GradContext, Gradients, NoAttrs, OpDef, apply, register
 from ..types import TensorType
 from .indexing import index_with
@@ -31,7 +31,7 @@ def _gradient(c: GradContext) -> Gradients:
     return [unsqueeze(unsqueeze(c.dy, -1), -1) * minors * signs]
 
 
-DET = register(OpDef("Det", _infer, _gradient, batch=in_front, family="linear"))
+DET = register(OpDef("Det", _infer, _gradient, batch=prepend_axis, family="linear"))
 
 
 def det(x: AbstractTensor) -> AbstractTensor:

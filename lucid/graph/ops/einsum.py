@@ -94,14 +94,16 @@ def _identity(like: AbstractTensor, dim: Dim) -> AbstractTensor:
     return cast(compare(EQUAL, reshape(count, (dim, 1)), count), dtype)
 
 
-def _batch(b: Batch[EinsumAttrs]) -> Outputs | None:
+def _batch(batch: Batch[EinsumAttrs]) -> Outputs | None:
     """One more index, of those operands that differ from row to row."""
-    used = {*"".join(b.attrs.operands)}
+    used = {*"".join(batch.attrs.operands)}
     extra = next((letter for letter in string.ascii_letters if letter not in used), None)
     if extra is None:
         return None
-    operands = tuple(extra * differs + labels for labels, differs in zip(b.attrs.operands, b.batched, strict=True))
-    return b.apply(EinsumAttrs(operands, extra + b.attrs.result), *b.inputs)
+    operands = tuple(
+        extra * differs + labels for labels, differs in zip(batch.attrs.operands, batch.batched, strict=True)
+    )
+    return batch.apply(EinsumAttrs(operands, extra + batch.attrs.result), *batch.inputs)
 
 
 EINSUM = register(

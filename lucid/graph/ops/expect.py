@@ -26,12 +26,12 @@ def _gradient(c: GradContext[ExpectAttrs]) -> Gradients:
     return [c.dy, None]
 
 
-def _batch(b: Batch[ExpectAttrs]) -> Outputs:
+def _batch(batch: Batch[ExpectAttrs]) -> Outputs:
     """Of a batch of conditions none may be otherwise."""
-    if not b.batched[1]:
-        return b.apply(b.attrs, *b.inputs)
-    wrong = ~b.inputs[1] if b.attrs.value else b.inputs[1]
-    return b.apply(ExpectAttrs(True, b.attrs.message), b.whole(0), wrong.sum() == 0)
+    if not batch.batched[1]:
+        return batch.apply(batch.attrs, *batch.inputs)
+    wrong = ~batch.inputs[1] if batch.attrs.value else batch.inputs[1]
+    return batch.apply(ExpectAttrs(True, batch.attrs.message), batch.whole(0), wrong.sum() == 0)
 
 
 #: Its first input; running it raises where the condition is not as expected.

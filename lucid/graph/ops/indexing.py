@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ...base.arrays import Array
 from ...base.checks import shown
 from ...errors import DTypeError, OptionError, ShapeError, TraceError
-from ..batching import Batch, Outputs, in_front, moved
+from ..batching import Batch, Outputs, prepend_axis, with_leading_axis
 from ..dims import Dim, SymDim, as_dim
 from ..opdef import NO_GRADIENT, AbstractTensor, Attrs, GradContext, Gradients, OpDef, T, apply, attributes, register
 from ..types import DType, Shape, TensorType, broadcast_shapes, format_shape, int64, is_float
@@ -172,12 +172,12 @@ def _one_hot_infer(attrs: OneHotAttrs, indices: TensorType) -> TensorType:
 class Located:
     """Indices of rows, and one before them that says which row: the first ``count`` operands are what is indexed."""
 
-    def __init__(self, b: Batch, count: int, axes: tuple[int, ...], rank: int) -> None:
-        numbers = apply(CUMSUM, CumSumAttrs(0), full(b.inputs[count], 1, (b.size,), int64)) - 1
-        found = range(count, len(b.inputs))
-        self._most = max(len(b.row(i)) for i in found)
-        self.indices = [b.aligned(i, self._most) for i in found]
-        self.indices.insert(0, reshape(numbers, (b.size, *(1,) * self._most)))
+    def __init__(self, batch: Batch, count: int, axes: tuple[int, ...], rank: int) -> None:
+        numbers = apply(CUMSUM, CumSumAttrs(0), full(batch.inputs[count], 1, (batch.size,), int64)) - 1
+        found = range(count, len(batch.inputs))
+        self._most = max(len(batch.row(i)) for i in found)
+        self.indices = [batch.aligned(i, self._most) for i in found]
+        self.indices.insert(0, reshape(numbers, (batch.size, *(1,) * self._most)))
         self.axes = (0, *(axis + 1 for axis in axes))
         before = axes[0] if adjacent(axes) else 0
         kept = range(1 + self._most, 1 + self._most + rank - len(axes))
@@ -192,27 +192,27 @@ class Located:
         return permute(values, inverse_permutation(self._turned))
 
 
-def _index_batch(b: Batch[IndexAttrs]) -> Outputs:
-    axes = b.attrs.axes
-    if not any(b.batched[1:]) and adjacent(axes):
-        return b.apply(moved(b.attrs, b.size), *b.inputs)
-    at = Located(b, 1, axes, len(b.row(0)))
-    return [at.of_rows(*b.apply(IndexAttrs(at.axes), b.whole(0), *at.indices))]
+def _index_batch(batch: Batch[IndexAttrs]) -> Outputs:
+    axes = batch.attrs.axes
+    if not any(batch.batched[1:]) and adjacent(axes):
+        return batch.apply(with_leading_axis(batch.attrs, batch.size), *batch.inputs)
+    at = Located(batch, 1, axes, len(batch.row(0)))
+    return [at.of_rows(*batch.apply(IndexAttrs(at.axes), batch.whole(0), *at.indices))]
 
 
-def _index_add_batch(b: Batch[IndexAddAttrs]) -> Outputs:
-    axes, shape = b.attrs.axes, b.attrs.shape
-    if not any(b.batched[1:]) and adjacent(axes):
-        return b.apply(moved(b.attrs, b.size), *b.inputs)
-    at = Located(b, 1, axes, len(shape))
-    return b.apply(IndexAddAttrs(at.axes, (b.size, *shape)), at.from_rows(b.whole(0)), *at.indices)
+def _index_add_batch(batch: Batch[IndexAddAttrs]) -> Outputs:
+    axes, shape = batch.attrs.axes, batch.attrs.shape
+    if not any(batch.batched[1:]) and adjacent(axes):
+        return batch.apply(with_leading_axis(batch.attrs, batch.size), *batch.inputs)
+    at = Located(batch, 1, axes, len(shape))
+    return batch.apply(IndexAddAttrs(at.axes, (batch.size, *shape)), at.from_rows(batch.whole(0)), *at.indices)
 
 
-def _embedding_batch(b: Batch[EmbeddingAttrs]) -> Outputs:
-    (weight, indices), padding = b.inputs, b.attrs.padding
-    if not b.batched[0]:
-        return b.apply(b.attrs, weight, indices)
-    at, rows = Located(b, 1, (0,), 2), weight.type.shape[1]
+def _embedding_batch(batch: Batch[EmbeddingAttrs]) -> Outputs:
+    (weight, indices), padding = batch.inputs, batch.attrs.padding
+    if not batch.batched[0]:
+        return batch.apply(batch.attrs, weight, indices)
+    at, rows = Located(batch, 1, (0,), 2), weight.type.shape[1]
     number, place = at.indices
     place = cast(place, int64)
     place = where(place < 0, full(place, rows, ()), place)  # beyond the last, where there is no row either
@@ -222,17 +222,19 @@ def _embedding_batch(b: Batch[EmbeddingAttrs]) -> Outputs:
     return [y]
 
 
-def _embedding_grad_batch(b: Batch[EmbeddingGradAttrs]) -> Outputs:
-    (_, indices), padding, dy = b.inputs, b.attrs.padding, b.whole(0)
+def _embedding_grad_batch(batch: Batch[EmbeddingGradAttrs]) -> Outputs:
+    (_, indices), padding, dy = batch.inputs, batch.attrs.padding, batch.whole(0)
     if padding is not None:
         dy = where((indices == padding).unsqueeze(-1), full(dy, 0, ()), dy)
-    at = Located(b, 1, (0,), 2)
-    return [apply(INDEX_ADD, IndexAddAttrs(at.axes, (b.size, b.attrs.rows, dy.type.shape[-1])), dy, *at.indices)]
+    at = Located(batch, 1, (0,), 2)
+    return [
+        apply(INDEX_ADD, IndexAddAttrs(at.axes, (batch.size, batch.attrs.rows, dy.type.shape[-1])), dy, *at.indices)
+    ]
 
 
 GATHER_ELEMENTS = register(
     OpDef(
-        "GatherElements", _gather_infer, _gather_gradient, attrs=AxisAttrs, inputs=("x", "index"), batch=in_front,
+        "GatherElements", _gather_infer, _gather_gradient, attrs=AxisAttrs, inputs=("x", "index"), batch=prepend_axis,
         family="shape",
     )
 )  # fmt: skip
@@ -241,7 +243,7 @@ SCATTER_ELEMENTS = register(
     OpDef(
         "ScatterElements", _scatter_infer,
         lambda c: [apply(GATHER_ELEMENTS, AxisAttrs(c.attrs.axis), c.dy, c.inputs[1]), None], attrs=ScatterAttrs,
-        inputs=("values", "index"), batch=in_front, family="shape",
+        inputs=("values", "index"), batch=prepend_axis, family="shape",
     )
 )  # fmt: skip
 
@@ -281,7 +283,9 @@ EMBEDDING_GRAD = register(
         family="gradient",
     )
 )  # fmt: skip
-ONE_HOT = register(OpDef("OneHot", _one_hot_infer, NO_GRADIENT, attrs=OneHotAttrs, inputs=("indices",), batch=in_front))
+ONE_HOT = register(
+    OpDef("OneHot", _one_hot_infer, NO_GRADIENT, attrs=OneHotAttrs, inputs=("indices",), batch=prepend_axis)
+)
 
 
 def gather(x: T, dim: int, index: Indices) -> T:

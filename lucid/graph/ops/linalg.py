@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...errors import DTypeError, ShapeError
-from ..batching import Batch, Outputs, broadcast, first_in_front
+from ..batching import Batch, Outputs, broadcast_rows, prepend_axis_to_first
 from ..opdef import AbstractTensor, GradContext, Gradients, NoAttrs, OpDef, Operand, apply, register
 from ..types import TensorType, bool_, broadcast_shapes, format_shape, is_float, product
 from .elementwise import mul, promote
@@ -69,18 +69,20 @@ def _linear_gradient(c: GradContext) -> Gradients:
     return gradients
 
 
-def _linear_batch(b: Batch) -> Outputs | None:
+def _linear_batch(batch: Batch) -> Outputs | None:
     """With a weight or bias for each row, products of matrices."""
-    if not any(b.batched[1:]):
-        return first_in_front(b)
-    (x, weight), rows = b.inputs[:2], (product(b.row(0)[:-1]), b.row(0)[-1])
-    y = matmul(reshape(x, (b.size, *rows) if b.batched[0] else rows), transpose(weight, -1, -2))
-    if len(b.inputs) == 3:
-        y = y + b.whole(2).unsqueeze(1)
-    return [reshape(y, (b.size, *b.outputs[0].shape))]
+    if not any(batch.batched[1:]):
+        return prepend_axis_to_first(batch)
+    (x, weight), rows = batch.inputs[:2], (product(batch.row(0)[:-1]), batch.row(0)[-1])
+    y = matmul(reshape(x, (batch.size, *rows) if batch.batched[0] else rows), transpose(weight, -1, -2))
+    if len(batch.inputs) == 3:
+        y = y + batch.whole(2).unsqueeze(1)
+    return [reshape(y, (batch.size, *batch.outputs[0].shape))]
 
 
-MATMUL = register(OpDef("MatMul", _matmul_infer, _matmul_gradient, inputs=("a", "b"), batch=broadcast, family="linear"))
+MATMUL = register(
+    OpDef("MatMul", _matmul_infer, _matmul_gradient, inputs=("a", "b"), batch=broadcast_rows, family="linear")
+)
 LINEAR = register(
     OpDef(
         "Linear", _linear_infer, _linear_gradient, inputs=("x", "weight", "bias?"), batch=_linear_batch,

@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 
 from ...errors import DTypeError, GradientError, GraphError, ShapeError
-from ..batching import Batch, Outputs, widened
+from ..batching import Batch, Outputs, with_batch_axis
 from ..dims import Dim
 from ..opdef import AbstractTensor, Attrs, GradContext, Gradients, OpDef, attributes, register
 from ..region import Region, RegionAttrs, check_region, inline
@@ -170,21 +170,24 @@ def _cut(values: Sequence[V], *counts: int) -> list[Sequence[V]]:
     return [values[end - count : end] for end, count in zip(ends, counts, strict=True)]
 
 
-def _scan_batch(b: Batch[ScanAttrs]) -> Outputs:
+def _scan_batch(batch: Batch[ScanAttrs]) -> Outputs:
     """The loop of all rows at once. What depends on them after any turn has the axis of the batch from the first."""
-    a = b.attrs
-    differ, over, captured = a.operands(b.batched)
-    differ = _settled(lambda known: b.depends(a.body, [*known, *over, *captured])[: a.carried], differ)
-    init = [widened(x, was, b.size) if now else x for x, was, now in zip(b.inputs, b.batched, differ, strict=False)]
+    a = batch.attrs
+    differ, over, captured = a.operands(batch.batched)
+    differ = _settled(lambda known: batch.depends(a.body, [*known, *over, *captured])[: a.carried], differ)
+    init = [
+        with_batch_axis(x, was, batch.size) if now else x
+        for x, was, now in zip(batch.inputs, batch.batched, differ, strict=False)
+    ]
     scanned = [_behind(along) if one else along for along, one in zip(a.scanned, over, strict=True)]
-    _, xs, captures = a.operands(b.inputs)
+    _, xs, captures = a.operands(batch.inputs)
     slices = [along.slice_type(x.type) for along, x in zip(scanned, xs, strict=True)]
     types = [*(x.type for x in init), *slices, *(x.type for x in captures)]
-    body = b.region(a.body, types, [*differ, *over, *captured], [*differ, *(True for _ in a.stacked)])
+    body = batch.region(a.body, types, [*differ, *over, *captured], [*differ, *(True for _ in a.stacked)])
     attrs = replace(a, body=body, scanned=tuple(scanned), stacked=tuple(map(_behind, a.stacked)))
-    last, stacked, kept = a.results(b.apply(attrs, *init, *xs, *captures))
+    last, stacked, kept = a.results(batch.apply(attrs, *init, *xs, *captures))
     turned = [x.permute(1, 0, *range(2, x.type.rank)) if one else x for x, one in zip(kept, differ, strict=True)]
-    ends = (widened(x, one, b.size) for x, one in zip((*last, *turned), (*differ, *differ), strict=True))
+    ends = (with_batch_axis(x, one, batch.size) for x, one in zip((*last, *turned), (*differ, *differ), strict=True))
     front = [next(ends) for _ in last]
     return [*front, *stacked, *ends]
 
@@ -308,27 +311,29 @@ def _loop_gradient(c: GradContext[LoopAttrs]) -> Gradients:
     )
 
 
-def _loop_batch(b: Batch[LoopAttrs]) -> Outputs:
+def _loop_batch(batch: Batch[LoopAttrs]) -> Outputs:
     """Where the condition differs from row to row, the loop goes on while that of any row holds.
 
     What belongs to the other rows then stays as it is.
     """
-    a, (limit, condition, *values) = b.attrs, b.inputs
-    count, (_, _, *differ) = a.carried, b.batched
+    a, (limit, condition, *values) = batch.attrs, batch.inputs
+    count, (_, _, *differ) = a.carried, batch.batched
 
     def further(known: Sequence[bool]) -> Sequence[bool]:
-        return b.depends(a.body, [False, *known, *differ[count:]])
+        return batch.depends(a.body, [False, *known, *differ[count:]])
 
     known = _settled(lambda known: further(known)[1:], differ[:count])
-    apart = b.batched[0] or b.batched[1] or further(known)[0]
+    apart = batch.batched[0] or batch.batched[1] or further(known)[0]
     known = [apart or one for one in known]
-    carried = [widened(x, was, b.size) if now else x for x, was, now in zip(values, differ, known, strict=False)]
+    carried = [
+        with_batch_axis(x, was, batch.size) if now else x for x, was, now in zip(values, differ, known, strict=False)
+    ]
     flags, types = [False, *known, *differ[count:]], [TURN, *(x.type for x in (*carried, *values[count:]))]
-    body = b.region(a.body, types, flags, [apart, *known])
+    body = batch.region(a.body, types, flags, [apart, *known])
     if not apart:
-        found = b.apply(LoopAttrs(body), limit, condition, *carried, *values[count:])
+        found = batch.apply(LoopAttrs(body), limit, condition, *carried, *values[count:])
     else:
-        going = b.whole(1) & (b.whole(0) > 0)
+        going = batch.whole(1) & (batch.whole(0) > 0)
 
         def turn(number: AbstractTensor, going: AbstractTensor, *before: AbstractTensor) -> Outputs:
             more, *after = inline(body, [number, *before, *values[count:]], number)
@@ -338,7 +343,7 @@ def _loop_batch(b: Batch[LoopAttrs]) -> Outputs:
 
         most = full(limit, np.iinfo(np.int64).max, ())
         _, *found = loop(turn, most, cast(going, int64).sum() > 0, [going, *carried])
-    return [widened(y, one, b.size) for y, one in zip(found, known, strict=True)]
+    return [with_batch_axis(y, one, batch.size) for y, one in zip(found, known, strict=True)]
 
 
 def _chosen(rows: AbstractTensor, x: AbstractTensor, other: AbstractTensor) -> AbstractTensor:

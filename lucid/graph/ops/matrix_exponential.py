@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..batching import in_front
+from ..batching import prepend_axis
 from ..opdef import AbstractTensor, GradContext, Gradients, NoAttrs, OpDef, apply, register
 from ..types import TensorType
 from .linalg import check_square_floats
@@ -26,7 +26,7 @@ def _gradient(c: GradContext) -> Gradients:
     return [piece(piece(found, rows, 0, size), rows + 1, size, size)]
 
 
-MATRIX_EXP = register(OpDef("MatrixExp", _infer, _gradient, batch=in_front, family="linear"))
+MATRIX_EXP = register(OpDef("MatrixExp", _infer, _gradient, batch=prepend_axis, family="linear"))
 
 
 def matrix_exp(x: AbstractTensor) -> AbstractTensor:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from ...base.checks import shown
 from ...errors import DTypeError, OptionError, ShapeError
 from ..assume import is_equal
-from ..batching import first_in_front, first_of_images, in_front
+from ..batching import merge_first_batch, prepend_axis, prepend_axis_to_first
 from ..dims import Dim, as_dim, exact_quotient
 from ..opdef import AbstractTensor, Attrs, GradContext, Gradients, OpDef, T, apply, apply_all, attributes, register
 from ..types import Shape, TensorType, format_shape, is_float, product
@@ -191,7 +191,7 @@ def _grouped_shape(shape: Shape, groups: int) -> Shape:
 
 
 SOFTMAX = register(
-    OpDef("Softmax", _softmax_infer("Softmax"), _softmax_gradient, attrs=AxisAttrs, batch=in_front, family="reduce")
+    OpDef("Softmax", _softmax_infer("Softmax"), _softmax_gradient, attrs=AxisAttrs, batch=prepend_axis, family="reduce")
 )
 LOG_SOFTMAX = register(
     OpDef(
@@ -199,7 +199,7 @@ LOG_SOFTMAX = register(
         _softmax_infer("LogSoftmax"),
         _log_softmax_gradient,
         attrs=AxisAttrs,
-        batch=in_front,
+        batch=prepend_axis,
         family="reduce",
     )
 )
@@ -211,7 +211,7 @@ STANDARDIZE = register(
         _standardize_gradient,
         attrs=StandardizeAttrs,
         outputs=("y", "mean", "var"),
-        batch=in_front,
+        batch=prepend_axis,
         centred=True,
     )
 )
@@ -219,19 +219,19 @@ STANDARDIZE = register(
 BATCH_NORM = register(
     OpDef(
         "BatchNorm", _batch_norm_infer, None, _batch_norm_definition, attrs=BatchNormAttrs,
-        inputs=("x", "mean", "var", "weight?", "bias?"), batch=first_of_images, channels_last=True, family="norm",
+        inputs=("x", "mean", "var", "weight?", "bias?"), batch=merge_first_batch, channels_last=True, family="norm",
     )
 )  # fmt: skip
 LAYER_NORM = register(
     OpDef(
         "LayerNorm", _layer_norm_infer, None, _layer_norm_definition, attrs=LayerNormAttrs,
-        inputs=("x", "weight?", "bias?"), batch=first_in_front, family="norm",
+        inputs=("x", "weight?", "bias?"), batch=prepend_axis_to_first, family="norm",
     )
 )  # fmt: skip
 GROUP_NORM = register(
     OpDef(
         "GroupNorm", _group_norm_infer, None, _group_norm_definition, attrs=GroupNormAttrs,
-        inputs=("x", "weight?", "bias?"), batch=first_of_images, family="norm",
+        inputs=("x", "weight?", "bias?"), batch=merge_first_batch, family="norm",
     )
 )  # fmt: skip
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ...base.checks import shown
 from ...errors import DTypeError, OptionError, ShapeError
 from ..assume import is_at_least
-from ..batching import in_front
+from ..batching import prepend_axis
 from ..dims import Dim, as_dim
 from ..opdef import Attrs, GradContext, Gradients, OpDef, T, apply, attributes, register
 from ..types import Shape, TensorType, format_shape, is_float
@@ -80,12 +80,12 @@ def _pad_grad_gradient(c: GradContext[PadGradAttrs]) -> Gradients:
     return [apply(PAD, PadAttrs(a.before, a.after, a.mode), c.dy)]
 
 
-PAD = register(OpDef("Pad", _pad_infer, _pad_gradient, attrs=PadAttrs, batch=in_front, family="shape"))
+PAD = register(OpDef("Pad", _pad_infer, _pad_gradient, attrs=PadAttrs, batch=prepend_axis, family="shape"))
 #: The transpose of ``Pad``: each padded element's gradient is added to the element it was copied from.
 PAD_GRAD = register(
     OpDef(
         "PadGrad", _pad_grad_infer, _pad_grad_gradient, attrs=PadGradAttrs, inputs=("dy",), outputs=("dx",),
-        batch=in_front, family="gradient",
+        batch=prepend_axis, family="gradient",
     )
 )  # fmt: skip
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...base.checks import number, per_axis, user_stacklevel
 from ...errors import DTypeError, OptionError, ShapeError
-from ..batching import of_images
+from ..batching import merge_batches
 from ..dims import Dim
 from ..opdef import (
     NO_GRADIENT,
@@ -153,21 +153,21 @@ def _grad_gradient(c: GradContext) -> Gradients:
 MAX_POOL = register(
     OpDef(
         "MaxPool2d", _pool_infer, _pool_gradient, attrs=MaxPoolAttrs, outputs=("y", "index"),
-        batch=of_images, windowed=True, channels_last=True, family="pool",
+        batch=merge_batches, windowed=True, channels_last=True, family="pool",
     )
 )  # fmt: skip
 #: Adds each element of ``dy`` to the element that won its window; nothing is added for padding.
 MAX_POOL_GRAD = register(
     OpDef(
         "MaxPool2dGrad", _grad_infer, _grad_gradient, attrs=MaxPoolGradAttrs, inputs=("dy", "index"), outputs=("dx",),
-        batch=of_images, windowed=True, channels_last=True, family="gradient",
+        batch=merge_batches, windowed=True, channels_last=True, family="gradient",
     )
 )  # fmt: skip
 #: The element of each window that the index selects, 0 for padding: the transpose of ``MaxPool2dGrad``.
 MAX_POOL_GATHER = register(
     OpDef(
         "MaxPool2dGather", _gather_infer, lambda c: [apply(MAX_POOL_GRAD, c.attrs, c.dy, c.inputs[1]), None],
-        attrs=MaxPoolGradAttrs, inputs=("x", "index"), batch=of_images, windowed=True, channels_last=True,
+        attrs=MaxPoolGradAttrs, inputs=("x", "index"), batch=merge_batches, windowed=True, channels_last=True,
         family="pool",
     )
 )  # fmt: skip
@@ -175,7 +175,7 @@ MAX_POOL_GATHER = register(
 MAX_POOL_POSITIONS = register(
     OpDef(
         "MaxPool2dPositions", _positions_infer, NO_GRADIENT, attrs=MaxPoolGradAttrs, inputs=("index",),
-        batch=of_images, windowed=True, family="pool",
+        batch=merge_batches, windowed=True, family="pool",
     )
 )  # fmt: skip
 

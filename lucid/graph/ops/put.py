@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ...errors import OptionError, ShapeError
-from ..batching import Batch, Outputs, moved
+from ..batching import Batch, Outputs, with_leading_axis
 from ..dims import Dim
 from ..opdef import AbstractTensor, GradContext, Gradients, OpDef, apply, attributes, register
 from ..types import TensorType, format_shape, int64, product
@@ -79,12 +79,12 @@ def _gradient(c: GradContext[PutAttrs]) -> Gradients:
     return [*rules[c.attrs.how](c), *[None] * len(c.attrs.axes)]
 
 
-def _batch(b: Batch[PutAttrs]) -> Outputs:
-    axes, (x, values) = b.attrs.axes, (b.whole(i) for i in range(2))
-    if not any(b.batched[2:]) and adjacent(axes):
-        return b.apply(moved(b.attrs, b.size), x, values, *b.inputs[2:])
-    at = Located(b, 2, axes, len(b.row(0)))
-    return b.apply(PutAttrs(at.axes, b.attrs.how), x, at.from_rows(values), *at.indices)
+def _batch(batch: Batch[PutAttrs]) -> Outputs:
+    axes, (x, values) = batch.attrs.axes, (batch.whole(i) for i in range(2))
+    if not any(batch.batched[2:]) and adjacent(axes):
+        return batch.apply(with_leading_axis(batch.attrs, batch.size), x, values, *batch.inputs[2:])
+    at = Located(batch, 2, axes, len(batch.row(0)))
+    return batch.apply(PutAttrs(at.axes, batch.attrs.how), x, at.from_rows(values), *at.indices)
 
 
 #: ``x`` with values written where ``Index`` would read; of several for one place the last stays, or all are combined.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from ...base.checks import shown
 from ...errors import DTypeError, OptionError, ShapeError
-from ..batching import Batch, Outputs, moved
+from ..batching import Batch, Outputs, with_leading_axis
 from ..opdef import (
     NO_GRADIENT,
     AbstractTensor,
@@ -70,16 +70,16 @@ def _dropout_gradient(c: GradContext[DropoutAttrs]) -> Gradients:
     return [apply(DROPOUT, c.attrs, c.dy, c.inputs[1]), None]  # the same key, so the same elements
 
 
-def _draw_batch(b: Batch[TypeAttrs]) -> Outputs:
-    return b.apply(moved(b.attrs, b.size), *b.inputs)
+def _draw_batch(batch: Batch[TypeAttrs]) -> Outputs:
+    return batch.apply(with_leading_axis(batch.attrs, batch.size), *batch.inputs)
 
 
-def _dropout_batch(b: Batch[DropoutAttrs]) -> Outputs:
+def _dropout_batch(batch: Batch[DropoutAttrs]) -> Outputs:
     """With a key for all rows the same elements of each."""
-    x, key = b.whole(0), b.inputs[1]
-    if b.batched[1]:
-        return b.apply(b.attrs, x, key)
-    (kept,) = b.apply(b.attrs, full(x, 1.0, b.row(0)), key)
+    x, key = batch.whole(0), batch.inputs[1]
+    if batch.batched[1]:
+        return batch.apply(batch.attrs, x, key)
+    (kept,) = batch.apply(batch.attrs, full(x, 1.0, batch.row(0)), key)
     return [where(kept == 0.0, 0.0, x * kept)]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ...errors import ShapeError
-from ..batching import Batch, Outputs, folded
+from ..batching import Batch, Outputs, apply_merged
 from ..opdef import AbstractTensor, GradContext, Gradients, OpDef, apply_all, find_op, register
 from ..types import TensorType, format_shape
 from .recurrent_steps import gru_gradients, lstm_gradients, rnn_gradients
@@ -63,14 +63,14 @@ def _gradient(name: str, states: int) -> Callable[[GradContext], Gradients]:
     return gradient
 
 
-def _batch(b: Batch[RecurrentAttrs]) -> Outputs | None:
+def _batch(batch: Batch[RecurrentAttrs]) -> Outputs | None:
     """One larger batch, of rows that share their weights."""
-    if isinstance(b.attrs, LSTMAttrs) and b.attrs.rounded:  # by the range of each batch
+    if isinstance(batch.attrs, LSTMAttrs) and batch.attrs.rounded:  # by the range of each batch
         return None
-    states = 2 if isinstance(b.attrs, LSTMAttrs) else 1
-    tables = len(b.inputs) - 4 - states - b.attrs.lengths
-    inputs = (1, None, None, None, *(1,) * states, *(None,) * tables, *(0,) * b.attrs.lengths)
-    return folded(b, inputs, (2, *(1,) * states, 3, *(2,) * (states - 1)))
+    states = 2 if isinstance(batch.attrs, LSTMAttrs) else 1
+    tables = len(batch.inputs) - 4 - states - batch.attrs.lengths
+    inputs = (1, None, None, None, *(1,) * states, *(None,) * tables, *(0,) * batch.attrs.lengths)
+    return apply_merged(batch, inputs, (2, *(1,) * states, 3, *(2,) * (states - 1)))
 
 
 _lstm_infer, _gru_infer, _rnn_infer = (

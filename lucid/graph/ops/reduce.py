@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ...errors import DTypeError, ShapeError
-from ..batching import in_front
+from ..batching import prepend_axis
 from ..dims import SymDim
 from ..opdef import NO_GRADIENT, AbstractTensor, Attrs, GradContext, Gradients, OpDef, T, apply, attributes, register
 from ..types import Axes, Shape, TensorType, bool_, float32, format_shape, int64, is_float, product
@@ -145,23 +145,28 @@ def _product_of_others_infer(attrs: AxisAttrs, x: TensorType) -> TensorType:
 
 
 SUM = register(
-    OpDef("Sum", _infer("Sum", "fiu"), lambda c: [_spread(c.dy, c)], attrs=ReduceAttrs, batch=in_front, family="reduce")
-)
+    OpDef(
+        "Sum", _infer("Sum", "fiu"), lambda c: [_spread(c.dy, c)], attrs=ReduceAttrs, batch=prepend_axis,
+        family="reduce",
+    )
+)  # fmt: skip
 PROD = register(
-    OpDef("Prod", _infer("Prod", "fiu"), _product_gradient, attrs=ReduceAttrs, batch=in_front, family="reduce")
+    OpDef("Prod", _infer("Prod", "fiu"), _product_gradient, attrs=ReduceAttrs, batch=prepend_axis, family="reduce")
 )
 #: For each element the product of all others along the axis.
 PRODUCT_OF_OTHERS = register(
-    OpDef("ProductOfOthers", _product_of_others_infer, _product_of_others_gradient, attrs=AxisAttrs, batch=in_front)
+    OpDef("ProductOfOthers", _product_of_others_infer, _product_of_others_gradient, attrs=AxisAttrs, batch=prepend_axis)
 )
-MEAN = register(OpDef("Mean", _infer("Mean", "f"), _mean_gradient, attrs=ReduceAttrs, batch=in_front, family="reduce"))
+MEAN = register(
+    OpDef("Mean", _infer("Mean", "f"), _mean_gradient, attrs=ReduceAttrs, batch=prepend_axis, family="reduce")
+)
 MAX = register(
     OpDef(
         "Max",
         _infer("Max", "fiub", empty=False),
         _extremum_gradient,
         attrs=ReduceAttrs,
-        batch=in_front,
+        batch=prepend_axis,
         family="reduce",
     )
 )
@@ -171,18 +176,21 @@ MIN = register(
         _infer("Min", "fiub", empty=False),
         _extremum_gradient,
         attrs=ReduceAttrs,
-        batch=in_front,
+        batch=prepend_axis,
         family="reduce",
     )
 )
 LOG_SUM_EXP = register(
     OpDef(
-        "LogSumExp", _infer("LogSumExp", "f"), _logsumexp_gradient, attrs=ReduceAttrs, batch=in_front, family="reduce"
+        "LogSumExp", _infer("LogSumExp", "f"), _logsumexp_gradient, attrs=ReduceAttrs, batch=prepend_axis,
+        family="reduce",
     )
+)  # fmt: skip
+ARGMAX = register(OpDef("ArgMax", _arg_infer, NO_GRADIENT, attrs=ArgAttrs, batch=prepend_axis, family="reduce"))
+ARGMIN = register(OpDef("ArgMin", _arg_infer, NO_GRADIENT, attrs=ArgAttrs, batch=prepend_axis, family="reduce"))
+CUMSUM = register(
+    OpDef("CumSum", _cumsum_infer, _cumsum_gradient, attrs=CumSumAttrs, batch=prepend_axis, family="reduce")
 )
-ARGMAX = register(OpDef("ArgMax", _arg_infer, NO_GRADIENT, attrs=ArgAttrs, batch=in_front, family="reduce"))
-ARGMIN = register(OpDef("ArgMin", _arg_infer, NO_GRADIENT, attrs=ArgAttrs, batch=in_front, family="reduce"))
-CUMSUM = register(OpDef("CumSum", _cumsum_infer, _cumsum_gradient, attrs=CumSumAttrs, batch=in_front, family="reduce"))
 
 
 def _axes(op: str, dim: Axes, rank: int) -> tuple[int, ...]:

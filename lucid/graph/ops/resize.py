@@ -101,14 +101,14 @@ def _moved(attrs: ResizeAttrs) -> ResizeAttrs:
     return replace(attrs, axes=tuple(axis + 1 for axis in attrs.axes))
 
 
-def _grad_batch(b: Batch[ResizeGradAttrs]) -> Outputs:
-    return b.apply(ResizeGradAttrs(_moved(b.attrs.forward), (b.size, *b.attrs.shape)), *b.inputs)
+def _grad_batch(batch: Batch[ResizeGradAttrs]) -> Outputs:
+    return batch.apply(ResizeGradAttrs(_moved(batch.attrs.forward), (batch.size, *batch.attrs.shape)), *batch.inputs)
 
 
 RESIZE = register(
     OpDef(
         "Resize", _resize_infer, _resize_gradient, attrs=ResizeAttrs,
-        batch=lambda b: b.apply(_moved(b.attrs), *b.inputs), channels_last=True, family="shape",
+        batch=lambda batch: batch.apply(_moved(batch.attrs), *batch.inputs), channels_last=True, family="shape",
     )
 )  # fmt: skip
 #: The transpose of ``Resize``: each element's gradient goes to those from which it was computed, by their weights.

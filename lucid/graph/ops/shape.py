@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from ...base.checks import shown
 from ...errors import DTypeError, OptionError, ShapeError
 from ..assume import is_at_least, is_equal
-from ..batching import Batch, Outputs, in_front, moved
+from ..batching import Batch, Outputs, prepend_axis, with_leading_axis
 from ..dims import Dim, as_dim, exact_quotient
 from ..opdef import (
     NO_GRADIENT,
@@ -143,8 +143,8 @@ def _overwritten_infer(attrs: Attrs, value: TensorType, x: TensorType) -> Tensor
     return TensorType(x.shape, x.dtype)
 
 
-def _expand_batch(b: Batch[ShapeAttrs]) -> Outputs:
-    return b.apply(moved(b.attrs, b.size), b.aligned(0, len(b.attrs.shape)))
+def _expand_batch(batch: Batch[ShapeAttrs]) -> Outputs:
+    return batch.apply(with_leading_axis(batch.attrs, batch.size), batch.aligned(0, len(batch.attrs.shape)))
 
 
 def _concat_gradient(c: GradContext[AxisAttrs]) -> Gradients:
@@ -160,7 +160,7 @@ def _concat_gradient(c: GradContext[AxisAttrs]) -> Gradients:
 RESHAPE = register(
     OpDef(
         "Reshape", _reshape_infer, lambda c: [reshape(c.dy, c.inputs[0].type.shape)], attrs=ShapeAttrs,
-        batch=in_front, view=True, put_back=lambda attrs, x, part: reshape(part, x.type.shape),
+        batch=prepend_axis, view=True, put_back=lambda attrs, x, part: reshape(part, x.type.shape),
     )
 )  # fmt: skip
 TRANSPOSE = register(
@@ -169,7 +169,7 @@ TRANSPOSE = register(
         _transpose_infer,
         lambda c: [permute(c.dy, inverse_permutation(c.attrs.perm))],
         attrs=TransposeAttrs,
-        batch=in_front,
+        batch=prepend_axis,
         view=True,
         put_back=lambda attrs, x, part: permute(part, inverse_permutation(attrs.perm)),
     )
@@ -186,7 +186,9 @@ EXPAND = register(
 )
 #: The identity, through which no gradient flows back.
 STOP_GRADIENT = register(
-    OpDef("StopGradient", _stop_infer, NO_GRADIENT, batch=in_front, view=True, gradient_only=True, family="gradient")
+    OpDef(
+        "StopGradient", _stop_infer, NO_GRADIENT, batch=prepend_axis, view=True, gradient_only=True, family="gradient"
+    )
 )
 #: A parameter into which a value without history was written: the new value, with the gradient of the parameter.
 OVERWRITTEN = register(
@@ -195,7 +197,7 @@ OVERWRITTEN = register(
         _overwritten_infer,
         lambda c: [None, c.dy],
         inputs=("value", "x"),
-        batch=in_front,
+        batch=prepend_axis,
         view=True,
         gradient_only=True,
         family="gradient",
@@ -203,9 +205,10 @@ OVERWRITTEN = register(
 )
 CONCAT = register(
     OpDef(
-        "Concat", _concat_infer, _concat_gradient, attrs=AxisAttrs, inputs=("*tensors",), batch=in_front, family="shape"
+        "Concat", _concat_infer, _concat_gradient, attrs=AxisAttrs, inputs=("*tensors",), batch=prepend_axis,
+        family="shape",
     )
-)
+)  # fmt: skip
 
 
 def reshape(x: T, *shape: object) -> T:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ...base.checks import shown
 from ...errors import OptionError, ShapeError, TraceError
 from ..assume import is_at_least, is_equal
-from ..batching import in_front
+from ..batching import prepend_axis
 from ..dims import Dim, as_dim, exact_quotient
 from ..opdef import AbstractTensor, Attrs, GradContext, Gradients, OpDef, T, apply, attributes, register
 from ..types import Axes, Shape, TensorType, format_shape, int64
@@ -98,14 +98,14 @@ def _pieced(x: AbstractTensor, starts: Sequence[Dim], part: AbstractTensor, firs
 
 
 SLICE = register(
-    OpDef("Slice", _slice_infer, _slice_gradient, attrs=SliceAttrs, batch=in_front, view=True, put_back=_put_back)
+    OpDef("Slice", _slice_infer, _slice_gradient, attrs=SliceAttrs, batch=prepend_axis, view=True, put_back=_put_back)
 )
 
 
 SLICE_GRAD = register(
     OpDef(
         "SliceGrad", _slice_grad_infer, _slice_grad_gradient, attrs=SliceGradAttrs, inputs=("dy",), outputs=("dx",),
-        batch=in_front, family="gradient",
+        batch=prepend_axis, family="gradient",
     )
 )  # fmt: skip
 

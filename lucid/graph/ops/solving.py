@@ -9,7 +9,7 @@ import math
 from typing import NamedTuple
 
 from ...errors import ShapeError
-from ..batching import in_front
+from ..batching import prepend_axis
 from ..opdef import AbstractTensor, GradContext, Gradients, NoAttrs, OpDef, apply, apply_all, register
 from ..types import TensorType, broadcast_shapes
 from . import elementwise as ew
@@ -78,21 +78,21 @@ def _on_diagonal(x: AbstractTensor) -> AbstractTensor:
     return ew.sub(tril(x), tril(x, -1))
 
 
-INVERSE = register(OpDef("Inverse", _inverse_infer, _inverse_gradient, batch=in_front, family="linear"))
-SOLVE = register(OpDef("Solve", _solve_infer, _solve_gradient, inputs=("a", "b"), batch=in_front, family="linear"))
+INVERSE = register(OpDef("Inverse", _inverse_infer, _inverse_gradient, batch=prepend_axis, family="linear"))
+SOLVE = register(OpDef("Solve", _solve_infer, _solve_gradient, inputs=("a", "b"), batch=prepend_axis, family="linear"))
 SLOG_DET = register(
     OpDef(
         "SlogDet",
         _sign_and_log_infer,
         _sign_and_log_gradient,
         outputs=("sign", "logabsdet"),
-        batch=in_front,
+        batch=prepend_axis,
         family="linear",
     )
 )
 #: Of a matrix that is taken for symmetric, whichever half is read.
 CHOLESKY = register(
-    OpDef("Cholesky", _cholesky_infer, _cholesky_gradient, batch=in_front, conventional=True, family="linear")
+    OpDef("Cholesky", _cholesky_infer, _cholesky_gradient, batch=prepend_axis, conventional=True, family="linear")
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...errors import OptionError, ShapeError
-from ..batching import in_front
+from ..batching import prepend_axis
 from ..dims import Dim
 from ..opdef import AbstractTensor, GradContext, Gradients, OpDef, apply, apply_all, attributes, register
 from ..types import TensorType, int64
@@ -35,7 +35,7 @@ def _gradient(c: GradContext[TopKAttrs]) -> Gradients:
 
 #: In order from the largest (or smallest) on; of equal ones the first comes first. NaN is larger than all.
 TOP_K = register(
-    OpDef("TopK", _infer, _gradient, attrs=TopKAttrs, outputs=("values", "indices"), batch=in_front,
+    OpDef("TopK", _infer, _gradient, attrs=TopKAttrs, outputs=("values", "indices"), batch=prepend_axis,
         family="reduce")
 )  # fmt: skip
 

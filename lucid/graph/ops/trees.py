@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...errors import DTypeError, OptionError, ShapeError
-from ..batching import first_of_images
+from ..batching import merge_first_batch
 from ..dims import Dim
 from ..opdef import NO_GRADIENT, AbstractTensor, Attrs, OpDef, apply, attributes, register
 from ..types import TensorType, int64, is_float
@@ -38,7 +38,7 @@ def _infer(
 TREE_LEAVES = register(
     OpDef(
         "TreeLeaves", _infer, NO_GRADIENT, attrs=TreeAttrs,
-        inputs=("x", "roots", "feature", "threshold", "children", "missing"), batch=first_of_images,
+        inputs=("x", "roots", "feature", "threshold", "children", "missing"), batch=merge_first_batch,
         family="other",
     )
 )  # fmt: skip
