@@ -1,4 +1,7 @@
-"""``lucid.grad`` and its relatives: function transformations as in JAX and ``torch.func``, which may be nested."""
+"""``lucid.grad``, ``jacrev``, ``vjp`` and their relatives: function transformations as in JAX and ``torch.func``.
+
+Each takes a function of tensors and computes derivatives of it. They nest, in one another and in compiled functions.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ from .arguments import flatten, unflatten
 from .entry import compile
 
 Derived: TypeAlias = "Callable[..., Any]"
-"""A function that gives derivatives, nested as the arguments and results of another one are."""
+"""The function that a transformation returns."""
 
 
 def value_and_grad(
@@ -39,13 +42,13 @@ def value_and_grad(
     Parameters
     ----------
     function
-        Returns a tensor with one element.
+        A function that returns a tensor with one element.
     argnums
         The positional arguments to differentiate with respect to, each a tensor or nested lists, tuples and dicts of
         tensors. An int gives a single gradient, a tuple gives a tuple of gradients.
     has_aux
-        Whether the function returns a tuple of the value and of something more, which is handed on:
-        ``((value, more), gradient)``.
+        Whether the function returns ``(value, aux)``. The auxiliary result ``aux`` is not differentiated but passed on:
+        ``((value, aux), gradient)``.
 
     Returns
     -------
@@ -55,14 +58,14 @@ def value_and_grad(
     flag("grad", "has_aux", has_aux)
 
     def differentiated(*args: object, **kwargs: object) -> object:
-        chosen = Chosen("grad", args, numbers)
-        found = function(*chosen.args, **kwargs)
-        value = parted("grad", found)[0] if has_aux else found
+        arguments = DifferentiatedArguments("grad", args, numbers)
+        returned = function(*arguments.args, **kwargs)
+        value, aux = split_aux("grad", returned) if has_aux else (returned, None)
         if not isinstance(value, Tensor) or value.numel() != 1:
             raise GradientError("grad: the function must return a tensor with one element")
         objective = active_trace.get().lift(value)
-        gradients = chosen.unflatten(_gradients({objective.value: full(objective, 1.0)}, chosen.symbols))
-        return (tuple(found) if has_aux else value), (gradients[0] if isinstance(argnums, int) else gradients)  # type: ignore[arg-type]
+        gradients = arguments.unflatten(_gradients({objective.value: full(objective, 1.0)}, arguments.symbols))
+        return ((value, aux) if has_aux else value), (gradients[0] if isinstance(argnums, int) else gradients)
 
     return compile(differentiated)
 
@@ -70,26 +73,26 @@ def value_and_grad(
 def grad(function: Callable[..., object], argnums: int | tuple[int, ...] = 0, has_aux: bool = False) -> Derived:
     """A function that returns the gradient of a scalar function; see :func:`value_and_grad`.
 
-    With ``has_aux`` it returns ``(gradient, more)``.
+    With ``has_aux`` it returns ``(gradient, aux)``.
     """
-    both = value_and_grad(function, argnums, has_aux)
+    value_and_gradient = value_and_grad(function, argnums, has_aux)
 
-    def gradient(*args: object, **kwargs: object) -> object:
-        value, found = both(*args, **kwargs)
-        return (found, value[1]) if has_aux else found
+    def gradient_of(*args: object, **kwargs: object) -> object:
+        value, gradient = value_and_gradient(*args, **kwargs)
+        return (gradient, value[1]) if has_aux else gradient
 
-    return gradient
+    return gradient_of
 
 
 def grad_and_value(
     function: Callable[..., object], argnums: int | tuple[int, ...] = 0, has_aux: bool = False
 ) -> Derived:
-    """As :func:`lucid.value_and_grad` the other way round, as in PyTorch: ``(gradient, value)``."""
-    both = value_and_grad(function, argnums, has_aux)
+    """As :func:`lucid.value_and_grad`, with the results in PyTorch's order: ``(gradient, value)``."""
+    value_and_gradient = value_and_grad(function, argnums, has_aux)
 
     def gradient_and_value(*args: object, **kwargs: object) -> object:
-        value, found = both(*args, **kwargs)
-        return found, value
+        value, gradient = value_and_gradient(*args, **kwargs)
+        return gradient, value
 
     return gradient_and_value
 
@@ -98,24 +101,23 @@ def jacrev(
     function: Callable[..., object], argnums: int | tuple[int, ...] = 0, *, has_aux: bool = False,
     chunk_size: int | None = None,
 ) -> Derived:  # fmt: skip
-    """A function that returns the derivatives of each element of what a function of tensors returns.
+    """A function that returns the Jacobian of a function of tensors, by reverse-mode differentiation.
 
-    Of a result of shape ``S`` and an argument of shape ``T`` they have the shape ``S + T``. The graph holds one walk
-    from the results back to the arguments, for many elements of the results at once (as by :func:`lucid.func.vmap`).
+    For a result of shape ``S`` and an argument of shape ``T`` the Jacobian has the shape ``S + T``. The graph holds one
+    backward walk, vectorised over the elements of the result (as by :func:`lucid.func.vmap`).
 
     Parameters
     ----------
     function
-        Returns a tensor, or nested lists, tuples and dicts of tensors.
+        A function that returns a tensor, or nested lists, tuples and dicts of tensors.
     argnums
-        The positional arguments, as of :func:`lucid.value_and_grad`. In place of each tensor of the result stands what
-        belongs to them, for a tuple of numbers a tuple.
+        The positional arguments to differentiate with respect to, as for :func:`lucid.value_and_grad`. In the
+        result, each tensor is replaced by its Jacobian; for a tuple of arguments, by a tuple of Jacobians.
     has_aux
-        Whether the function returns a tuple of the result and of something more, which is handed on:
-        ``(derivatives, more)``.
+        Whether the function returns ``(result, aux)``. The auxiliary result is passed on: ``(jacobian, aux)``.
     chunk_size
-        For how many elements at once. By default for as many as take some megabytes, and of convolutions and poolings
-        one after another, as these are no faster with more.
+        The number of elements of the result, and so of rows of the Jacobian, computed at once. By default as many as
+        take some megabytes; one if there are convolutions or poolings, which are no faster on larger batches.
 
     Returns
     -------
@@ -126,30 +128,30 @@ def jacrev(
     check_chunk("jacrev", chunk_size)
 
     def differentiated(*args: object, **kwargs: object) -> object:
-        chosen = Chosen("jacrev", args, numbers)
-        found = function(*chosen.args, **kwargs)
-        result, more = parted("jacrev", found) if has_aux else (found, None)
+        arguments = DifferentiatedArguments("jacrev", args, numbers)
+        returned = function(*arguments.args, **kwargs)
+        result, aux = split_aux("jacrev", returned) if has_aux else (returned, None)
         leaves, structure = flatten(result, results=True)
-        rows = [chosen.unflatten(_rows(y, chosen.symbols, chunk_size)) for y in leaves]
-        whole = unflatten(structure, [row[0] if isinstance(argnums, int) else row for row in rows])
-        return (whole, more) if has_aux else whole
+        jacobians = [arguments.unflatten(_jacobians(y, arguments.symbols, chunk_size)) for y in leaves]
+        nested = unflatten(structure, [each[0] if isinstance(argnums, int) else each for each in jacobians])
+        return (nested, aux) if has_aux else nested
 
     return compile(differentiated)
 
 
 def hessian(function: Callable[..., object], argnums: int | tuple[int, ...] = 0) -> Derived:
-    """A function that returns the second derivatives of a function of tensors: :func:`jacrev` of its :func:`jacrev`."""
+    """A function that returns the Hessian of a function of tensors: :func:`jacrev` of its :func:`jacrev`."""
     return jacrev(jacrev(function, argnums), argnums)
 
 
 def check_chunk(owner: str, chunk_size: object) -> None:
-    """Raise unless this is a number of rows, or None."""
+    """Raise unless ``chunk_size`` is a positive int or None."""
     if chunk_size is not None and (isinstance(chunk_size, bool) or not isinstance(chunk_size, int) or chunk_size < 1):
         raise OptionError(f"{owner}: chunk_size is a number of at least 1, or None, got {shown(chunk_size)}")
 
 
 def argument_numbers(owner: str, function: object, argnums: object) -> tuple[int, ...]:
-    """The numbers of the arguments to differentiate with respect to, which may be a single one."""
+    """The positions of the arguments to differentiate with respect to, as a tuple even for a single int."""
     if not callable(function) or isinstance(function, type):
         raise OptionError(f"{owner}: differentiates a function, got {shown(function)}")
     numbers = (argnums,) if isinstance(argnums, int) and not isinstance(argnums, bool) else argnums
@@ -158,18 +160,24 @@ def argument_numbers(owner: str, function: object, argnums: object) -> tuple[int
     return numbers
 
 
-def parted(owner: str, found: object) -> tuple[object, object]:
-    """What a function with ``has_aux`` returned."""
-    if not isinstance(found, tuple) or len(found) != 2:
-        raise OptionError(f"{owner}: with has_aux the function returns a tuple of two, got {shown(found)}")
-    return found
+def split_aux(owner: str, returned: object) -> tuple[object, object]:
+    """The result and the auxiliary result that a function with ``has_aux`` returned."""
+    if not isinstance(returned, tuple) or len(returned) != 2:
+        raise OptionError(f"{owner}: with has_aux the function returns a tuple of two, got {shown(returned)}")
+    return returned
 
 
-class Chosen:
-    """The arguments of a function, those to differentiate with respect to as values of their own.
+class DifferentiatedArguments:
+    """The arguments of a function, where those to differentiate with respect to are distinct values of the graph.
 
-    The function may know the same tensors otherwise. ``symbols`` are as the arguments are now: the function may change
-    them in place.
+    The function may also reach the same tensors in other ways, such as by a closure; those uses are not differentiated.
+
+    Attributes
+    ----------
+    args
+        The positional arguments to call the function with.
+    symbols
+        The tensors to differentiate with respect to, as they are before the call, which may change them in place.
     """
 
     def __init__(self, owner: str, args: tuple[object, ...], numbers: tuple[int, ...]) -> None:
@@ -188,9 +196,9 @@ class Chosen:
         own = dict(zip(self._distinct, unflatten(self._structure, read), strict=True))
         self.args = tuple(own.get(p, x) for p, x in enumerate(args))
 
-    def unflatten(self, found: Sequence[object]) -> tuple[object, ...]:
-        """What was found of each symbol as the arguments are nested, for each number."""
-        by_place = dict(zip(self._distinct, unflatten(self._structure, found), strict=True))
+    def unflatten(self, derivatives: Sequence[object]) -> tuple[object, ...]:
+        """One item for each of :attr:`symbols`, nested as the arguments are: one entry for each of the positions."""
+        by_place = dict(zip(self._distinct, unflatten(self._structure, derivatives), strict=True))
         return tuple(by_place[p] for p in self._places)
 
 
@@ -200,21 +208,21 @@ def _place(owner: str, args: tuple[object, ...], number: int) -> int:
     return number % len(args)
 
 
-def _emitted(seeds: Mapping[Value, Symbol], symbols: Sequence[Symbol]) -> list[Symbol]:
-    """The gradients with respect to the symbols, zeros where none flows."""
-    found = emit_gradients(symbols[0].tracer, seeds, [symbol.value for symbol in symbols])
-    return [full(x, 0.0) if g is None else g for g, x in zip(found, symbols, strict=True)]
+def _gradient_symbols(seeds: Mapping[Value, Symbol], symbols: Sequence[Symbol]) -> list[Symbol]:
+    """The gradients with respect to the symbols, zeros where none flows, from the cotangents of values."""
+    gradients = emit_gradients(symbols[0].tracer, seeds, [symbol.value for symbol in symbols])
+    return [full(x, 0.0) if g is None else g for g, x in zip(gradients, symbols, strict=True)]
 
 
 def _gradients(seeds: Mapping[Value, Symbol], symbols: Sequence[Symbol]) -> list[Tensor]:
-    return [TracedTensor(g) for g in _emitted(seeds, symbols)]
+    return [TracedTensor(g) for g in _gradient_symbols(seeds, symbols)]
 
 
-def _rows(result: Tensor, symbols: Sequence[Symbol], chunk: int | None) -> list[Tensor]:
-    """The derivatives of each element of a result.
+def _jacobians(result: Tensor, symbols: Sequence[Symbol], chunk: int | None) -> list[Tensor]:
+    """The Jacobian of a result with respect to each symbol.
 
-    Each row of the identity is a gradient of the result. The walk is recorded of one row, and what it reads of the
-    forward computation is captured from around it.
+    A row of the Jacobian is the gradient for a row of the identity as the cotangent. The backward walk is recorded for
+    one such row as a region, which captures what it reads of the forward computation, and is then vectorised.
     """
     y = active_trace.get().lift(result)
     shape = y.type.shape
@@ -226,20 +234,20 @@ def _rows(result: Tensor, symbols: Sequence[Symbol], chunk: int | None) -> list[
     count = math.prod(sizes)
     seeds = y.constant(np.eye(count, dtype=y.type.dtype).reshape(count, *sizes))
 
-    def turn(seed: AbstractTensor) -> Sequence[AbstractTensor]:
+    def backward(seed: AbstractTensor) -> Sequence[AbstractTensor]:
         assert isinstance(seed, Symbol)
-        return _emitted({y.value: seed}, symbols)
+        return _gradient_symbols({y.value: seed}, symbols)
 
     tracer = active_trace.get().tracer
-    (walk, *_), captures = tracer.record([y.type], turn)
-    differ = [True, *(False for _ in captures)]
-    chunk = chunk or _at_once(walk, differ)
+    (walk, *_), captures = tracer.record([y.type], backward)
+    batched = [True, *(False for _ in captures)]
+    chunk = chunk or _default_chunk(walk, batched)
     if chunk == 1:
         stacked = scan(lambda seed: inline(walk, [seed, *captures], seed), [], [seeds], count)
     else:
-        stacked = vectorized(tracer, walk, [seeds, *captures], differ, count, chunk)
-    found = zip(stacked, depends(walk, differ), symbols, strict=True)
-    return [as_traced(with_batch_axis(rows, one, count).reshape((*shape, *x.type.shape))) for rows, one, x in found]
+        stacked = vectorized(tracer, walk, [seeds, *captures], batched, count, chunk)
+    jacobians = zip(stacked, depends(walk, batched), symbols, strict=True)
+    return [as_traced(with_batch_axis(y, flag, count).reshape((*shape, *x.type.shape))) for y, flag, x in jacobians]
 
 
 def as_traced(y: AbstractTensor) -> TracedTensor:
@@ -248,57 +256,58 @@ def as_traced(y: AbstractTensor) -> TracedTensor:
     return TracedTensor(y)
 
 
-_ELEMENTS = 1 << 20
-"""About how many numbers of a walk back are computed at once."""
+_CHUNK_ELEMENTS = 1 << 20
+"""The most elements that the largest value of a vectorised backward walk should have."""
 
 
-def _at_once(walk: Region, differ: Sequence[bool]) -> int:
-    """For how many elements of a result the walk is taken at once."""
-    nodes = [walk.graph.node(name) for name in dependents(walk, differ)]
+def _default_chunk(walk: Region, batched: Sequence[bool]) -> int:
+    """How many rows of a Jacobian to compute at once; see :func:`jacrev`."""
+    nodes = [walk.graph.node(name) for name in dependents(walk, batched)]
     sizes = [type_.size for node in nodes for type_ in node.outputs]
     known = [size for size in sizes if isinstance(size, int)]
     if len(known) < len(sizes) or any(node.op.windowed for node in nodes):
         return 1
-    return max(1, _ELEMENTS // max(1, *known))
+    return max(1, _CHUNK_ELEMENTS // max(1, *known))
 
 
 def vjp(function: Callable[..., object], *primals: object, has_aux: bool = False) -> tuple[Any, ...]:
-    """What a function returns of its arguments, and a function that goes back from there.
+    """The result of a function, and the function that computes vector-Jacobian products at that point.
 
-    The second one takes a tensor for each tensor of the result, nested as that is, and returns a tuple with the
-    gradient of their product for each argument. Without ``create_graph``, these can be differentiated wherever
-    gradients are recorded; of what a compiled model gives they cannot, so ask for them within ``lucid.no_grad()``.
+    The latter, ``vjp_fn(cotangents, retain_graph=True, create_graph=None)``, takes a cotangent for each tensor of the
+    result, nested as the result is, and returns a tuple with the gradient for each argument. By default these gradients
+    can themselves be differentiated wherever gradients are recorded. Gradients through the results of a compiled model
+    cannot, so compute those within ``lucid.no_grad()``.
 
     Parameters
     ----------
     function
-        Returns a tensor, or nested lists, tuples and dicts of tensors. It is called once.
+        A function that returns a tensor, or nested lists, tuples and dicts of tensors. It is called once.
     primals
         Its arguments, each a tensor or nested lists, tuples and dicts of tensors.
     has_aux
-        Whether the function returns a tuple of the result and of something more, which comes third.
+        Whether the function returns ``(result, aux)``; then this returns ``(result, vjp_fn, aux)``.
     """
     argument_numbers("vjp", function, 0)
     flag("vjp", "has_aux", has_aux)
     tensors, structure = flatten(primals)
     leaves = [_leaf(x) for x in tensors]
     with enable_grad():
-        found = function(*unflatten(structure, leaves))
-    result, more = parted("vjp", found) if has_aux else (found, None)
+        returned = function(*unflatten(structure, leaves))
+    result, aux = split_aux("vjp", returned) if has_aux else (returned, None)
     ends, nesting = flatten(result, results=True)
     recorder = active_trace.get()
     traced = None if recorder is None else ([recorder.lift(y) for y in ends], [recorder.lift(x) for x in leaves])
 
     def back(cotangents: object, retain_graph: bool = True, create_graph: bool | None = None) -> tuple[object, ...]:
-        seeds, given = flatten(cotangents)
-        if given != nesting:
+        seeds, structure_given = flatten(cotangents)
+        if structure_given != nesting:
             raise OptionError(
                 f"vjp: a tensor for each tensor of the result, nested as that is, got {shown(cotangents)}"
             )
         create = is_grad_enabled() if create_graph is None else create_graph
         if traced is not None:
-            moved = [x if create else x.detach() for x in _pulled(*traced, seeds)]
-            return unflatten(structure, moved)  # type: ignore[no-any-return]  # a tuple, as the arguments are
+            pulled_back = [x if create else x.detach() for x in _pulled_back(*traced, seeds)]
+            return unflatten(structure, pulled_back)  # type: ignore[no-any-return]  # a tuple, as the arguments are
         if active_trace.get() is not None:
             raise TraceError(
                 "vjp: this walk back is of values computed outside the function that is traced or mapped, of which its "
@@ -309,51 +318,55 @@ def vjp(function: Callable[..., object], *primals: object, has_aux: bool = False
         if pairs and leaves:
             outputs, weights = [y for y, _ in pairs], [seed for _, seed in pairs]
             gradients = autograd.grad(outputs, leaves, weights, retain_graph, create, allow_unused=True)
-        zeros = [full(x, 0.0) if g is None else g for g, x in zip(gradients, leaves, strict=True)]
-        whole: tuple[object, ...] = unflatten(structure, zeros)
-        return whole
+        filled = [full(x, 0.0) if g is None else g for g, x in zip(gradients, leaves, strict=True)]
+        nested: tuple[object, ...] = unflatten(structure, filled)
+        return nested
 
-    return (result, back, more) if has_aux else (result, back)
+    return (result, back, aux) if has_aux else (result, back)
 
 
 def jvp(
     func: Callable[..., object], primals: tuple[object, ...], tangents: tuple[object, ...], *, has_aux: bool = False
 ) -> tuple[Any, ...]:
-    """What a function returns of its arguments, and how that changes as they move along ``tangents``.
+    """The result of a function, and its Jacobian-vector product with ``tangents``: the directional derivative.
 
-    This is the derivative of :func:`vjp`, which is linear in what it takes: two walks backwards for one forwards.
+    It is computed in reverse mode: as the derivative of :func:`vjp`, which is linear in the cotangents.
 
     Parameters
     ----------
     func
-        Returns a floating-point tensor, or nested lists, tuples and dicts of such. It is called once.
+        A function that returns a floating-point tensor, or nested lists, tuples and dicts of such tensors. It is called
+        once.
     primals
         Its arguments, each a tensor or nested lists, tuples and dicts of tensors.
     tangents
-        For each argument a direction, of the same shapes and nested alike.
+        A direction for each argument, of the same shapes and nesting.
     has_aux
-        Whether the function returns a tuple of the result and of something more, which comes third.
+        Whether the function returns ``(result, aux)``; then ``aux`` comes third.
 
     Returns
     -------
-    The result and its change, nested alike.
+    The result and the product, with the same shapes and nesting.
     """
     for name, given in (("primals", primals), ("tangents", tangents)):
         if not isinstance(given, tuple):
             raise OptionError(f"jvp: {name} is a tuple with one for each argument, got {shown(given)}")
-    result, back, *more = vjp(func, *primals, has_aux=has_aux)
+    result, back, *aux = vjp(func, *primals, has_aux=has_aux)
     ends, nesting = flatten(result, results=True)
 
-    def pulled(*cotangents: object) -> object:
+    def gradients(*cotangents: object) -> object:
         return back(unflatten(nesting, cotangents), create_graph=True)
 
     with enable_grad():
-        _, along = vjp(pulled, *(full(y, 0.0) for y in ends))
-    return (result, unflatten(nesting, along(tangents)), *more)
+        _, forward = vjp(gradients, *(full(y, 0.0) for y in ends))
+    return (result, unflatten(nesting, forward(tangents)), *aux)
 
 
-def _pulled(ends: Sequence[Symbol], leaves: Sequence[Symbol], seeds: Sequence[object]) -> list[Tensor]:
-    """The gradients of values of a graph, for seeds of that graph or of a region of it."""
+def _pulled_back(ends: Sequence[Symbol], leaves: Sequence[Symbol], seeds: Sequence[object]) -> list[Tensor]:
+    """The gradients with respect to ``leaves``, for a cotangent ``seeds[i]`` of each of the values ``ends``.
+
+    The seeds may be of the graph of these values or of a region of it.
+    """
     recorder, weights = active_trace.get(), dict[Value, Symbol]()
     for y, seed in zip(ends, seeds, strict=True):
         weight = recorder.lift(seed)
@@ -367,7 +380,7 @@ def _pulled(ends: Sequence[Symbol], leaves: Sequence[Symbol], seeds: Sequence[ob
 
 
 def _leaf(x: object) -> Tensor:
-    """An argument as a value of its own, of which gradients can be asked for."""
+    """A copy of an argument, with respect to which the function is differentiated."""
     given = x if isinstance(x, Tensor) else Tensor(x)  # type: ignore[arg-type]  # an array
     if not is_float(given.type.dtype):
         raise GradientError(f"vjp: {given.type} has no gradient, only floating-point tensors have")
