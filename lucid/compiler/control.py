@@ -90,10 +90,10 @@ def scan(
     check_function("scan", "f", f)
     carried, nesting = _tensors("scan", init)
     slices, kind = _tensors("scan", xs)
-    turns = _turns(slices, length)
+    iterations = _iteration_count(slices, length)
     structure: list[Structure] = []
 
-    def turn(*values: object) -> Sequence[Tensor]:
+    def iterate(*values: object) -> Sequence[Tensor]:
         given = unflatten(nesting, values[: len(carried)]), unflatten(kind, values[len(carried) :])
         found = f(*given)
         if not isinstance(found, tuple) or len(found) != 2:
@@ -106,7 +106,7 @@ def scan(
         return [*after, *results]
 
     onto = [Along(reverse=reverse)] * len(slices)
-    found = scan_over(turn, carried, slices, turns, onto, lambda types: [Along(reverse=reverse)] * len(types))
+    found = scan_over(iterate, carried, slices, iterations, onto, lambda types: [Along(reverse=reverse)] * len(types))
     last, stacked = unflatten(nesting, found[: len(carried)]), unflatten(structure[0], found[len(carried) :])
     return last, stacked
 
@@ -138,14 +138,14 @@ def while_loop(cond_fn: Callable[..., object], body_fn: Callable[..., R], operan
     def further(values: Sequence[object]) -> Tensor:
         return _condition("while_loop", cond_fn(*unflatten(nesting, values)))
 
-    def turn(_: object, *values: object) -> Sequence[Tensor]:
+    def iterate(_: object, *values: object) -> Sequence[Tensor]:
         found = body_fn(*unflatten(nesting, values))
         after, same = _tensors("while_loop", tuple(found) if isinstance(found, list) else found)
         if same != nesting:
             raise TraceError("while_loop: body_fn must return a tuple with the structure of the operands")
         return [further(after), *after]
 
-    found = loop(turn, Tensor(np.array(_MOST)), further(carried), carried)
+    found = loop(iterate, Tensor(np.array(_MOST)), further(carried), carried)
     result: R = unflatten(nesting, found)
     return result
 
@@ -159,8 +159,8 @@ def _tensors(owner: str, value: object) -> tuple[list[Tensor], Structure]:
     return [one if isinstance(one, Tensor) else Tensor(one) for one in leaves], structure
 
 
-def _turns(slices: Sequence[Tensor], length: int | None) -> Dim:
-    """How many turns a scan has."""
+def _iteration_count(slices: Sequence[Tensor], length: int | None) -> Dim:
+    """The number of iterations of a scan."""
     if length is not None and (isinstance(length, bool) or not isinstance(length, int) or length < 0):
         raise OptionError(f"scan: length must be a number of iterations, got {shown(length)}")
     if any(not x.type.shape for x in slices):

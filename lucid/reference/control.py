@@ -27,11 +27,11 @@ def scan(attrs: ScanAttrs, *operands: Array) -> tuple[Array, ...]:
     before: list[list[Array]] = [[] for _ in carried]
     stacked: list[list[Array]] = [[] for _ in attrs.stacked]
     assert isinstance(attrs.length, int)
-    for turn in range(attrs.length):
+    for number in range(attrs.length):
         for kept, x in zip(before, carried, strict=True):
             kept.append(x)
         slices = [
-            np.take(x, _place(along, turn, attrs.length), along.axis)
+            np.take(x, _place(along, number, attrs.length), along.axis)
             for along, x in zip(attrs.scanned, xs, strict=True)
         ]
         found = run(attrs.body, *carried, *slices, *captures)
@@ -43,8 +43,8 @@ def scan(attrs: ScanAttrs, *operands: Array) -> tuple[Array, ...]:
     return (*carried, *made, *(_stack(kept, Along(), x.shape) for kept, x in zip(before, carried, strict=True)))
 
 
-def _place(along: Along, turn: int, length: int) -> int:
-    return length - 1 - turn if along.reverse else turn
+def _place(along: Along, number: int, length: int) -> int:
+    return length - 1 - number if along.reverse else number
 
 
 def _stack(rows: list[Array], along: Along, shape: tuple[int, ...]) -> Array:
@@ -56,8 +56,8 @@ def _stack(rows: list[Array], along: Along, shape: tuple[int, ...]) -> Array:
 @reference(LOOP)
 def loop(attrs: LoopAttrs, limit: Array, condition: Array, *operands: Array) -> tuple[Array, ...]:
     carried, captures = list(operands[: attrs.carried]), operands[attrs.carried :]
-    turn = 0
-    while turn < limit and condition:
-        condition, *carried = run(attrs.body, np.array(turn), *carried, *captures)
-        turn += 1
+    number = 0
+    while number < limit and condition:
+        condition, *carried = run(attrs.body, np.array(number), *carried, *captures)
+        number += 1
     return tuple(carried)

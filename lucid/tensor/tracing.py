@@ -48,7 +48,7 @@ from .views import Step, Steps, seen, with_part
 
 _serials = count(1)
 
-_IN_LOOPS = "within a loop, where each turn would need others: draw those of all turns before, and scan over them"
+_IN_LOOPS = "within a loop, where each iteration needs its own: draw those of all iterations before, and scan over them"
 
 
 class Observer(Protocol):

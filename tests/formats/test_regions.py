@@ -138,9 +138,9 @@ def test_lies_are_found(what: str) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [
-        ("length", 5, "has not the 5 slices"),
-        ("length", -1, "has not the -1 slices"),
-        ("carried", 0, "has not the T slices"),
+        ("length", 5, "each of the 5 iterations"),
+        ("length", -1, "each of the -1 iterations"),
+        ("carried", 0, "each of the T iterations"),
         ("carried", -1, "carries -1"),
         ("carried", 7, "carries 7"),
         ("scanned", [], "its body takes float32"),

@@ -11,9 +11,9 @@ LARGEST = 1 << 28
 LARGEST_TABLE = 1 << 26
 """The most elements of a table that an operator becomes."""
 
-WRITTEN_OUT = 25_000
-"""The most nodes that unrolled graphs may become: loops by their turns, sequences by their values."""
-TURN = 10
+UNROLLED = 25_000
+"""The most nodes that unrolled graphs may become: loops by their iterations, sequences by their values."""
+ITERATION = 10
 """What unrolling an empty graph counts as, in nodes."""
 
 
@@ -22,7 +22,7 @@ class Allowance:
 
     def __init__(self, nbytes: int = 1 << 30) -> None:
         self.left = nbytes
-        self.nodes = WRITTEN_OUT
+        self.nodes = UNROLLED
 
     def take(self, nbytes: float) -> bool:
         """Whether so many more bytes are allowed; if so they are deducted."""
@@ -31,9 +31,9 @@ class Allowance:
         self.left -= int(nbytes)
         return True
 
-    def write_out(self, count: int) -> bool:
+    def unroll(self, count: int) -> bool:
         """Whether a graph of so many nodes may be unrolled once more; the nodes are deducted."""
-        self.nodes -= TURN + count
+        self.nodes -= ITERATION + count
         return self.nodes >= 0
 
 

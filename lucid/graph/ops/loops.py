@@ -25,7 +25,7 @@ from .shape import reshape, stack
 from .source import full
 
 Body = Callable[..., Sequence[AbstractTensor]]
-Lie = Callable[[Sequence[TensorType]], "Sequence[Along]"]
+StackRule = Callable[[Sequence[TensorType]], "Sequence[Along]"]
 V = TypeVar("V")
 
 
@@ -90,10 +90,10 @@ def _scan_infer(attrs: ScanAttrs, *given: TensorType) -> tuple[TensorType, ...]:
             raise ShapeError(f"Scan: {x} has no axis {along.axis}")
         if x.shape[along.axis] != attrs.length:
             raise ShapeError(
-                f"Scan: axis {along.axis} of {x} has not the {attrs.length} slices that the loop has turns"
+                f"Scan: axis {along.axis} of {x} does not have a slice for each of the {attrs.length} iterations"
             )
     if isinstance(attrs.length, int) and attrs.length < 0:
-        raise ShapeError(f"Scan: a loop has no {attrs.length} turns")
+        raise ShapeError(f"Scan: a loop cannot have {attrs.length} iterations")
     slices = [along.slice_type(x) for along, x in zip(attrs.scanned, xs, strict=True)]
     check_region("Scan: its body", attrs.body, [*init, *slices, *captures])
     after = [t.with_order(None) for t in attrs.body.graph.output_types]
@@ -114,7 +114,7 @@ def check_carried(op: str, before: Sequence[TensorType], after: Sequence[TensorT
     for number, (old, new) in enumerate(zip(before, after, strict=False)):
         if not old.same_value(new):
             raise ShapeError(
-                f"{op}: what a loop carries keeps its type, and value {number} is {old} before a turn, {new} after"
+                f"{op}: a carried value keeps its type, and value {number} is {old} before an iteration, {new} after it"
             )
 
 
@@ -136,7 +136,7 @@ def _scan_gradient(c: GradContext[ScanAttrs]) -> Gradients:
     backwards = [along for along, want in zip(a.scanned, of_xs, strict=True) if want]
     carry = [c.cotangent(i) for i, is_one in zip(last, floats, strict=True) if is_one]
 
-    def turn(*values: AbstractTensor) -> Sequence[AbstractTensor]:
+    def iterate(*values: AbstractTensor) -> Sequence[AbstractTensor]:
         d_carry, totals, state, slices, d_stacked, d_kept = _cut(
             values, len(carry), len(sums), len(init), len(xs), len(dys), len(more)
         )
@@ -150,13 +150,13 @@ def _scan_gradient(c: GradContext[ScanAttrs]) -> Gradients:
     start = [*carry, *(full(x, 0) for x in sums)]
     behind, along = Along(reverse=True), dict(zip(stacked, a.stacked, strict=True))
     over = [*(c.outputs[i] for i in kept), *xs, *(c.cotangent(i) for i in (*dys, *more))]
-    lie = [
+    axes = [
         *(behind for _ in kept),
         *(x.turned for x in a.scanned),
         *(along[i].turned for i in dys),
         *(behind for _ in more),
     ]
-    results = scan(turn, start, over, a.length, lie, lambda _: [one.turned for one in backwards])
+    results = scan(iterate, start, over, a.length, axes, lambda _: [one.turned for one in backwards])
     d_init, d_captures, d_xs = (list(part) for part in _cut(results, len(carry), len(sums), len(backwards)))
     return [
         *(d_init.pop(0) if is_one else None for is_one in floats), *(d_xs.pop(0) if want else None for want in of_xs),
@@ -171,10 +171,10 @@ def _cut(values: Sequence[V], *counts: int) -> list[Sequence[V]]:
 
 
 def _scan_batch(batch: Batch[ScanAttrs]) -> Outputs:
-    """The loop of all rows at once. What depends on them after any turn has the axis of the batch from the first."""
+    """The loop of all rows at once; a carried value that is batched after any iteration is so from the start."""
     a = batch.attrs
     differ, over, captured = a.operands(batch.batched)
-    differ = _settled(lambda known: batch.depends(a.body, [*known, *over, *captured])[: a.carried], differ)
+    differ = _fixed_point(lambda known: batch.depends(a.body, [*known, *over, *captured])[: a.carried], differ)
     init = [
         with_batch_axis(x, was, batch.size) if now else x
         for x, was, now in zip(batch.inputs, batch.batched, differ, strict=False)
@@ -197,10 +197,10 @@ def _behind(along: Along) -> Along:
     return replace(along, axis=along.axis + 1)
 
 
-def _settled(further: Callable[[Sequence[bool]], Sequence[bool]], known: Sequence[bool]) -> Sequence[bool]:
-    """What is known, and what follows from it after any number of turns."""
+def _fixed_point(following: Callable[[Sequence[bool]], Sequence[bool]], known: Sequence[bool]) -> Sequence[bool]:
+    """The flags ``known``, and all that ``following`` sets after any number of iterations."""
     while True:
-        after = [old or new for old, new in zip(known, further(known), strict=True)]
+        after = [old or new for old, new in zip(known, following(known), strict=True)]
         if after == list(known):
             return after
         known = after
@@ -217,39 +217,39 @@ SCAN = register(
 
 def scan(
     body: Body, init: Sequence[AbstractTensor], xs: Sequence[AbstractTensor], length: Dim,
-    scanned: Sequence[Along] = (), stacked: Lie = lambda types: [Along()] * len(types),
+    scanned: Sequence[Along] = (), stacked: StackRule = lambda types: [Along()] * len(types),
 ) -> Sequence[AbstractTensor]:  # fmt: skip
     """Call ``body(*carried, *slices)`` for each slice; it returns the new carried values, then slices of the results.
 
-    What is scanned lies along its first axis, and so do results, where nothing else is said: ``stacked`` says it of
-    slices of these types.
+    Arrays are sliced along axis 0, and results stacked along it, unless ``scanned`` says otherwise for each array, and
+    ``stacked`` for slices of results of these types.
 
     Returns
     -------
-    What is carried at the end, then the stacked results.
+    The last carried values, then the stacked results.
     """
-    lie = tuple(scanned) or tuple(Along() for _ in xs)
-    slices = [along.slice_type(x.type) for along, x in zip(lie, xs, strict=True)]
+    axes = tuple(scanned) or tuple(Along() for _ in xs)
+    slices = [along.slice_type(x.type) for along, x in zip(axes, xs, strict=True)]
     (world, *_) = (*init, *xs)
     recorded = world.record([*(x.type for x in init), *slices], body)
     if recorded is None:
         assert isinstance(length, int)
-        return _scanned(body, init, list(zip(lie, xs, strict=True)), length, stacked)
+        return _scanned(body, init, list(zip(axes, xs, strict=True)), length, stacked)
     (region, *_), captures = recorded
     assert isinstance(region, Region)
     results = region.graph.output_types[len(init) :]
-    attrs = ScanAttrs(region, length, len(init), lie, tuple(stacked(results)))
+    attrs = ScanAttrs(region, length, len(init), axes, tuple(stacked(results)))
     return world.apply(SCAN, attrs, (*init, *xs, *captures))[: len(init) + len(results)]
 
 
 def _scanned(
     body: Body, carried: Sequence[AbstractTensor], xs: Sequence[tuple[Along, AbstractTensor]], length: int,
-    stacked: Lie,
+    stacked: StackRule,
 ) -> Sequence[AbstractTensor]:  # fmt: skip
     """The same, executed eagerly."""
     first, rows = carried, list[Sequence[AbstractTensor]]()
-    for turn in range(length):
-        slices = [x.piece(a.axis, length - 1 - turn if a.reverse else turn, 1).squeeze(a.axis) for a, x in xs]
+    for number in range(length):
+        slices = [x.piece(a.axis, length - 1 - number if a.reverse else number, 1).squeeze(a.axis) for a, x in xs]
         found = body(*carried, *slices)
         carried = found[: len(first)]
         check_carried("scan", [x.type for x in first], [x.type for x in carried])
@@ -257,11 +257,11 @@ def _scanned(
     if not rows:  # without an iteration, the body still tells the types of the empty results
         slices = [full(x, 0, a.slice_type(x.type).shape) for a, x in xs]
         given = body(*carried, *slices)[len(first) :]
-        lie = stacked([y.type for y in given])
-        return [*carried, *(full(y, 0, a.stack_type(y.type, 0).shape) for a, y in zip(lie, given, strict=True))]
-    lie = stacked([y.type for y in rows[0]])
-    columns = [column[::-1] if a.reverse else column for a, column in zip(lie, zip(*rows, strict=True), strict=True)]
-    return [*carried, *(stack(column, a.axis) for a, column in zip(lie, columns, strict=True))]
+        axes = stacked([y.type for y in given])
+        return [*carried, *(full(y, 0, a.stack_type(y.type, 0).shape) for a, y in zip(axes, given, strict=True))]
+    axes = stacked([y.type for y in rows[0]])
+    columns = [column[::-1] if a.reverse else column for a, column in zip(axes, zip(*rows, strict=True), strict=True)]
+    return [*carried, *(stack(column, a.axis) for a, column in zip(axes, columns, strict=True))]
 
 
 # ---------------------------------------------------------------- as long as data says
@@ -286,7 +286,7 @@ class LoopAttrs(RegionAttrs):
         return 1 + self.carried
 
 
-TURN = TensorType((), int64)
+ITERATION_NUMBER = TensorType((), int64)
 
 
 def _loop_infer(
@@ -294,10 +294,10 @@ def _loop_infer(
 ) -> tuple[TensorType, ...]:
     check_condition("Loop", condition)
     if limit.shape != () or limit.dtype != int64:
-        raise DTypeError(f"Loop: the most turns it has are one {int64}, got {limit}")
-    check_region("Loop: its body", attrs.body, [TURN, *given])
-    further, *after = (t.with_order(None) for t in attrs.body.graph.output_types)
-    check_condition("Loop", further)
+        raise DTypeError(f"Loop: the limit of its iterations is one {int64}, got {limit}")
+    check_region("Loop: its body", attrs.body, [ITERATION_NUMBER, *given])
+    following, *after = (t.with_order(None) for t in attrs.body.graph.output_types)
+    check_condition("Loop", following)
     if len(given) < attrs.carried:
         raise GraphError(f"Loop: its body carries {attrs.carried} values, and {len(given)} are given")
     check_carried("Loop", given, after)
@@ -306,48 +306,46 @@ def _loop_infer(
 
 def _loop_gradient(c: GradContext[LoopAttrs]) -> Gradients:
     raise GradientError(
-        "a loop whose turns data decides has no gradient, as there is no place for the values of each iteration: use "
-        "lucid.scan over as many turns as there can be, with lucid.where for those that are none"
+        "a loop whose number of iterations depends on data has no gradient, as there is no place for the values of "
+        "each iteration: use lucid.scan with as many iterations as there can be, and mask those after the end by "
+        "lucid.where"
     )
 
 
 def _loop_batch(batch: Batch[LoopAttrs]) -> Outputs:
-    """Where the condition differs from row to row, the loop goes on while that of any row holds.
-
-    What belongs to the other rows then stays as it is.
-    """
+    """If the condition is batched, the loop runs while that of any row holds; finished rows keep their values."""
     a, (limit, condition, *values) = batch.attrs, batch.inputs
     count, (_, _, *differ) = a.carried, batch.batched
 
-    def further(known: Sequence[bool]) -> Sequence[bool]:
+    def following(known: Sequence[bool]) -> Sequence[bool]:
         return batch.depends(a.body, [False, *known, *differ[count:]])
 
-    known = _settled(lambda known: further(known)[1:], differ[:count])
-    apart = batch.batched[0] or batch.batched[1] or further(known)[0]
+    known = _fixed_point(lambda known: following(known)[1:], differ[:count])
+    apart = batch.batched[0] or batch.batched[1] or following(known)[0]
     known = [apart or one for one in known]
     carried = [
         with_batch_axis(x, was, batch.size) if now else x for x, was, now in zip(values, differ, known, strict=False)
     ]
-    flags, types = [False, *known, *differ[count:]], [TURN, *(x.type for x in (*carried, *values[count:]))]
+    flags, types = [False, *known, *differ[count:]], [ITERATION_NUMBER, *(x.type for x in (*carried, *values[count:]))]
     body = batch.region(a.body, types, flags, [apart, *known])
     if not apart:
         found = batch.apply(LoopAttrs(body), limit, condition, *carried, *values[count:])
     else:
         going = batch.whole(1) & (batch.whole(0) > 0)
 
-        def turn(number: AbstractTensor, going: AbstractTensor, *before: AbstractTensor) -> Outputs:
+        def iterate(number: AbstractTensor, going: AbstractTensor, *before: AbstractTensor) -> Outputs:
             more, *after = inline(body, [number, *before, *values[count:]], number)
             new = [_chosen(going, y, x) for y, x in zip(after, before, strict=True)]
             going = going & more & (number + 1 < limit)
             return [cast(going, int64).sum() > 0, going, *new]
 
         most = full(limit, np.iinfo(np.int64).max, ())
-        _, *found = loop(turn, most, cast(going, int64).sum() > 0, [going, *carried])
+        _, *found = loop(iterate, most, cast(going, int64).sum() > 0, [going, *carried])
     return [with_batch_axis(y, one, batch.size) for y, one in zip(found, known, strict=True)]
 
 
 def _chosen(rows: AbstractTensor, x: AbstractTensor, other: AbstractTensor) -> AbstractTensor:
-    """Of each row the one or the other."""
+    """For each row, ``x`` where ``rows`` holds and ``other`` elsewhere."""
     return where(reshape(rows, (*rows.type.shape, *(1,) * (x.type.rank - 1))), x, other)
 
 
@@ -363,15 +361,18 @@ LOOP = register(
 def loop(
     body: Body, limit: AbstractTensor, condition: AbstractTensor, carried: Sequence[AbstractTensor]
 ) -> Sequence[AbstractTensor]:
-    """Call ``body(turn, *carried)`` while the condition holds, which it returns first; the last carried values."""
-    recorded = condition.record([TURN, *(x.type for x in carried)], body)
+    """Call ``body(number, *carried)`` while the condition holds; the last carried values.
+
+    ``number`` counts the iterations. The body returns the next condition, then the next carried values.
+    """
+    recorded = condition.record([ITERATION_NUMBER, *(x.type for x in carried)], body)
     if recorded is not None:
         (region, *_), captures = recorded
         assert isinstance(region, Region)
         return condition.apply(LOOP, LoopAttrs(region), (limit, condition, *carried, *captures))
-    turn, first = 0, carried
-    while bool(turn < limit) and bool(condition):
-        condition, *carried = body(full(condition, turn, (), int64), *carried)
+    number, first = 0, carried
+    while bool(number < limit) and bool(condition):
+        condition, *carried = body(full(condition, number, (), int64), *carried)
         check_carried("Loop", [x.type for x in first], [x.type for x in carried])
-        turn += 1
+        number += 1
     return carried

@@ -189,13 +189,13 @@ def _largest_of_all(x: AbstractTensor, batch: AbstractTensor, sides: Sequence[_S
     both = [_places(one) for one in sides]
     columns, winner = _winners(x, batch, sides, both)
     number, tap = floor_divide(clip(winner, 0), 4), remainder(clip(winner, 0), 4)
-    turns = floor_divide(number, columns), remainder(number, columns)
+    cell = floor_divide(number, columns), remainder(number, columns)
     index, weights = [reshape(batch, (-1, 1, 1, 1))], list[AbstractTensor]()
     for axis, (one, at) in enumerate(zip(sides, both, strict=True)):
         first, apart, before = (
             unsqueeze(unsqueeze(value, 2 - axis), 3) for value in (at.first, at.apart, at.before)
         )  # fmt: skip
-        (low, near), (high, far) = _taps_at_edges(first + apart * (before + cast(turns[axis], x.type.dtype)), one.size)
+        (low, near), (high, far) = _taps_at_edges(first + apart * (before + cast(cell[axis], x.type.dtype)), one.size)
         assert near is not None and far is not None
         second = gt(remainder(tap, 2) if axis else floor_divide(tap, 2), 0)
         index.append(where(second, high, low))
@@ -221,7 +221,7 @@ def _winners(
     down, right = (cast(one, int64) for one in most)
     columns = clip(right, 1)
 
-    def turn(number: AbstractTensor, best: AbstractTensor, winner: AbstractTensor) -> list[AbstractTensor]:
+    def iterate(number: AbstractTensor, best: AbstractTensor, winner: AbstractTensor) -> list[AbstractTensor]:
         found, there = [], []
         for one, at, count, place in zip(
             sides, both, inside, (floor_divide(number, columns), remainder(number, columns)), strict=True
@@ -241,5 +241,5 @@ def _winners(
     shape = (batch.type.shape[0], sides[0].bins, sides[1].bins, x.type.shape[1])
     some = logical_and(some, full(x, True, shape, bool_))
     start = [where(some, full(x, 0.0, shape), -math.inf), where(some, constant(x, -1), -2)]
-    _, winner = loop(turn, mul(down, right), constant(x, True), start)
+    _, winner = loop(iterate, mul(down, right), constant(x, True), start)
     return columns, winner

@@ -47,7 +47,7 @@ def linear_attention(
     size = (batch, heads, features, value.type.shape[3])
     state = full(query, 0.0, size) if past is None else call.tensor(past)
 
-    def turn(memory: AbstractTensor, *slices: AbstractTensor) -> Sequence[AbstractTensor]:
+    def iterate(memory: AbstractTensor, *slices: AbstractTensor) -> Sequence[AbstractTensor]:
         asked, now, kept, *rest = slices
         row = unsqueeze(now, 2)
         if decay is not None:
@@ -57,7 +57,7 @@ def linear_attention(
         memory = memory + unsqueeze(now, 3) * unsqueeze(kept, 2)
         return [memory, matmul(asked, memory)]
 
-    state, read = scan(turn, [state], xs, times)
+    state, read = scan(iterate, [state], xs, times)
     y = permute(read, 1, 0, 2, 3, 4)
     return [reshape(y, (batch, times, heads * group * value.type.shape[3])), state]
 

@@ -30,19 +30,24 @@ def loop(call: Call, limit: Value = None, condition: Value = None, *given: Value
     A loop is unrolled if a carried value changes its type, or the body must know the number of the iteration.
     """
     init = call.movable(given)
-    turns: Dim | None = None
+    iterations: Dim | None = None
     known = condition is None or is_host(condition)
     begins = not known or condition is None or bool(call.scalar(condition, "the condition"))
     if is_host(limit):
-        turns = call.dims(limit, "the number of turns")[0]
+        iterations = call.dims(limit, "the number of iterations")[0]
     try:
-        if known and (turns is not None or not begins) and _only_counts(call):
-            return _counted(call, turns if begins and turns is not None else 0, init)
+        if known and (iterations is not None or not begins) and _only_counts(call):
+            return _counted(call, iterations if begins and iterations is not None else 0, init)
         return _while(call, limit, condition, init)
     except LucidError as error:
-        if from_handler(error) or not known or isinstance(turns, SymDim) or not (turns is not None or limit is None):
+        if (
+            from_handler(error)
+            or not known
+            or isinstance(iterations, SymDim)
+            or not (iterations is not None or limit is None)
+        ):
             raise
-        return _written_out(call, turns if begins else 0, init, error)
+        return _unroll(call, iterations if begins else 0, init, error)
 
 
 def _only_counts(call: Call) -> bool:
@@ -65,11 +70,11 @@ def _results(call: Call, given: Sequence[Value]) -> list[Value]:
     return call.movable(call.run(body, given))
 
 
-def _counted(call: Call, turns: Dim, init: Sequence[Value]) -> Sequence[Value]:
+def _counted(call: Call, iterations: Dim, init: Sequence[Value]) -> Sequence[Value]:
     """A scan over nothing but the iteration number."""
     layout = Layout.of(init)
 
-    def turn(number: AbstractTensor, *values: AbstractTensor) -> Sequence[AbstractTensor]:
+    def iterate(number: AbstractTensor, *values: AbstractTensor) -> Sequence[AbstractTensor]:
         again, *results = _results(call, [number, _TRUE, *layout.restored(values)])
         if not call.scalar(again, "the condition"):
             raise GraphError("it always ends after its first iteration")
@@ -77,7 +82,7 @@ def _counted(call: Call, turns: Dim, init: Sequence[Value]) -> Sequence[Value]:
 
     start = constant(call.world, np.array(0))
     given = layout.flat(init, call.tensor)
-    _, *found = loops.scan(turn, [start, *given], [], turns)
+    _, *found = loops.scan(iterate, [start, *given], [], iterations)
     return [*layout.restored(found[: len(given)]), *found[len(given) :]]
 
 
@@ -86,55 +91,55 @@ def _while(call: Call, limit: Value, condition: Value, init: Sequence[Value]) ->
     body: GraphDef = call.required("body")
     if len(body.outputs) - 1 > len(init):
         if active_trace.get() is None:
-            return _as_it_comes(call, limit, condition, init)
+            return _run_eagerly(call, limit, condition, init)
         raise TraceError(
-            "how many turns it has is computed from data, and so is the size of the results that it stacks: sizes must "
-            "be known before a run; uncompiled, it runs"
+            "the number of its iterations depends on data, and so does the size of the results that it stacks: sizes "
+            "must be known before a run; uncompiled, it runs"
         )
 
     layout = Layout.of(init)
 
-    def turn(number: AbstractTensor, *values: AbstractTensor) -> Sequence[AbstractTensor]:
+    def iterate(number: AbstractTensor, *values: AbstractTensor) -> Sequence[AbstractTensor]:
         again, *results = _results(call, [number, _TRUE, *layout.restored(values)])
         return [reshape(call.tensor(again), ()), *layout.flat(results, call.tensor)]
 
     most = constant(call.world, np.array(np.iinfo(np.int64).max)) if limit is None else reshape(call.tensor(limit), ())
     first = constant(call.world, _TRUE) if condition is None else reshape(call.tensor(condition), ())
-    return layout.restored(loops.loop(turn, most, first, layout.flat(init, call.tensor)))
+    return layout.restored(loops.loop(iterate, most, first, layout.flat(init, call.tensor)))
 
 
-def _written_out(call: Call, turns: int | None, init: Sequence[Value], why: LucidError) -> Sequence[Value]:
+def _unroll(call: Call, iterations: int | None, init: Sequence[Value], why: LucidError) -> Sequence[Value]:
     """The loop unrolled: each iteration knows its number, and may change the types of carried values."""
     body: GraphDef = call.required("body")
 
     def check(following: Value) -> None:
-        if not is_host(following) or not call.room.write_out(len(body.nodes)):
+        if not is_host(following) or not call.room.unroll(len(body.nodes)):
             raise why
 
-    carried, rows = _turns(call, turns, init, check)
+    carried, rows = _unrolled(call, iterations, init, check)
     if not rows and len(body.outputs) - 1 > len(init):
         raise why
     return [*carried, *_stacked(call, rows)]
 
 
-def _as_it_comes(call: Call, limit: Value, condition: Value, init: Sequence[Value]) -> Sequence[Value]:
+def _run_eagerly(call: Call, limit: Value, condition: Value, init: Sequence[Value]) -> Sequence[Value]:
     """The loop run at once, when nothing is recorded: stacked results are as long as the number of iterations."""
-    turns = None if limit is None else int(call.scalar(limit, "the number of turns"))
+    iterations = None if limit is None else int(call.scalar(limit, "the number of iterations"))
     begins = condition is None or bool(call.scalar(condition, "the condition"))
-    carried, rows = _turns(call, turns if begins else 0, init, lambda following: None)
+    carried, rows = _unrolled(call, iterations if begins else 0, init, lambda following: None)
     if rows:
         return [*carried, *_stacked(call, rows)]
-    _, *results = _results(call, [np.array(0), _TRUE, *init])  # what a turn would give tells of what type nothing is
+    _, *results = _results(call, [np.array(0), _TRUE, *init])  # the body tells the types of the empty results
     given = map(call.tensor, results[len(init) :])
     return [*carried, *(full(y, 0, (0, *y.type.shape)) for y in given)]
 
 
-def _turns(
-    call: Call, turns: int | None, init: Sequence[Value], check: Callable[[Value], None]
+def _unrolled(
+    call: Call, iterations: int | None, init: Sequence[Value], check: Callable[[Value], None]
 ) -> tuple[Sequence[Value], list[list[Value]]]:
     """The carried values after the last iteration, and the values to stack; ``check`` sees each condition first."""
     carried, rows, again = list(init), list[list[Value]](), True
-    while again and (turns is None or len(rows) < turns):
+    while again and (iterations is None or len(rows) < iterations):
         following, *results = _results(call, [np.array(len(rows)), _TRUE, *carried])
         check(following)
         carried, again = results[: len(init)], bool(call.scalar(following, "the condition"))
@@ -174,12 +179,12 @@ def _scan(
     call: Call, init: Sequence[AbstractTensor], xs: Sequence[AbstractTensor], over: Sequence[Along],
     lie: Callable[[Sequence[TensorType]], Sequence[Along]] = lambda types: [Along()] * len(types),
 ) -> Sequence[AbstractTensor]:  # fmt: skip
-    def turn(*values: AbstractTensor) -> Sequence[AbstractTensor]:
+    def iterate(*values: AbstractTensor) -> Sequence[AbstractTensor]:
         return [call.tensor(one) for one in _results(call, values)]
 
     if not xs:
         raise GraphError("it has nothing to iterate over")
-    return loops.scan(turn, init, xs, xs[0].type.shape[over[0].axis], over, lie)
+    return loops.scan(iterate, init, xs, xs[0].type.shape[over[0].axis], over, lie)
 
 
 @converter("Scan", since=8)

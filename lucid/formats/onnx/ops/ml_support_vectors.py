@@ -98,7 +98,7 @@ def svm_classifier(call: Call, x: Value) -> list[Value]:
     return [labelled(call, chosen, labels), transformed(call, scores)]
 
 
-LEAST, TURNS = 1e-7, 100
+LEAST, ITERATIONS = 1e-7, 100
 """How likely a class is at least beside another, and how often shares are made better: as libsvm has both."""
 
 
@@ -124,7 +124,7 @@ def _probabilities(
         rows.append(shape.concat([own if j == i else -beside[j, i] * beside[i, j] for j in range(count)], 1))
     whole = shape.stack(rows, 1)
 
-    def turn(number: AbstractTensor, shares: AbstractTensor) -> list[AbstractTensor]:
+    def iterate(number: AbstractTensor, shares: AbstractTensor) -> list[AbstractTensor]:
         slopes = reduce.sum(whole * shape.unsqueeze(shares, 1), 2)
         mean = reduce.sum(shares * slopes, 1, keepdim=True)
         far = ge(reduce.amax(ew.abs_(slopes - mean), 1, keepdim=True), 0.005 / count)
@@ -138,7 +138,7 @@ def _probabilities(
         return [any_(far), ew.where(far, better, shares)]
 
     start = full(scores, 1.0 / count, (scores.type.shape[0], count))
-    (found,) = loop(turn, constant(scores, TURNS), constant(scores, True), [start])
+    (found,) = loop(iterate, constant(scores, ITERATIONS), constant(scores, True), [start])
     return found
 
 

@@ -123,7 +123,7 @@ def sequence_map(call: Call, sequence: Value, *others: Value) -> Sequence[Value]
         raise GraphError(f"sequences of {', '.join(str(len(one)) for one in given if isinstance(one, Items))} values")
     rows = []
     for i in range(count):
-        if not call.room.write_out(len(body.nodes)):
+        if not call.room.unroll(len(body.nodes)):
             raise GraphError(f"a sequence of {count} values becomes too many nodes")
         rows.append(call.run(body, [one[i] if isinstance(one, Items) else one for one in given]))
     columns = zip(*rows, strict=True) if rows else [()] * call.outputs

@@ -39,7 +39,7 @@ def scan(use: Use[ScanAttrs]) -> Written:
     body = use.part(a.body.graph, a.handed, captures)
     _, _, kept = a.results(range(len(use.node.outputs)))
     stacks = [*a.stacked]
-    if any(map(use.is_read, kept)):  # what was carried before each turn is what the turn is handed
+    if any(map(use.is_read, kept)):  # the values carried into an iteration are the body's own inputs
         stacks += [Along()] * len(kept)
         _keep(use, body, a.body.graph)
     dtypes = [type_.dtype for type_ in use.node.outputs[: a.carried + len(stacks)]]
