@@ -1,6 +1,6 @@
-"""Gradients of existing tensors, and functions with gradients of their own, with PyTorch's interface.
+"""PyTorch's ``torch.autograd``: gradients of computed tensors, custom gradients, and checks of gradients.
 
-In a traced model they become part of its graph.
+Within a model that is traced, gradients become part of its graph.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Checking gradients against differences of the function: for a ``Function`` whose ``backward`` is written by hand."""
+"""``gradcheck`` and ``gradgradcheck``: gradients compared with finite differences.
+
+They are meant for a :class:`~lucid.autograd.Function`, whose ``backward`` is written by hand.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,11 @@ from ..tensor.tensor import Tensor
 from .gradients import grad
 
 Checked: TypeAlias = "Callable[..., Tensor | Sequence[Tensor]]"
+"""A function whose gradients are checked."""
 
 
-class Bounds(NamedTuple):
-    """How far each element is moved, and how far a gradient may be off."""
+class Tolerances(NamedTuple):
+    """The step of the differences, and the absolute and relative error that a gradient may have."""
 
     eps: float
     atol: float
@@ -34,36 +38,39 @@ def gradcheck(
     rtol: float = 1e-3,
     raise_exception: bool = True,
 ) -> bool:
-    """Whether the gradients of a function are what central differences of it say.
+    """Whether the gradients of a function agree with its central differences.
 
-    Each element of the Jacobian matrix is compared, so the tensors should be small. At kinks, such as that of ``relu``
-    at 0, differences are no derivatives.
+    Each element of the Jacobian is compared, so the tensors should be small. Where the function is not differentiable,
+    as ``relu`` at 0, its differences say nothing about the gradient.
 
     Parameters
     ----------
     func
-        A function of tensors that returns a tensor or several.
+        A function of tensors that returns a tensor, or a list or tuple of tensors.
     inputs
-        Its arguments. Those tensors that require a gradient are varied; they must be float64.
+        Its arguments. Gradients with respect to the tensors that require one are checked; these must be float64.
     eps
-        By how much each element is moved, up and down.
+        The step of the differences, added to each element and subtracted from it.
     atol, rtol
-        A gradient may be off by ``atol + rtol * abs(difference)``.
+        A gradient may deviate by ``atol + rtol * abs(difference)``.
     raise_exception
-        Whether to raise an error where they do not agree, rather than return False.
+        Whether to raise an error if a gradient deviates further, rather than return False.
 
     Raises
     ------
     GradientError
         If a gradient is wrong, no input requires one, or one that does is not float64.
+    OptionError
+        If the function returns something else than tensors, or an option is out of range.
     """
     eps = number("gradcheck", "eps", eps, 1e-12)
-    bounds = Bounds(eps, number("gradcheck", "atol", atol, 0.0), number("gradcheck", "rtol", rtol, 0.0))
+    tolerances = Tolerances(eps, number("gradcheck", "atol", atol, 0.0), number("gradcheck", "rtol", rtol, 0.0))
     flag("gradcheck", "raise_exception", raise_exception)
-    fault = next(_faults(func, *_arguments("gradcheck", inputs), bounds), None)
-    if fault is not None and raise_exception:
-        raise GradientError(f"gradcheck: {fault}")
-    return fault is None
+    args, varied = _arguments("gradcheck", inputs)
+    mismatch = next(_mismatches(func, args, varied, tolerances), None)
+    if mismatch is not None and raise_exception:
+        raise GradientError(f"gradcheck: {mismatch}")
+    return mismatch is None
 
 
 def gradgradcheck(
@@ -75,102 +82,104 @@ def gradgradcheck(
     rtol: float = 1e-3,
     raise_exception: bool = True,
 ) -> bool:
-    """Whether second gradients are what central differences of the first say; see :func:`gradcheck`.
+    """Whether second gradients agree with central differences of the first ones; see :func:`gradcheck`.
 
     Parameters
     ----------
     func, inputs, eps, atol, rtol, raise_exception
         As for :func:`gradcheck`.
     grad_outputs
-        The weights of the outputs in the first gradient; drawn at random if omitted.
+        A cotangent for each output, with which the first gradients are computed; random if omitted.
     """
-    given, varied = _arguments("gradgradcheck", inputs)
-    ends = _results(func, given)
+    args, varied = _arguments("gradgradcheck", inputs)
+    outputs = _outputs(func, args)
     if grad_outputs is None:
-        weights = [randn(*y.shape, dtype=float64) for y in ends]
+        cotangents = [randn(*y.shape, dtype=float64) for y in outputs]
     else:
-        weights = [grad_outputs] if isinstance(grad_outputs, Tensor) else list(grad_outputs)
-    if len(weights) != len(ends):
+        cotangents = [grad_outputs] if isinstance(grad_outputs, Tensor) else list(grad_outputs)
+    if len(cotangents) != len(outputs):
         raise OptionError(
-            f"gradgradcheck: there are {len(ends)} outputs with gradients, but {len(weights)} grad_outputs"
+            f"gradgradcheck: there are {len(outputs)} outputs with gradients, but {len(cotangents)} grad_outputs"
         )
 
-    def first(*args: object) -> list[Tensor]:
-        arguments, seeds = args[: len(given)], args[len(given) :]
-        sources = [x for i, x in enumerate(arguments) if i in varied and isinstance(x, Tensor)]
-        found = grad(_results(func, arguments), sources, list(seeds), create_graph=True, allow_unused=True)  # type: ignore[arg-type]
+    def gradients(*args_and_cotangents: object) -> list[Tensor]:
+        moved, seeds = args_and_cotangents[: len(args)], args_and_cotangents[len(args) :]
+        sources = [x for i, x in enumerate(moved) if i in varied and isinstance(x, Tensor)]
+        found = grad(_outputs(func, moved), sources, list(seeds), create_graph=True, allow_unused=True)  # type: ignore[arg-type]
         return [gradient for gradient in found if gradient is not None]
 
-    seeds = [weight.detach().requires_grad_() for weight in weights]
-    return gradcheck(first, [*given, *seeds], eps, atol, rtol, raise_exception)
+    seeds = [cotangent.detach().requires_grad_() for cotangent in cotangents]
+    return gradcheck(gradients, [*args, *seeds], eps, atol, rtol, raise_exception)
 
 
 def _arguments(owner: str, inputs: object) -> tuple[list[object], dict[int, Tensor]]:
-    """The arguments of a function, and those that are varied, by their places."""
-    given = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
-    varied = {i: x for i, x in enumerate(given) if isinstance(x, Tensor) and x.requires_grad}
+    """The arguments as a list, and those of them that require a gradient, by position."""
+    args = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
+    varied = {i: x for i, x in enumerate(args) if isinstance(x, Tensor) and x.requires_grad}
     if not varied:
         raise GradientError(f"{owner}: no input requires a gradient; x.requires_grad_() of those to be checked")
     for i, x in varied.items():
         if x.dtype != float64:
             raise GradientError(f"{owner}: differences need float64, and input {i} is {x.type}; give x.double()")
-    return given, varied
+    return args, varied
 
 
-def _results(func: Checked, args: Sequence[object]) -> list[Tensor]:
-    """The results of a function that have gradients."""
-    made = func(*args)
-    listed = [made] if isinstance(made, Tensor) else made
-    if not isinstance(listed, list | tuple) or not all(isinstance(y, Tensor) for y in listed):
-        raise OptionError(f"gradcheck: func must return a tensor or several, got {shown(made)}")
-    return [y for y in listed if is_float(y.dtype)]
+def _outputs(func: Checked, args: Sequence[object]) -> list[Tensor]:
+    """The floating-point results of a function."""
+    returned = func(*args)
+    outputs = [returned] if isinstance(returned, Tensor) else returned
+    if not isinstance(outputs, list | tuple) or not all(isinstance(y, Tensor) for y in outputs):
+        raise OptionError(f"gradcheck: func must return a tensor or several, got {shown(returned)}")
+    return [y for y in outputs if is_float(y.dtype)]
 
 
-def _faults(func: Checked, given: Sequence[object], varied: Mapping[int, Tensor], bounds: Bounds) -> Iterator[str]:
-    """Where gradients are other than differences."""
-    ends = _results(func, given)
-    moved = {i: _differences(func, given, i, bounds.eps) for i, x in varied.items() if x.numel()}
-    for result, y in enumerate(ends):
-        jacobians = zip(varied.items(), _jacobians(y, list(varied.values())), strict=True)
-        for (i, x), own in ((key, matrix) for key, matrix in jacobians if key[0] in moved):
-            other = moved[i][result]
+def _mismatches(
+    func: Checked, args: Sequence[object], varied: Mapping[int, Tensor], tolerances: Tolerances
+) -> Iterator[str]:
+    """A description of the first wrong element of each Jacobian that has one."""
+    outputs = _outputs(func, args)
+    numerical = {i: _numerical_jacobians(func, args, i, tolerances.eps) for i, x in varied.items() if x.numel()}
+    for result, y in enumerate(outputs):
+        analytical = zip(varied.items(), _jacobians(y, list(varied.values())), strict=True)
+        for (i, x), own in ((argument, jacobian) for argument, jacobian in analytical if argument[0] in numerical):
+            expected = numerical[i][result]
             with np.errstate(invalid="ignore"):
-                off = ~(np.abs(own - other) <= bounds.atol + bounds.rtol * np.abs(other))
-            if off.any():
-                row, column = (int(place[0]) for place in np.nonzero(off))
+                wrong = ~(np.abs(own - expected) <= tolerances.atol + tolerances.rtol * np.abs(expected))
+            if wrong.any():
+                row, column = (int(indices[0]) for indices in np.nonzero(wrong))
                 at, by = (tuple(map(int, np.unravel_index(k, z.shape))) for k, z in ((row, y), (column, x)))
                 yield (
                     f"the gradient of element {at} of result {result} by element {by} of input {i} is "
-                    f"{own[row, column]:.8g}, and differences say {other[row, column]:.8g}; {int(off.sum())} of "
-                    f"{off.size} such gradients are off"
+                    f"{own[row, column]:.8g}, and differences say {expected[row, column]:.8g}; {int(wrong.sum())} of "
+                    f"{wrong.size} such gradients are off"
                 )
 
 
 def _jacobians(y: Tensor, sources: list[Tensor]) -> list[Array]:
-    """The gradients of each element of ``y`` (rows) by each of the sources (columns)."""
-    made = [np.zeros((y.numel(), x.numel())) for x in sources]
+    """The Jacobian of ``y`` with respect to each source, of shape ``(y.numel(), source.numel())``, by its gradients."""
+    jacobians = [np.zeros((y.numel(), x.numel())) for x in sources]
     if not y.requires_grad:
-        return made
+        return jacobians
     for row in range(y.numel()):
-        seed = np.zeros(y.numel())
-        seed[row] = 1.0
-        found = grad(y, sources, seed.reshape(y.shape).astype(y.dtype), allow_unused=True)
-        for matrix, gradient in zip(made, found, strict=True):
+        cotangent = np.zeros(y.numel())
+        cotangent[row] = 1.0
+        gradients = grad(y, sources, cotangent.reshape(y.shape).astype(y.dtype), allow_unused=True)
+        for jacobian, gradient in zip(jacobians, gradients, strict=True):
             if gradient is not None:
-                matrix[row] = gradient.numpy().reshape(-1)
-    return made
+                jacobian[row] = gradient.numpy().reshape(-1)
+    return jacobians
 
 
-def _differences(func: Checked, given: Sequence[object], place: int, eps: float) -> list[Array]:
-    """Central differences of each result (rows) by the elements of one argument (columns)."""
-    start = np.asarray(given[place])
+def _numerical_jacobians(func: Checked, args: Sequence[object], position: int, eps: float) -> list[Array]:
+    """The Jacobian of each result with respect to the argument at ``position``, by central differences."""
+    start = np.asarray(args[position])
     columns: list[list[Array]] = []
     for k in range(start.size):
         sides = []
         for step in (eps, -eps):
             array = start.copy().reshape(-1)
             array[k] += step
-            args = [*given[:place], Tensor(array.reshape(start.shape), requires_grad=True), *given[place + 1 :]]
-            sides.append([y.detach().numpy().astype(np.float64).reshape(-1) for y in _results(func, args)])
+            moved = [*args[:position], Tensor(array.reshape(start.shape), requires_grad=True), *args[position + 1 :]]
+            sides.append([y.detach().numpy().astype(np.float64).reshape(-1) for y in _outputs(func, moved)])
         columns.append([(up - down) / (2 * eps) for up, down in zip(*sides, strict=True)])
     return [np.stack(parts, axis=1) for parts in zip(*columns, strict=True)]
