@@ -1,8 +1,8 @@
-"""Functions whose gradient is written by hand: ``lucid.autograd.Function``.
+"""``lucid.autograd.Function``: functions whose gradient is written by hand.
 
-Eagerly, the record of what such a function gave is a ``Call``, whose gradient is another that runs ``backward`` on
-tensors. While a model is traced, ``forward`` and ``backward`` both run on traced tensors: the first adds its nodes to
-the graph, the second becomes a region of the node ``CustomGradient`` behind them, which autodiff makes nodes of.
+In eager code the results are recorded as a ``Call`` node, whose gradient is another ``Call`` that runs ``backward`` on
+tensors. While a model is traced, both methods run on traced tensors: ``forward`` adds its nodes to the graph, and
+``backward`` becomes a region of the ``CustomGradient`` node that follows them, which differentiation inlines.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ B = TypeVar("B", bound="Callable[..., Any]")
 
 
 class FunctionCtx:
-    """What ``forward`` leaves to ``backward``: saved tensors, and attributes of any name.
+    """The context that ``forward`` passes to ``backward``: saved tensors, and attributes of any name.
 
     Attributes
     ----------
     needs_input_grad
-        For each argument of ``forward``, whether it is a tensor that requires a gradient. While a model is traced that
-        differs from call to call, so it is True of all floating-point tensors that the model computes or is given; what
-        is not needed then is not computed.
+        For each argument of ``forward``, whether it is a tensor that requires a gradient. While a model is traced this
+        is True for all floating-point tensors that the model computes or is given, as it may differ from call to call;
+        a gradient that a call does not need is not computed.
     """
 
     def __init__(self, needs_input_grad: tuple[bool, ...]) -> None:
@@ -45,45 +45,47 @@ class FunctionCtx:
         self._versions: tuple[int, ...] = ()
         self._constant: tuple[Tensor, ...] = ()
         self._materialize = True
-        self._now: dict[int, Tensor] = {}
-        """The inputs and outputs that were saved, as ``backward`` is given them, by the ids of those in ``forward``."""
-        self._behind: tuple[Tensor, ...] = ()
+        self._replacements: dict[int, Tensor] = {}
+        """The tensors that ``backward`` sees in place of saved inputs and outputs, by the ids of these."""
+        self._sources: tuple[Tensor, ...] = ()
+        """The tensors that the gradients depend on, besides the cotangents."""
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
         """Keep tensors, or None, for :attr:`saved_tensors`.
 
-        Of arguments and results of the function, changes in place are noticed, and second gradients go through them.
+        Second gradients flow through those that are arguments or results of the function. A tensor that is changed in
+        place before ``backward`` reads it is an error.
         """
-        for one in tensors:
-            if one is not None and not isinstance(one, Tensor):
+        for tensor in tensors:
+            if tensor is not None and not isinstance(tensor, Tensor):
                 raise OptionError(
-                    f"save_for_backward: takes tensors or None, got {shown(one)}: keep it as ctx.name = …"
+                    f"save_for_backward: takes tensors or None, got {shown(tensor)}: keep it as ctx.name = …"
                 )
         self._saved = tensors
-        self._versions = tuple([_version(one) for one in tensors])
+        self._versions = tuple([_version(tensor) for tensor in tensors])
 
     @property
     def saved_tensors(self) -> tuple[Tensor | None, ...]:
-        """What :meth:`save_for_backward` was given."""
-        for one, version in zip(self._saved, self._versions, strict=True):
-            if id(one) not in self._now and _version(one) != version:
+        """The tensors that :meth:`save_for_backward` was given."""
+        for tensor, version in zip(self._saved, self._versions, strict=True):
+            if id(tensor) not in self._replacements and _version(tensor) != version:
                 raise GradientError(
-                    f"saved_tensors: a tensor of type {one.type if one is not None else None} has been changed in "
-                    f"place since it was saved; save a clone()"
+                    f"saved_tensors: a tensor of type {tensor.type if tensor is not None else None} has been changed "
+                    f"in place since it was saved; save a clone()"
                 )
-        return tuple([self._now.get(id(one), one) for one in self._saved])
+        return tuple([self._replacements.get(id(tensor), tensor) for tensor in self._saved])
 
     def mark_non_differentiable(self, *results: Tensor) -> None:
         """Have these results require no gradient; their cotangents are zeros."""
-        for one in results:
-            if not isinstance(one, Tensor):
-                raise OptionError(f"mark_non_differentiable: takes results of forward, got {shown(one)}")
+        for result in results:
+            if not isinstance(result, Tensor):
+                raise OptionError(f"mark_non_differentiable: takes results of forward, got {shown(result)}")
         self._constant = results
 
     def set_materialize_grads(self, value: bool) -> None:
-        """Whether ``backward`` is given zeros for results without gradient (by default), or None.
+        """Set whether ``backward`` is given zeros (the default) or None for results without a gradient.
 
-        While a model is traced, which results have one is not known, and ``backward`` is given zeros in any case.
+        While a model is traced it is not known which results have one, and ``backward`` is always given zeros.
         """
         self._materialize = flag("set_materialize_grads", "value", value)
 
@@ -98,9 +100,9 @@ def _version(tensor: Tensor | None) -> int:
 class Function:
     """A function whose gradient is written by hand, as ``torch.autograd.Function``.
 
-    A subclass has two static methods. ``forward(ctx, *args)`` returns a tensor or a tuple of them; it may be written
-    without ``ctx`` if there is ``setup_context(ctx, inputs, output)`` too. ``backward(ctx, *gradients)`` takes the
-    gradient of each result, and returns one for each argument of ``forward``, or None. The function is called by
+    A subclass defines two static methods. ``forward(ctx, *args)`` returns a tensor or a tuple of tensors; it takes no
+    ``ctx`` if the subclass also defines ``setup_context(ctx, inputs, output)``. ``backward(ctx, *gradients)`` takes the
+    gradient of each result and returns that of each argument of ``forward``, or None. The function is called by its
     ``apply``, never by its ``forward``::
 
         class Clipped(lucid.autograd.Function):
@@ -117,8 +119,8 @@ class Function:
 
         y = Clipped.apply(x, 0.5)
 
-    Both may compute with anything, such as NumPy, in eager code; in compiled models and steps with tensors only, as
-    they are traced there. None as the gradient of a tensor that requires one counts as zeros in eager code.
+    In eager code both may compute with anything, such as NumPy; in compiled models and steps, where they are traced,
+    with tensors only. None as the gradient of a tensor that requires one counts as zeros in eager code.
     """
 
     _setup: ClassVar[bool] = False
@@ -137,7 +139,7 @@ class Function:
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        """Saves what ``backward`` needs, for a ``forward`` that has no ``ctx``."""
+        """Save what ``backward`` needs, for a ``forward`` without ``ctx``; a subclass may define it."""
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> object:
@@ -151,113 +153,137 @@ class Function:
         Parameters
         ----------
         args
-            Those of ``forward`` after ``ctx``. Tensors within lists or dicts are not differentiated.
+            The arguments of ``forward`` after ``ctx``. Tensors within lists or dicts are not differentiated.
 
         Returns
         -------
-        What ``forward`` returns, with tensors that may require a gradient. One that is an argument, or shares memory
-        with one, is copied.
+        The results of ``forward``. Its floating-point tensors require a gradient if an argument does; one that is an
+        argument, or shares memory with one, is copied.
         """
         return _Application(cls, args).results()
 
 
 class _Application:
-    """One call of a function: its context, its tensors, and its results."""
+    """One call of a function.
+
+    Attributes
+    ----------
+    function, name
+        The class, and its name for messages.
+    ctx
+        The context of the call.
+    count
+        The number of arguments.
+    inputs
+        The arguments that are tensors, by position.
+    returned
+        What ``forward`` returned, as a tuple; ``is_single`` if it was not one.
+    outputs
+        Those of ``returned`` that have a gradient, by position.
+    """
 
     def __init__(self, function: type[Function], args: tuple[Any, ...]) -> None:
         self.function, self.name = function, function.__name__
         self.count = len(args)
-        self.inputs = {place: x for place, x in enumerate(args) if isinstance(x, Tensor)}
-        self.ctx = FunctionCtx(tuple([isinstance(x, Tensor) and _needs(x) for x in args]))
+        self.inputs = {position: x for position, x in enumerate(args) if isinstance(x, Tensor)}
+        self.ctx = FunctionCtx(tuple([isinstance(x, Tensor) and _needs_gradient(x) for x in args]))
         with no_grad():
             if function._setup:
                 output: Any = function.forward(*args)
                 function.setup_context(self.ctx, args, output)
             else:
                 output = function.forward(self.ctx, *args)
-        self.alone = not isinstance(output, tuple)
-        self.given: tuple[Any, ...] = (output,) if self.alone else output
-        constant = {id(one) for one in self.ctx._constant}
+        self.is_single = not isinstance(output, tuple)
+        self.returned: tuple[Any, ...] = (output,) if self.is_single else output
+        constant = {id(tensor) for tensor in self.ctx._constant}
         self.outputs = {
-            place: y
-            for place, y in enumerate(self.given)
+            position: y
+            for position, y in enumerate(self.returned)
             if isinstance(y, Tensor) and is_float(y.type.dtype) and id(y) not in constant
         }
-        """The results that have a gradient, by their place."""
         self.ctx._constant = ()
 
     def results(self) -> Any:
-        """What the caller is given."""
-        found: list[Any] = list(self.given)
+        """The results for the caller, with their history if gradients are recorded."""
+        results: list[Any] = list(self.returned)
         if self.outputs and any(self.ctx.needs_input_grad) and is_grad_enabled():
-            made = _eager(self) if active_trace.get() is None else _traced(self)
-            for place, y in zip(self.outputs, made, strict=True):
-                found[place] = y
+            recorded = _recorded(self) if active_trace.get() is None else _traced(self)
+            for position, y in zip(self.outputs, recorded, strict=True):
+                results[position] = y
         else:
             with no_grad():
-                found = [y.clone() if any(y is x for x in self.inputs.values()) else y for y in found]
-        return found[0] if self.alone else tuple(found)
+                results = [y.clone() if any(y is x for x in self.inputs.values()) else y for y in results]
+        return results[0] if self.is_single else tuple(results)
 
     def gradients(
-        self, cotangents: Sequence[Tensor | None], now: dict[int, Tensor], behind: tuple[Tensor, ...]
+        self, cotangents: Sequence[Tensor | None], replacements: dict[int, Tensor], sources: tuple[Tensor, ...]
     ) -> dict[int, Tensor]:
-        """The gradients of arguments, by their place, from those of the results that have one."""
+        """Run ``backward``: the gradients of arguments, by position.
+
+        Parameters
+        ----------
+        cotangents
+            One for each of :attr:`outputs`, or None.
+        replacements, sources
+            As for :class:`FunctionCtx`.
+        """
         ctx = copy.copy(self.ctx)
-        ctx._now, ctx._behind = now, behind
-        given = dict(zip(self.outputs, cotangents, strict=True))
-        handed: list[Tensor | None] = []
-        for place, y in enumerate(self.given):
-            dy = given.get(place)
+        ctx._replacements, ctx._sources = replacements, sources
+        by_position = dict(zip(self.outputs, cotangents, strict=True))
+        dys: list[Tensor | None] = []
+        for position, y in enumerate(self.returned):
+            dy = by_position.get(position)
             if dy is None and isinstance(y, Tensor) and ctx._materialize:
                 dy = y.new_zeros(y.shape)
-            handed.append(dy)
-        found = self.function.backward(ctx, *handed)
-        found = found if isinstance(found, tuple) else (found,)
-        if len(found) < self.count or any(one is not None for one in found[self.count :]):
+            dys.append(dy)
+        gradients = self.function.backward(ctx, *dys)
+        gradients = gradients if isinstance(gradients, tuple) else (gradients,)
+        if len(gradients) < self.count or any(dx is not None for dx in gradients[self.count :]):
             raise GradientError(
-                f"{self.name}.backward returned {len(found)} gradients; it returns one for each of the {self.count} "
-                f"arguments of forward, None where there is none"
+                f"{self.name}.backward returned {len(gradients)} gradients; it returns one for each of the "
+                f"{self.count} arguments of forward, None where there is none"
             )
-        return {place: self._checked(place, one) for place, one in enumerate(found) if one is not None}
+        return {position: self._checked(position, dx) for position, dx in enumerate(gradients) if dx is not None}
 
-    def _checked(self, place: int, gradient: object) -> Tensor:
-        """A gradient in the type of its argument."""
-        x = self.inputs.get(place)
+    def _checked(self, position: int, gradient: object) -> Tensor:
+        """A gradient in the shape and dtype of its argument."""
+        x = self.inputs.get(position)
         if x is None or not isinstance(gradient, Tensor):
             wanted = "None, as that is no tensor" if x is None else "a tensor or None"
             raise GradientError(
-                f"{self.name}.backward returned {shown(gradient)} for argument {place} of forward; it returns {wanted}"
+                f"{self.name}.backward returned {shown(gradient)} for argument {position} of forward; it returns "
+                f"{wanted}"
             )
         try:
             return gradient.sum_to(x.type.shape).to(x.dtype)
         except LucidError as error:
             raise GradientError(
-                f"{self.name}.backward returned a gradient {gradient.type} for argument {place} of forward, which is "
-                f"{x.type}"
+                f"{self.name}.backward returned a gradient {gradient.type} for argument {position} of forward, which "
+                f"is {x.type}"
             ) from error
 
 
-def _needs(x: Tensor) -> bool:
+def _needs_gradient(x: Tensor) -> bool:
     return is_float(x.type.dtype) if isinstance(x, TracedTensor) else x.requires_grad
 
 
-# ---------------------------------------------------------------- eagerly
+# ---------------------------------------------------------------- in eager code
 
 
-def _eager(call: _Application) -> Sequence[Tensor]:
-    """The results that have a gradient, with a record."""
+def _recorded(call: _Application) -> Sequence[Tensor]:
+    """The results that have a gradient, with a record of the call."""
     with no_grad():
-        ready = [y.apart(tuple(call.inputs.values())) for y in call.outputs.values()]
-    attrs = CallAttrs(_Recorded(call))
-    return remember(CALL, attrs, tuple(call.inputs.values()), tuple([y._array for y in ready]), _types(ready))
+        results = [y.apart(tuple(call.inputs.values())) for y in call.outputs.values()]
+    attrs = CallAttrs(_Forward(call))
+    return remember(CALL, attrs, tuple(call.inputs.values()), tuple([y._array for y in results]), _types(results))
 
 
 def _types(tensors: Sequence[Tensor]) -> tuple[TensorType, ...]:
     return tuple([x.type for x in tensors])
 
 
-class _Recorded:
-    """What the record of a function's results holds."""
+class _Forward:
+    """The callee in the record of a call. It is never called itself, since the results are known."""
 
     def __init__(self, call: _Application) -> None:
         self.call, self.name, self.results = call, call.name, len(call.outputs)
@@ -273,78 +299,77 @@ class _Recorded:
 
 
 class _Backward(InPython):
-    """Runs ``backward`` on the cotangents of the used results, and on the inputs and outputs that were saved."""
+    """The gradient of a call: runs ``backward``, given cotangents of the used results and saved inputs and outputs."""
 
     def __init__(self, call: _Application, used: tuple[bool, ...]) -> None:
         super().__init__(Tensor.made)
         self.call, self.used, self.name = call, used, call.name
-        self.reached = tuple([call.ctx.needs_input_grad[place] for place in call.inputs])
+        self.reached = tuple([call.ctx.needs_input_grad[position] for position in call.inputs])
         self.results = sum(self.reached)
-        saved = {id(one) for one in call.ctx._saved}
+        saved = {id(tensor) for tensor in call.ctx._saved}
         self._values = (*call.inputs.values(), *call.outputs.values())
-        self.reads = tuple([id(one) in saved for one in self._values])
+        self.reads = tuple([id(value) in saved for value in self._values])
 
     def output_types(self, inputs: Sequence[TensorType]) -> tuple[TensorType, ...]:
         reached = zip(self.call.inputs.values(), self.reached, strict=True)
         return tuple([x.type.with_order(None) for x, reach in reached if reach])
 
     def replayed(self, tensors: Sequence[Any]) -> tuple[Any, ...]:
-        given = iter(tensors)
-        cotangents = [next(given) if use else None for use in self.used]
-        now = {id(one): next(given) for one, read in zip(self._values, self.reads, strict=True) if read}
-        found = self.call.gradients(cotangents, now, tuple(self.call.inputs.values()))
-        reached = [place for place, reach in zip(self.call.inputs, self.reached, strict=True) if reach]
-        return tuple([found[p] if p in found else _zeros(self.call.inputs[p]) for p in reached])
-
-
-def _zeros(x: Tensor) -> Tensor:
-    return x.new_zeros(x.shape)
+        remaining, inputs = iter(tensors), self.call.inputs
+        cotangents = [next(remaining) if use else None for use in self.used]
+        replacements = {
+            id(value): next(remaining) for value, read in zip(self._values, self.reads, strict=True) if read
+        }
+        gradients = self.call.gradients(cotangents, replacements, tuple(inputs.values()))
+        reached = [position for position, reach in zip(inputs, self.reached, strict=True) if reach]
+        return tuple([gradients[p] if p in gradients else inputs[p].new_zeros(inputs[p].shape) for p in reached])
 
 
 # ---------------------------------------------------------------- in a trace
 
 
 def _traced(call: _Application) -> Sequence[Tensor]:
-    """The results that have a gradient, behind a node that knows it."""
+    """The results that have a gradient, as outputs of a ``CustomGradient`` node."""
     recorder, values = active_trace.get(), tuple(call.outputs.values())
     types = tuple([recorder.lift(y).type for y in values])
-    places: list[int] = []
+    positions: list[int] = []
 
-    def backward(*given: Tensor) -> list[Tensor]:
-        now = dict(zip(map(id, values), given[len(values) :], strict=True))
-        now |= {id(x): x for x in call.inputs.values()}
+    def backward(*cotangents_and_values: Tensor) -> list[Tensor]:
+        cotangents, outputs = cotangents_and_values[: len(values)], cotangents_and_values[len(values) :]
+        replacements = dict(zip(map(id, values), outputs, strict=True))
+        replacements |= {id(x): x for x in call.inputs.values()}
         with enable_grad():
-            found = call.gradients(given[: len(values)], now, tuple(call.inputs.values()))
-        places[:] = [place for place in found if is_float(call.inputs[place].type.dtype)]
-        return [found[place] for place in places]
+            gradients = call.gradients(cotangents, replacements, tuple(call.inputs.values()))
+        positions[:] = [position for position in gradients if is_float(call.inputs[position].type.dtype)]
+        return [gradients[position] for position in positions]
 
     (region,), captures = recorder.record((*types, *types), backward)
-    sources = [call.inputs[place] for place in places]
+    sources = [call.inputs[position] for position in positions]
     attrs = CustomGradientAttrs(len(values), region)
-    made: tuple[Tensor, ...] = recorder.apply(CUSTOM_GRADIENT, attrs, (*values, *sources, *captures))
-    for new, y in zip(made, values, strict=True):
-        cast("TracedTensor", new).layout = getattr(y, "layout", None)
-    return made
+    results: tuple[Tensor, ...] = recorder.apply(CUSTOM_GRADIENT, attrs, (*values, *sources, *captures))
+    for result, y in zip(results, values, strict=True):
+        cast("TracedTensor", result).layout = getattr(y, "layout", None)
+    return results
 
 
-# ---------------------------------------------------------------- a mark
+# ---------------------------------------------------------------- first gradients only
 
 
 def once_differentiable(backward: B) -> B:
-    """Mark a ``backward`` whose gradients cannot be differentiated: it may leave tensors; differentiating them raises.
+    """Decorate a ``backward`` whose gradients cannot be differentiated again; it may compute with NumPy, for instance.
 
-    Written between ``@staticmethod`` and ``def backward``.
+    It stands between ``@staticmethod`` and ``def backward``. Differentiating the gradients raises a ``GradientError``.
     """
 
     @functools.wraps(backward)
     def once(ctx: FunctionCtx, *gradients: Any) -> Any:
         with no_grad():
-            found = backward(ctx, *gradients)
-        behind = [one for one in (*gradients, *ctx._behind) if isinstance(one, Tensor)]
-        made = [
-            one.apply(ONCE, NoAttrs(), (one, *behind))[0] if isinstance(one, Tensor) else one
-            for one in (found if isinstance(found, tuple) else (found,))
+            returned = backward(ctx, *gradients)
+        sources = [x for x in (*gradients, *ctx._sources) if isinstance(x, Tensor)]
+        results = [
+            dx.apply(ONCE, NoAttrs(), (dx, *sources))[0] if isinstance(dx, Tensor) else dx
+            for dx in (returned if isinstance(returned, tuple) else (returned,))
         ]
-        return tuple(made)
+        return tuple(results)
 
     return cast("B", once)
