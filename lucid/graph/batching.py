@@ -131,15 +131,15 @@ def prepend_axis_to_first(batch: Batch) -> Outputs | None:
 def merge_rows(x: AbstractTensor, axis: int) -> AbstractTensor:
     """The rows of a batch concatenated along one of their axes, which the batch axis is merged into."""
     size, *row = x.type.shape
-    turned = x.permute((*range(1, axis + 1), 0, *range(axis + 1, len(row) + 1)))
-    return turned.reshape((*row[:axis], size * row[axis], *row[axis + 1 :]))
+    permuted = x.permute((*range(1, axis + 1), 0, *range(axis + 1, len(row) + 1)))
+    return permuted.reshape((*row[:axis], size * row[axis], *row[axis + 1 :]))
 
 
 def split_rows(batch: Batch, number: int, y: AbstractTensor, axis: int) -> AbstractTensor:
     """The inverse of :func:`merge_rows`, for a result."""
     row = batch.outputs[number].shape
-    apart = y.reshape((*row[:axis], batch.size, *row[axis:]))
-    return apart.permute((axis, *range(axis), *range(axis + 1, len(row) + 1)))
+    split = y.reshape((*row[:axis], batch.size, *row[axis:]))
+    return split.permute((axis, *range(axis), *range(axis + 1, len(row) + 1)))
 
 
 def apply_merged(

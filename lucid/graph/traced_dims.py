@@ -137,13 +137,13 @@ class TracedNumber:
         """It as a scalar in the world of ``x``, for computing with that."""
         return cast(self._make(x), x.type.dtype if is_float(x.type.dtype) else float32)
 
-    def _with(self, other: object, function: Operation, sign: str, *, turned: bool = False) -> Computed:
+    def _with(self, other: object, function: Operation, sign: str, *, reflected: bool = False) -> Computed:
         if isinstance(other, AbstractTensor):
-            return function(other, self.beside(other)) if turned else function(self.beside(other), other)
+            return function(other, self.beside(other)) if reflected else function(self.beside(other), other)
         if not isinstance(other, TracedNumber | TracedDim | int | float):
             return NotImplemented  # type: ignore[no-any-return]
         number = other if isinstance(other, TracedNumber) else TracedNumber.of(other)
-        a, b = (number, self) if turned else (self, number)
+        a, b = (number, self) if reflected else (self, number)
         return TracedNumber(lambda like: function(a._make(like), b._make(like)), f"({a!r} {sign} {b!r})")
 
     def __add__(self, other: object) -> Computed:
@@ -153,7 +153,7 @@ class TracedNumber:
         return self._with(other, operator.sub, "-")
 
     def __rsub__(self, other: object) -> Computed:
-        return self._with(other, operator.sub, "-", turned=True)
+        return self._with(other, operator.sub, "-", reflected=True)
 
     def __mul__(self, other: object) -> Computed:
         return self._with(other, operator.mul, "*")
@@ -162,13 +162,13 @@ class TracedNumber:
         return self._with(other, operator.truediv, "/")
 
     def __rtruediv__(self, other: object) -> Computed:
-        return self._with(other, operator.truediv, "/", turned=True)
+        return self._with(other, operator.truediv, "/", reflected=True)
 
     def __pow__(self, other: object) -> Computed:
         return self._with(other, operator.pow, "**")
 
     def __rpow__(self, other: object) -> Computed:
-        return self._with(other, operator.pow, "**", turned=True)
+        return self._with(other, operator.pow, "**", reflected=True)
 
     __radd__ = __add__
     __rmul__ = __mul__

@@ -86,7 +86,7 @@ class Window:
         return (windows - 1) * self.stride + self.extent
 
     @property
-    def turned(self) -> Window:
+    def transposed(self) -> Window:
         """For stride 1, the window that maps outputs back to the inputs that they saw."""
         reach = self.extent - 1
         return Window(self.kernel, 1, reach - self.before, reach - self.after, self.dilation)

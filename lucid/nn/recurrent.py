@@ -344,8 +344,8 @@ class LSTM(_Recurrent):
             x, inner = _begun(x, inner, outer, h, lengths)
         cells = [matmul(w, p) for w, p in zip(outer, down, strict=True)]
         y, last, kept = self._plain(x, suffixes, inner, cells, [full(c, 0), c], lengths)
-        turned = transpose(stack(down), 1, 2)
-        return matmul(y, turned), matmul(last, turned), kept
+        transposed = transpose(stack(down), 1, 2)
+        return matmul(y, transposed), matmul(last, transposed), kept
 
     def forward(
         self, x: S, hx: tuple[Tensor, Tensor] | None = None

@@ -27,8 +27,8 @@ def convolve_gradients(graph: Graph) -> Graph:
         alone = w.type.shape[0] == a.groups and w.type.shape[1] == 1
         if len(kernel) < w.type.rank - 2 or not (a.groups == 1 or alone):
             return None
-        turned = [window.turned for window in windows_of(kernel, a.stride, a.padding, a.dilation)]
-        padding = (*(window.before for window in turned), *(window.after for window in turned))
+        transposed = [window.transposed for window in windows_of(kernel, a.stride, a.padding, a.dilation)]
+        padding = (*(window.before for window in transposed), *(window.after for window in transposed))
         if set(a.stride) != {1} or min(padding) < 0:
             return None
         if not alone:

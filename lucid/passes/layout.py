@@ -83,8 +83,8 @@ def lay_results(graph: Graph, cost: ResultCost) -> Graph:
         if _only_returned(graph, name, node):
             plain = replace(node, outputs=(node.outputs[0].with_order(None),))
             types = tuple(graph.type(value) for value in graph.inputs_of(name))
-            direct, turned = cost(plain, types), cost(node, types)
-            if direct is not None and turned is not None and direct < turned:
+            row_major, channels_last = cost(plain, types), cost(node, types)
+            if row_major is not None and channels_last is not None and row_major < channels_last:
                 changed[name] = plain
     return with_nodes(graph, changed) if changed else graph
 

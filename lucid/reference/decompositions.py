@@ -33,5 +33,5 @@ def qr(attrs: FactorAttrs, x: Array) -> tuple[Array, ...]:
 def pinv(attrs: PseudoInverseAttrs, x: Array) -> Array:
     u, s, vh = np.linalg.svd(wide(x), full_matrices=False)
     kept = ~(s <= attrs.cutoff(TensorType(x.shape, as_dtype(x.dtype))) * s.max(-1, keepdims=True, initial=0))
-    turned = np.where(kept, 1 / np.where(kept, s, 1), 0)[..., None] * u.swapaxes(-1, -2)
-    return np.asarray(vh.swapaxes(-1, -2) @ turned)
+    scaled = np.where(kept, 1 / np.where(kept, s, 1), 0)[..., None] * u.swapaxes(-1, -2)
+    return np.asarray(vh.swapaxes(-1, -2) @ scaled)

@@ -175,8 +175,8 @@ def test_turned_windows_go_the_way_back() -> None:
         window = Window(drawn.kernel, 1, drawn.before, drawn.after, drawn.dilation)
         count = window.fit(drawn.size)
         if count > 0:
-            axis, back = window.along(drawn.size, count), window.turned.along(count, drawn.size)
-            assert window.turned.turned == window and window.turned.fit(count) == drawn.size
+            axis, back = window.along(drawn.size, count), window.transposed.along(count, drawn.size)
+            assert window.transposed.transposed == window and window.transposed.fit(count) == drawn.size
             for element in range(drawn.size):
                 seen = {position for position in positions(back, element) if 0 <= position < count}
                 assert seen == {output for output in range(count) if element in positions(axis, output)}

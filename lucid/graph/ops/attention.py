@@ -179,13 +179,13 @@ def rotary_embedding(
     features, half = x.type.shape[-1:], cos.type.shape[-1]
     if not features or not isinstance(half, int) or not isinstance(features[0], int) or 2 * half > features[0]:
         raise ShapeError(f"{name}: the angles {cos.type} are for {shown(2 * half)} features, and x is {x.type}")
-    turned = narrow(x, -1, 0, 2 * half)
+    rotated = narrow(x, -1, 0, 2 * half)
     if interleaved:
-        pairs = reshape(turned, (*turned.type.shape[:-1], half, 2))
+        pairs = reshape(rotated, (*rotated.type.shape[:-1], half, 2))
         a, b = (reshape(narrow(pairs, -1, i, 1), pairs.type.shape[:-1]) for i in (0, 1))
     else:
-        a, b = narrow(turned, -1, 0, half), narrow(turned, -1, half, half)
+        a, b = narrow(rotated, -1, 0, half), narrow(rotated, -1, half, half)
     made = cos * a - sin * b, sin * a + cos * b
-    y = reshape(stack(made, -1), turned.type.shape) if interleaved else concat(made, -1)
+    y = reshape(stack(made, -1), rotated.type.shape) if interleaved else concat(made, -1)
     rest = features[0] - 2 * half
     return concat([y, narrow(x, -1, 2 * half, rest)], -1) if rest else y

@@ -35,10 +35,10 @@ from ..types import TensorType, bool_, broadcast_shapes, format_shape, is_float
 from . import attention_scores as at
 from .composite import square
 from .elementwise import mul, sub
-from .linalg import matmul
+from .linalg import matmul, matrix_transpose
 from .norm import softmax
 from .random import DROPOUT, KEY, DropoutAttrs
-from .shape import reshape, transpose
+from .shape import reshape
 
 
 @attributes
@@ -144,7 +144,7 @@ def _gradients(attrs: AttentionAttrs, *given: AbstractTensor) -> tuple[AbstractT
         return apply_all(DROPOUT, DropoutAttrs(attrs.dropout), x, *draw)[0] if draw else x
 
     bent, parts = shares(attrs, query, key, more[0] if attrs.masked else None)
-    dshares = dropped(at.per_head("AttentionGrad", dy, transpose(value, -1, -2)))
+    dshares = dropped(at.per_head("AttentionGrad", dy, matrix_transpose(value)))
     masked = mul(parts, sub(dshares, (parts * dshares).sum(-1, keepdim=True)))
     slope = mul(masked, sub(1.0, square(bent / attrs.cap))) if attrs.cap else masked
     found = [
@@ -164,7 +164,7 @@ def _of_keys(by: AbstractTensor, rows: AbstractTensor, like: AbstractTensor) -> 
         group = exact_quotient(by.type.shape[-3] * by.type.shape[-2], shape[-1])
         assert group is not None
         by, rows = (reshape(x, (*shape, group, x.type.shape[-1])) for x in (by, rows))
-    return matmul(transpose(by, -1, -2), rows)
+    return matmul(matrix_transpose(by), rows)
 
 
 def _batch(batch: Batch[AttentionAttrs]) -> Outputs | None:

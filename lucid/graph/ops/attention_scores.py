@@ -13,9 +13,9 @@ from ..opdef import AbstractTensor
 from ..types import bool_, int64
 from .composite import any_, ge, le, logical_and, logical_not, logical_or, ne
 from .elementwise import mul, sub, tanh, where
-from .linalg import matmul
+from .linalg import matmul, matrix_transpose
 from .put import counted
-from .shape import reshape, transpose, unsqueeze
+from .shape import reshape, unsqueeze
 from .source import full
 
 
@@ -48,7 +48,7 @@ def scale_for(op: str, query: AbstractTensor, scale: float | None = None) -> flo
 def scores(op: str, query: AbstractTensor, key: AbstractTensor, scale: float | None = None) -> AbstractTensor:
     """The inner products of all queries and keys, times ``scale`` (see :func:`scale_for`)."""
     scale = scale_for(op, query, scale)
-    return per_head(op, query if scale == 1 else mul(query, scale), transpose(key, -1, -2))
+    return per_head(op, query if scale == 1 else mul(query, scale), matrix_transpose(key))
 
 
 def capped(x: AbstractTensor, cap: float) -> AbstractTensor:

@@ -29,9 +29,9 @@ from ..opdef import (
 from ..types import TensorType, is_float
 from . import elementwise as ew
 from .diagonals import diag_embed, tril
-from .linalg import check_square_floats, matmul
+from .linalg import check_square_floats, matmul, matrix_transpose
 from .promotion import floating
-from .shape import concat, transpose, unsqueeze
+from .shape import concat, unsqueeze
 from .slices import piece
 from .solving import solve
 from .source import full
@@ -106,10 +106,6 @@ def _pinv_infer(attrs: PseudoInverseAttrs, x: TensorType) -> TensorType:
     return x.with_shape((*x.shape[:-2], x.shape[-1], x.shape[-2]))
 
 
-def _turned(x: AbstractTensor) -> AbstractTensor:
-    return transpose(x, -1, -2)
-
-
 def _gaps(values: AbstractTensor) -> AbstractTensor:
     """The matrix of ``values[j] - values[i]`` in row i and column j, with 1 on the diagonal."""
     gaps = ew.sub(unsqueeze(values, -2), unsqueeze(values, -1))
@@ -126,10 +122,10 @@ def _eigh_gradient(c: GradContext) -> Gradients:
     values, vectors = c.outputs
     inner = diag_embed(c.cotangent(0))
     if c.cotangents[1] is not None:
-        moved = ew.div(matmul(_turned(vectors), c.cotangent(1)), _gaps(values))
-        inner = ew.add(inner, _beside_diagonal(moved))
-    inner = ew.mul(ew.add(inner, _turned(inner)), 0.5)
-    return [matmul(matmul(vectors, inner), _turned(vectors))]
+        rotation = ew.div(matmul(matrix_transpose(vectors), c.cotangent(1)), _gaps(values))
+        inner = ew.add(inner, _beside_diagonal(rotation))
+    inner = ew.mul(ew.add(inner, matrix_transpose(inner)), 0.5)
+    return [matmul(matmul(vectors, inner), matrix_transpose(vectors))]
 
 
 def _svd_gradient(c: GradContext[FactorAttrs]) -> Gradients:
@@ -140,21 +136,21 @@ def _svd_gradient(c: GradContext[FactorAttrs]) -> Gradients:
         """The first columns, one for each singular value."""
         return piece(x, x.type.rank - 1, 0, s.type.shape[-1]) if c.attrs.whole else x
 
-    u, v = some(c.outputs[0]), some(_turned(c.outputs[2]))
+    u, v = some(c.outputs[0]), some(matrix_transpose(c.outputs[2]))
     gaps, wide = _gaps(ew.mul(s, s)), unsqueeze(s, -2)
     inner = diag_embed(c.cotangent(1))
     around: list[AbstractTensor] = []
     if c.cotangents[0] is not None:
         du = some(c.cotangent(0))
-        along = matmul(_turned(u), du)
-        inner = ew.add(inner, ew.mul(ew.div(ew.sub(along, _turned(along)), gaps), wide))
-        around.append(matmul(ew.div(ew.sub(du, matmul(u, along)), wide), _turned(v)))
+        along = matmul(matrix_transpose(u), du)
+        inner = ew.add(inner, ew.mul(ew.div(ew.sub(along, matrix_transpose(along)), gaps), wide))
+        around.append(matmul(ew.div(ew.sub(du, matmul(u, along)), wide), matrix_transpose(v)))
     if c.cotangents[2] is not None:
-        dv = some(_turned(c.cotangent(2)))
-        along = matmul(_turned(v), dv)
-        inner = ew.add(inner, ew.mul(unsqueeze(s, -1), ew.div(ew.sub(along, _turned(along)), gaps)))
-        around.append(matmul(u, _turned(ew.div(ew.sub(dv, matmul(v, along)), wide))))
-    dx = matmul(matmul(u, inner), _turned(v))
+        dv = some(matrix_transpose(c.cotangent(2)))
+        along = matmul(matrix_transpose(v), dv)
+        inner = ew.add(inner, ew.mul(unsqueeze(s, -1), ew.div(ew.sub(along, matrix_transpose(along)), gaps)))
+        around.append(matmul(u, matrix_transpose(ew.div(ew.sub(dv, matmul(v, along)), wide))))
+    dx = matmul(matmul(u, inner), matrix_transpose(v))
     for more in around:
         dx = ew.add(dx, more)
     return [dx]
@@ -173,25 +169,25 @@ def _qr_gradient(c: GradContext[FactorAttrs]) -> Gradients:
         return [_square_gradient(q, r, dq, dr)]
     beside, more = (piece(one, x.type.rank - 1, rows, columns - rows) for one in (x, dr))
     first, slope = (piece(one, x.type.rank - 1, 0, rows) for one in (r, dr))
-    dx = _square_gradient(q, first, ew.add(dq, matmul(beside, _turned(more))), slope)
+    dx = _square_gradient(q, first, ew.add(dq, matmul(beside, matrix_transpose(more))), slope)
     return [concat([dx, matmul(q, more)], -1)]
 
 
 def _pinv_gradient(c: GradContext[PseudoInverseAttrs]) -> Gradients:
     """See Golub and Pereyra, "The differentiation of pseudo-inverses" (1973); holds while the rank is constant."""
-    x, y, slope = c.inputs[0], c.outputs[0], _turned(c.dy)
-    turned, inner = _turned(y), matmul(slope, y)
-    outer = matmul(inner, turned)
+    x, y, slope = c.inputs[0], c.outputs[0], matrix_transpose(c.dy)
+    y_transposed, inner = matrix_transpose(y), matmul(slope, y)
+    outer = matmul(inner, y_transposed)
     rows = ew.sub(outer, matmul(matmul(x, y), outer))
-    columns = matmul(matmul(turned, y), ew.sub(slope, matmul(inner, x)))
-    return [ew.sub(ew.add(rows, columns), _turned(matmul(y, inner)))]
+    columns = matmul(matmul(y_transposed, y), ew.sub(slope, matmul(inner, x)))
+    return [ew.sub(ew.add(rows, columns), matrix_transpose(matmul(y, inner)))]
 
 
 def _square_gradient(q: AbstractTensor, r: AbstractTensor, dq: AbstractTensor, dr: AbstractTensor) -> AbstractTensor:
     """The gradient for matrices with no more columns than rows."""
-    inner = ew.sub(matmul(r, _turned(dr)), matmul(_turned(dq), q))
-    both = ew.add(tril(inner), _turned(tril(inner, -1)))
-    return _turned(solve(r, _turned(ew.add(dq, matmul(q, both)))))
+    inner = ew.sub(matmul(r, matrix_transpose(dr)), matmul(matrix_transpose(dq), q))
+    both = ew.add(tril(inner), matrix_transpose(tril(inner, -1)))
+    return matrix_transpose(solve(r, matrix_transpose(ew.add(dq, matmul(q, both)))))
 
 
 #: Takes a symmetric matrix, of which only the lower half is read.
@@ -272,7 +268,7 @@ def _half(function: str, x: AbstractTensor, uplo: str) -> AbstractTensor:
     check_square_floats(function, x.type)
     if uplo.upper() not in ("L", "U"):
         raise OptionError(f"{function}: UPLO is 'L' or 'U', got {uplo!r}")
-    return x if uplo.upper() == "L" else _turned(x)
+    return x if uplo.upper() == "L" else matrix_transpose(x)
 
 
 def matrices(function: str, x: AbstractTensor) -> AbstractTensor:

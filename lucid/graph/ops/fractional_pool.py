@@ -80,8 +80,8 @@ def _fractional(
         samples = rand_like(x, (*lead, axes))
     elif samples.type.shape != (*lead, axes) or samples.type.dtype != x.type.dtype:
         raise ShapeError(f"{op}: for {x.type} the samples must be of that type and shape {(*lead, axes)}")
-    turned = range(axes)[::-1] if axes == 2 else range(axes)
-    drawn = [reshape(gather(samples, 2, full(samples, i, (*lead, 1), int64)), (*lead, 1)) for i in turned]
+    permuted = range(axes)[::-1] if axes == 2 else range(axes)
+    drawn = [reshape(gather(samples, 2, full(samples, i, (*lead, 1), int64)), (*lead, 1)) for i in permuted]
     taps = [_taps(s, whole, part, made) for s, whole, part, made in zip(drawn, size, kernel, wanted, strict=True)]
     best = reduce.max(_in_windows(_looked_up(x, taps), kernel, wanted), -1)
     assert isinstance(best, reduce.Extremum)
@@ -134,8 +134,8 @@ def _in_windows(x: AbstractTensor, kernel: Numbers, count: Numbers) -> AbstractT
     """Images of windows side by side as (N, C, *count, elements of a window)."""
     axes, lead = len(kernel), x.type.shape[:2]
     apart = reshape(x, (*lead, *(n for pair in zip(count, kernel, strict=True) for n in pair)))
-    turned = permute(apart, (0, 1, *(2 + 2 * i for i in range(axes)), *(3 + 2 * i for i in range(axes))))
-    return reshape(turned, (*lead, *count, product(kernel)))
+    permuted = permute(apart, (0, 1, *(2 + 2 * i for i in range(axes)), *(3 + 2 * i for i in range(axes))))
+    return reshape(permuted, (*lead, *count, product(kernel)))
 
 
 def _place(

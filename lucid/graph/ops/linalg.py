@@ -26,6 +26,11 @@ def _matmul_infer(attrs: NoAttrs, a: TensorType, b: TensorType) -> TensorType:
     return a.with_shape((*batch, a.shape[-2], b.shape[-1]))
 
 
+def matrix_transpose(x: AbstractTensor) -> AbstractTensor:
+    """The matrices of ``x`` transposed: its last two axes swapped."""
+    return transpose(x, -1, -2)
+
+
 def _rows(x: AbstractTensor) -> AbstractTensor:
     """All axes but the last made one."""
     return reshape(x, (product(x.type.shape[:-1]), x.type.shape[-1]))
@@ -34,11 +39,11 @@ def _rows(x: AbstractTensor) -> AbstractTensor:
 def _matmul_gradient(c: GradContext) -> Gradients:
     (a, b), da, db = c.inputs, None, None
     if c.wanted[0]:
-        da = matmul(c.dy, transpose(b, -1, -2)).sum_to(a.type.shape)
+        da = matmul(c.dy, matrix_transpose(b)).sum_to(a.type.shape)
     if c.wanted[1] and b.type.rank == 2:  # one product over all rows, not one for each batch and a sum
         db = matmul(transpose(_rows(a), 0, 1), _rows(c.dy))
     elif c.wanted[1]:
-        db = matmul(transpose(a, -1, -2), c.dy).sum_to(b.type.shape)
+        db = matmul(matrix_transpose(a), c.dy).sum_to(b.type.shape)
     return [da, db]
 
 
@@ -74,7 +79,7 @@ def _linear_batch(batch: Batch) -> Outputs | None:
     if not any(batch.batched[1:]):
         return prepend_axis_to_first(batch)
     (x, weight), rows = batch.inputs[:2], (product(batch.row(0)[:-1]), batch.row(0)[-1])
-    y = matmul(reshape(x, (batch.size, *rows) if batch.batched[0] else rows), transpose(weight, -1, -2))
+    y = matmul(reshape(x, (batch.size, *rows) if batch.batched[0] else rows), matrix_transpose(weight))
     if len(batch.inputs) == 3:
         y = y + batch.whole(2).unsqueeze(1)
     return [reshape(y, (batch.size, *batch.outputs[0].shape))]

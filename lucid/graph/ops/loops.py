@@ -37,7 +37,7 @@ class Along(Attrs):
     reverse: bool = False
 
     @property
-    def turned(self) -> Along:
+    def reversed(self) -> Along:
         """The same axis in the opposite direction."""
         return replace(self, reverse=not self.reverse)
 
@@ -152,11 +152,11 @@ def _scan_gradient(c: GradContext[ScanAttrs]) -> Gradients:
     over = [*(c.outputs[i] for i in kept), *xs, *(c.cotangent(i) for i in (*dys, *more))]
     axes = [
         *(behind for _ in kept),
-        *(x.turned for x in a.scanned),
-        *(along[i].turned for i in dys),
+        *(x.reversed for x in a.scanned),
+        *(along[i].reversed for i in dys),
         *(behind for _ in more),
     ]
-    results = scan(iterate, start, over, a.length, axes, lambda _: [one.turned for one in backwards])
+    results = scan(iterate, start, over, a.length, axes, lambda _: [one.reversed for one in backwards])
     d_init, d_captures, d_xs = (list(part) for part in _cut(results, len(carry), len(sums), len(backwards)))
     return [
         *(d_init.pop(0) if is_one else None for is_one in floats), *(d_xs.pop(0) if want else None for want in of_xs),
@@ -186,8 +186,8 @@ def _scan_batch(batch: Batch[ScanAttrs]) -> Outputs:
     body = batch.region(a.body, types, [*differ, *over, *captured], [*differ, *(True for _ in a.stacked)])
     attrs = replace(a, body=body, scanned=tuple(scanned), stacked=tuple(map(_behind, a.stacked)))
     last, stacked, kept = a.results(batch.apply(attrs, *init, *xs, *captures))
-    turned = [x.permute(1, 0, *range(2, x.type.rank)) if one else x for x, one in zip(kept, differ, strict=True)]
-    ends = (with_batch_axis(x, one, batch.size) for x, one in zip((*last, *turned), (*differ, *differ), strict=True))
+    swapped = [x.permute(1, 0, *range(2, x.type.rank)) if one else x for x, one in zip(kept, differ, strict=True)]
+    ends = (with_batch_axis(x, one, batch.size) for x, one in zip((*last, *swapped), (*differ, *differ), strict=True))
     front = [next(ends) for _ in last]
     return [*front, *stacked, *ends]
 

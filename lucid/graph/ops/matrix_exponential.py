@@ -5,9 +5,9 @@ from __future__ import annotations
 from ..batching import prepend_axis
 from ..opdef import AbstractTensor, GradContext, Gradients, NoAttrs, OpDef, apply, register
 from ..types import TensorType
-from .linalg import check_square_floats
+from .linalg import check_square_floats, matrix_transpose
 from .promotion import floating
-from .shape import concat, transpose
+from .shape import concat
 from .slices import piece
 from .source import full
 
@@ -19,9 +19,9 @@ def _infer(attrs: NoAttrs, x: TensorType) -> TensorType:
 
 def _gradient(c: GradContext) -> Gradients:
     """The exponential of a matrix of four blocks has the derivative in one of them (Mathias, 1996)."""
-    turned, size, rows = transpose(c.inputs[0], -1, -2), c.inputs[0].type.shape[-1], c.inputs[0].type.rank - 2
-    upper = concat([turned, c.dy], -1)
-    lower = concat([full(turned, 0), turned], -1)
+    transposed, size, rows = matrix_transpose(c.inputs[0]), c.inputs[0].type.shape[-1], c.inputs[0].type.rank - 2
+    upper = concat([transposed, c.dy], -1)
+    lower = concat([full(transposed, 0), transposed], -1)
     found = apply(MATRIX_EXP, NoAttrs(), concat([upper, lower], -2))
     return [piece(piece(found, rows, 0, size), rows + 1, size, size)]
 

@@ -88,10 +88,10 @@ def cross(a: AbstractTensor, b: AbstractTensor, dim: int | None = None) -> Abstr
     shape = broadcast_shapes("cross", a.type.shape, b.type.shape)
     a, b = sh.expand(a, shape), sh.expand(b, shape)
 
-    def turned(x: AbstractTensor, by: int) -> AbstractTensor:
+    def rolled(x: AbstractTensor, by: int) -> AbstractTensor:
         return sh.concat([piece(x, axis, by, 3 - by), piece(x, axis, 0, by)], axis)
 
-    return ew.sub(ew.mul(turned(a, 1), turned(b, 2)), ew.mul(turned(a, 2), turned(b, 1)))
+    return ew.sub(ew.mul(rolled(a, 1), rolled(b, 2)), ew.mul(rolled(a, 2), rolled(b, 1)))
 
 
 def cross_along(a: AbstractTensor, b: AbstractTensor, *, dim: int = -1) -> AbstractTensor:

@@ -446,8 +446,8 @@ def depth_to_space(x: T, block: int, *, deep_first: bool = True) -> T:
     if kept is None:
         raise ShapeError(f"depth_to_space: the {channels} channels of {x.type} do not divide into {block} x {block}")
     parts = (kept, block, block) if deep_first else (block, block, kept)
-    turned = (0, 3, 1, 4, 2) if deep_first else (2, 3, 0, 4, 1)
-    apart = permute(reshape(x, (*lead, *parts, height, width)), (*range(at), *(at + axis for axis in turned)))
+    order = (0, 3, 1, 4, 2) if deep_first else (2, 3, 0, 4, 1)
+    apart = permute(reshape(x, (*lead, *parts, height, width)), (*range(at), *(at + axis for axis in order)))
     return reshape(apart, (*lead, kept, height * block, width * block))
 
 
@@ -457,7 +457,7 @@ def space_to_depth(x: T, block: int, *, deep_first: bool = True) -> T:
     rows, columns, at = exact_quotient(height, block), exact_quotient(width, block), len(lead)
     if rows is None or columns is None:
         raise ShapeError(f"space_to_depth: the image {x.type} does not divide into blocks of {block} x {block}")
-    turned = (0, 2, 4, 1, 3) if deep_first else (2, 4, 0, 1, 3)
+    order = (0, 2, 4, 1, 3) if deep_first else (2, 4, 0, 1, 3)
     apart = reshape(x, (*lead, channels, rows, block, columns, block))
-    apart = permute(apart, (*range(at), *(at + axis for axis in turned)))
+    apart = permute(apart, (*range(at), *(at + axis for axis in order)))
     return reshape(apart, (*lead, channels * block * block, rows, columns))

@@ -15,9 +15,9 @@ from ..types import TensorType, broadcast_shapes
 from . import elementwise as ew
 from .composite import lt
 from .diagonals import diag_embed, tril
-from .linalg import check_square, check_square_floats, matmul
+from .linalg import check_square, check_square_floats, matmul, matrix_transpose
 from .promotion import floating, promote
-from .shape import expand, squeeze, transpose, unsqueeze
+from .shape import expand, squeeze, unsqueeze
 from .source import full
 
 
@@ -44,13 +44,13 @@ def _sign_and_log_infer(attrs: NoAttrs, x: TensorType) -> tuple[TensorType, Tens
 
 
 def _inverse_gradient(c: GradContext) -> Gradients:
-    turned = transpose(c.outputs[0], -1, -2)
-    return [ew.neg(matmul(turned, matmul(c.dy, turned)))]
+    transposed = matrix_transpose(c.outputs[0])
+    return [ew.neg(matmul(transposed, matmul(c.dy, transposed)))]
 
 
 def _solve_gradient(c: GradContext) -> Gradients:
-    db = apply(SOLVE, NoAttrs(), transpose(c.inputs[0], -1, -2), c.dy)
-    return [ew.neg(matmul(db, transpose(c.outputs[0], -1, -2))) if c.wanted[0] else None, db]
+    db = apply(SOLVE, NoAttrs(), matrix_transpose(c.inputs[0]), c.dy)
+    return [ew.neg(matmul(db, matrix_transpose(c.outputs[0]))) if c.wanted[0] else None, db]
 
 
 def _sign_and_log_gradient(c: GradContext) -> Gradients:
@@ -58,19 +58,19 @@ def _sign_and_log_gradient(c: GradContext) -> Gradients:
     dlog = c.cotangents[1]
     if dlog is None:
         return [full(c.inputs[0], 0.0)]
-    turned = transpose(apply(INVERSE, NoAttrs(), c.inputs[0]), -1, -2)
-    return [ew.mul(unsqueeze(unsqueeze(dlog, -1), -1), turned)]
+    transposed = matrix_transpose(apply(INVERSE, NoAttrs(), c.inputs[0]))
+    return [ew.mul(unsqueeze(unsqueeze(dlog, -1), -1), transposed)]
 
 
 def _cholesky_gradient(c: GradContext) -> Gradients:
     """As of a symmetric matrix, by both of its halves."""
     lower = c.outputs[0]
-    turned = transpose(lower, -1, -2)
-    inner = tril(matmul(turned, c.dy))
+    transposed = matrix_transpose(lower)
+    inner = tril(matmul(transposed, c.dy))
     inner = ew.sub(inner, ew.mul(_on_diagonal(inner), 0.5))
-    once = apply(SOLVE, NoAttrs(), turned, inner)
-    dx = transpose(apply(SOLVE, NoAttrs(), turned, transpose(once, -1, -2)), -1, -2)
-    return [ew.mul(ew.add(dx, transpose(dx, -1, -2)), 0.5)]
+    once = apply(SOLVE, NoAttrs(), transposed, inner)
+    dx = matrix_transpose(apply(SOLVE, NoAttrs(), transposed, matrix_transpose(once)))
+    return [ew.mul(ew.add(dx, matrix_transpose(dx)), 0.5)]
 
 
 def _on_diagonal(x: AbstractTensor) -> AbstractTensor:
@@ -122,7 +122,7 @@ def solve(a: AbstractTensor, b: AbstractTensor, *, left: bool = True) -> Abstrac
     if not left:
         if vectors:
             raise ShapeError(f"solve: vectors stand on the right; with left=False b is a matrix, got {b.type}")
-        return transpose(solve(transpose(a, -1, -2), transpose(b, -1, -2)), -1, -2)
+        return matrix_transpose(solve(matrix_transpose(a), matrix_transpose(b)))
     columns = unsqueeze(b, -1) if vectors else b
     if columns.type.rank < 2 or columns.type.shape[-2] != a.type.shape[-1]:
         raise ShapeError(
@@ -143,7 +143,7 @@ def cholesky(x: AbstractTensor, *, upper: bool = False) -> AbstractTensor:
     x = floating(x)
     check_square_floats("cholesky", x.type)
     if upper:
-        return transpose(cholesky(transpose(x, -1, -2)), -1, -2)
+        return matrix_transpose(cholesky(matrix_transpose(x)))
     return apply(CHOLESKY, NoAttrs(), x)
 
 

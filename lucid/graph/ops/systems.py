@@ -15,10 +15,10 @@ from . import reduce
 from .composite import gt
 from .decompositions import matrices, pseudo_inverse, svdvals
 from .diagonals import diag_embed, tril, triu
-from .linalg import check_square_floats, matmul
+from .linalg import check_square_floats, matmul, matrix_transpose
 from .promotion import cast, floating, promote
 from .put import counted
-from .shape import expand, normal_axes, permute, reshape, squeeze, transpose, unsqueeze
+from .shape import expand, normal_axes, permute, reshape, squeeze, unsqueeze
 from .slices import piece
 from .solving import inv, solve
 from .source import full
@@ -32,10 +32,6 @@ class LeastSquares(NamedTuple):
     residuals: AbstractTensor
     rank: AbstractTensor
     singular_values: AbstractTensor
-
-
-def _turned(x: AbstractTensor) -> AbstractTensor:
-    return transpose(x, -1, -2)
 
 
 def _identity(like: AbstractTensor) -> AbstractTensor:
@@ -70,8 +66,8 @@ def solve_triangular(
 
 def cholesky_solve(b: AbstractTensor, factor: AbstractTensor, upper: bool = False) -> AbstractTensor:
     """The ``y`` for which ``L @ L.mT @ y`` is ``b``; the ``factor`` is ``L``, or its transpose where ``upper``."""
-    lower = _turned(factor) if upper else factor
-    return solve_triangular(_turned(lower), solve_triangular(lower, b, upper=False), upper=True)
+    lower = matrix_transpose(factor) if upper else factor
+    return solve_triangular(matrix_transpose(lower), solve_triangular(lower, b, upper=False), upper=True)
 
 
 def cholesky_inverse(factor: AbstractTensor, upper: bool = False) -> AbstractTensor:
@@ -102,7 +98,7 @@ def _whole(op: str, x: AbstractTensor, hermitian: bool) -> AbstractTensor:
     if not hermitian:
         return x
     check_square_floats(op, x.type)
-    return ew.add(tril(x), _turned(tril(x, -1)))
+    return ew.add(tril(x), matrix_transpose(tril(x, -1)))
 
 
 def matrix_rank(

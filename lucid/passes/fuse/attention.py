@@ -81,7 +81,7 @@ def _match(site: Site) -> _Found | Declined | None:
     parts.append(view)
     query, before = _unscaled(site, view.inputs[0])
     columns, after = _unscaled(site, view.inputs[1])
-    found = _Found(query, _turned(site, columns), mask, scale * before * after, parts)
+    found = _Found(query, _as_rows(site, columns), mask, scale * before * after, parts)
     return _unfit(found, site) or found
 
 
@@ -136,7 +136,7 @@ def _unscaled(site: Site, x: Symbol) -> tuple[Symbol, float]:
     return (x, 1.0) if factor is None else (view.inputs[factor[0]], factor[1])
 
 
-def _turned(site: Site, columns: Symbol) -> Symbol:
+def _as_rows(site: Site, columns: Symbol) -> Symbol:
     """Keys as rows. A transpose before them is undone, also one of leading axes flattened to one."""
     rank = columns.type.rank
     wanted = (*columns.type.shape[:-2], columns.type.shape[-1], columns.type.shape[-2])

@@ -163,12 +163,12 @@ def _step(
 @converter("RotaryEmbedding", since=23)
 def rotary(call: Call, x: Value, cos: Value, sin: Value, places: Value = None) -> AbstractTensor:
     (data, cosine, sine), at_places = call.tensors(x, cos, sin), call.optional(places)
-    turned = heads_of(call, data, "num_heads")
+    heads = heads_of(call, data, "num_heads")
     if at_places is not None:
         cosine, sine = (embedding(at_places, one) for one in (cosine, sine))
-    width = call.attribute("rotary_embedding_dim", 0) or turned.type.shape[3]
+    width = call.attribute("rotary_embedding_dim", 0) or heads.type.shape[3]
     if 2 * cosine.type.shape[-1] != width:
         raise GraphError(f"the angles {cosine.type} are not for {width} features")
     cosine, sine = (unsqueeze(one, 1) for one in (cosine, sine))
-    y = rotary_embedding(turned, cosine, sine, bool(call.attribute("interleaved", 0)))
+    y = rotary_embedding(heads, cosine, sine, bool(call.attribute("interleaved", 0)))
     return y if data.type.rank == 4 else flat_heads(y)

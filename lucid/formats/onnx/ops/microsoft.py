@@ -51,12 +51,12 @@ def quick_gelu(call: Call, x: Value) -> AbstractTensor:
 
 @converter("FusedMatMul", "TransposeMatMul", domain=MICROSOFT, names=("", "weight"))
 def fused_matmul(call: Call, a: Value, b: Value) -> AbstractTensor:
-    left, right = (_turned(call, x, side) for x, side in zip(call.tensors(a, b), "AB", strict=True))
+    left, right = (_transposed(call, x, side) for x, side in zip(call.tensors(a, b), "AB", strict=True))
     y, alpha = matmul(left, right), call.attribute("alpha", 1.0)
     return y if alpha == 1.0 else y * alpha
 
 
-def _turned(call: Call, x: AbstractTensor, side: str) -> AbstractTensor:
+def _transposed(call: Call, x: AbstractTensor, side: str) -> AbstractTensor:
     """A matrix operand with its rows moved from before the batch axes, or its last two axes swapped."""
     rank = x.type.rank
     if rank < 2:

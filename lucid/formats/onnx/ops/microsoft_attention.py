@@ -153,10 +153,10 @@ def rotary(call: Call, x: Value, places: Value, cos: Value, sin: Value) -> Abstr
     if call.attribute("scale", 1.0) != 1.0 or call.attribute("is_packed_batching", 0):
         raise GraphError("positions that are scaled, and sequences of several lengths in one, are not supported")
     data, at_places, cosine, sine = call.tensors(x, places, cos, sin)
-    turned = data if data.type.rank == 4 else in_heads(data, _heads(call, data, cosine), "the number of heads")
+    heads = data if data.type.rank == 4 else in_heads(data, _heads(call, data, cosine), "the number of heads")
     if at_places.type.rank == 1:  # the place of the first
-        at_places = unsqueeze(counted(data, turned.type.shape[2]), 0) + at_places
-    y = _turned(call, turned, at_places, cosine, sine, "interleaved")
+        at_places = unsqueeze(counted(data, heads.type.shape[2]), 0) + at_places
+    y = _rotated(call, heads, at_places, cosine, sine, "interleaved")
     return y if data.type.rank == 4 else flat_heads(y)
 
 
@@ -169,7 +169,7 @@ def _heads(call: Call, x: AbstractTensor, angles: AbstractTensor) -> int:
     return heads
 
 
-def _turned(
+def _rotated(
     call: Call, x: AbstractTensor, places: AbstractTensor, cos: AbstractTensor, sin: AbstractTensor, way: str
 ) -> AbstractTensor:  # fmt: skip
     cosine, sine = (unsqueeze(embedding(places, one), 1) for one in (cos, sin))
@@ -195,7 +195,7 @@ def group_query(
     if call.attribute("do_rotary", 0):
         at_places = first + counted(query, steps) if places is None else call.tensor(places)
         cosine, sine = call.tensors(cos, sin)
-        query, own = (_turned(call, x, at_places, cosine, sine, "rotary_interleaved") for x in (query, own))
+        query, own = (_rotated(call, x, at_places, cosine, sine, "rotary_interleaved") for x in (query, own))
     key, value = (_behind(now, old, first) for now, old in ((own, before), (values, call.optional(past_value))))
     keys, width = key.type.shape[2], call.attribute("local_window_size", -1)
     at_first, at_last = (reshape(x, (-1, 1, 1, 1)) for x in (first, known))

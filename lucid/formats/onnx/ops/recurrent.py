@@ -85,9 +85,9 @@ class _Layer:
             raise GraphError(f"its hidden_size is {wanted}, and its recurrent weight is {self.recurrent.type}")
         self.bias = full(self.x, 0, (directions, 2 * rows)) if bias is None else call.tensor(bias)
         begin = full(self.x, 0, (directions, self.x.type.shape[1], hidden))
-        self.states = [begin if one is None else self._turned(call.tensor(one)) for one in states]
+        self.states = [begin if one is None else self._layers_first(call.tensor(one)) for one in states]
 
-    def _turned(self, state: AbstractTensor) -> AbstractTensor:
+    def _layers_first(self, state: AbstractTensor) -> AbstractTensor:
         return permute(state, (1, 0, 2)) if self.batch_first else state
 
     @property
@@ -96,7 +96,7 @@ class _Layer:
 
     def results(self, found: Sequence[AbstractTensor]) -> list[AbstractTensor]:
         y, *last = found
-        return [permute(y, (2, 0, 1, 3)) if self.batch_first else y, *map(self._turned, last)]
+        return [permute(y, (2, 0, 1, 3)) if self.batch_first else y, *map(self._layers_first, last)]
 
 
 def _given(*more: AbstractTensor | None) -> list[AbstractTensor]:

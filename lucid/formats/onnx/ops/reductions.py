@@ -66,9 +66,9 @@ def cumsum(call: Call, x: Value, axis: Value) -> AbstractTensor:
     x, along = call.tensor(x), int(call.scalar(axis, "the axis"))
     if call.attribute("exclusive", 0) or call.attribute("reverse", 0):
         flipped = call.attribute("reverse", 0)
-        turned = _flip(x, along) if flipped else x
-        total = reduce.cumsum(turned, along)
-        total = total - turned if call.attribute("exclusive", 0) else total
+        flipped_x = _flip(x, along) if flipped else x
+        total = reduce.cumsum(flipped_x, along)
+        total = total - flipped_x if call.attribute("exclusive", 0) else total
         return cast(_flip(total, along) if flipped else total, x.type.dtype)
     return cast(reduce.cumsum(x, along), x.type.dtype)
 

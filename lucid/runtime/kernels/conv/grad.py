@@ -69,7 +69,7 @@ def _work(pixels: int, depth: int, columns: int, copied: int, x: TensorType, cal
 
 def _turned(node: Node[Any], inputs: tuple[TensorType, ...]) -> bool:
     windows = _windows(node.attrs.conv, inputs[1].concrete)
-    return all(w.stride == 1 and min(w.turned.before, w.turned.after) >= 0 for w in windows)
+    return all(w.stride == 1 and min(w.transposed.before, w.transposed.after) >= 0 for w in windows)
 
 
 def _windows(a: ConvAttrs, w: Sequence[int]) -> tuple[Window, ...]:
@@ -83,7 +83,7 @@ def grad_input_turned(k: Emitter) -> None:
     recheck(k)
     dy, w, dx, a = *k.ins[:2], k.outs[0], k.attrs.conv
     along = zip(_windows(a, w.shape), dy.shape[2:], dx.shape[2:], strict=True)
-    rows, cols = (window.turned.along(size, count) for window, size, count in along)
+    rows, cols = (window.transposed.along(size, count) for window, size, count in along)
     emit(k, unpooled(Conv(dy.shape[0], dy.shape[1], dx.shape[1], a.groups, rows, cols)), flipped=True)
 
 

@@ -188,8 +188,8 @@ def atan2(use: Use) -> Item:
 
 def _negative(use: Use, x: Item) -> Item:
     """Where the sign is negative, including that of a zero."""
-    turned = use.emit("Equal", use.emit("Div", use.number(1), x), use.number(-math.inf), dtype=bool_)
-    return use.emit("Or", use.emit("Less", x, use.number(0), dtype=bool_), turned)
+    is_negative_zero = use.emit("Equal", use.emit("Div", use.number(1), x), use.number(-math.inf), dtype=bool_)
+    return use.emit("Or", use.emit("Less", x, use.number(0), dtype=bool_), is_negative_zero)
 
 
 @writer(ROUND_TO)
@@ -218,10 +218,10 @@ def remainder(use: Use) -> Item:
         by_zero, divisor = _safe(use)
         return use.emit("Where", by_zero, use.number(0), use.emit("Mod", a, divisor), dtype=a.dtype)
     rest = use.emit("Mod", a, b, fmod=1)
-    return use.emit("Where", _turned(use, rest, b), use.emit("Add", rest, b), rest, dtype=a.dtype)
+    return use.emit("Where", _has_wrong_sign(use, rest, b), use.emit("Add", rest, b), rest, dtype=a.dtype)
 
 
-def _turned(use: Use, rest: Item, b: Item) -> Item:
+def _has_wrong_sign(use: Use, rest: Item, b: Item) -> Item:
     """Where the remainder of a division towards zero does not have the sign of the divisor."""
     zero = use.number(0)
     some = use.emit("Not", use.emit("Equal", rest, zero, dtype=bool_))
@@ -245,7 +245,7 @@ def floor_divide(use: Use) -> Item:
     quotient = use.emit("Div", use.emit("Sub", a, rest), divisor)
     quotient = use.emit("Round", quotient) if by_zero is None else quotient
     lower = use.emit("Sub", quotient, use.number(1))
-    whole = use.emit("Where", _turned(use, rest, divisor), lower, quotient, dtype=a.dtype)
+    whole = use.emit("Where", _has_wrong_sign(use, rest, divisor), lower, quotient, dtype=a.dtype)
     if by_zero is not None:
         return use.emit("Where", by_zero, use.number(0), whole, dtype=a.dtype)
     at_zero = use.emit("Equal", b, use.number(0), dtype=bool_)

@@ -88,8 +88,8 @@ def index(use: Use[IndexAttrs]) -> Item:
         return use.emit("Gather", x, _number(use, indices[0]), axis=axes[0])
     places, found = _places(use, indices, use.types[1:])
     first = _first(axes, rank)
-    y = use.emit("GatherND", _turned(use, x, first), places)
-    return _turned(use, y, inverse_permutation(_result_order(axes, rank, len(found))))
+    y = use.emit("GatherND", _permuted(use, x, first), places)
+    return _permuted(use, y, inverse_permutation(_result_order(axes, rank, len(found))))
 
 
 def _places(use: Use, indices: list[Item], types: tuple[TensorType, ...]) -> tuple[Item, Shape]:
@@ -113,7 +113,7 @@ def _result_order(axes: tuple[int, ...], rank: int, found: int) -> tuple[int, ..
     return (*range(at, at + found), *others)
 
 
-def _turned(use: Use, x: Item, order: tuple[int, ...]) -> Item:
+def _permuted(use: Use, x: Item, order: tuple[int, ...]) -> Item:
     return x if order == tuple(range(len(order))) else use.emit("Transpose", x, perm=list(order))
 
 
@@ -125,9 +125,9 @@ def _scattered(
     rank = use.type.rank
     places, found = _places(use, indices, types)
     first = _first(axes, rank)
-    updates = _turned(use, values, _result_order(axes, rank, len(found)))
-    y = use.emit("ScatterND", _turned(use, target, first), places, updates, reduction=how)
-    return _turned(use, y, inverse_permutation(first))
+    updates = _permuted(use, values, _result_order(axes, rank, len(found)))
+    y = use.emit("ScatterND", _permuted(use, target, first), places, updates, reduction=how)
+    return _permuted(use, y, inverse_permutation(first))
 
 
 @writer(INDEX_ADD)

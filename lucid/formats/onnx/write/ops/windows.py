@@ -85,9 +85,9 @@ def conv_grad_weight(use: Use[ConvWeightAttrs]) -> Item:
     x = use.reshape(x, [batch, a.groups, each, *space])
     x = use.reshape(use.emit("Transpose", x, perm=[2, 1, 0, *rest]), [each, batch * a.groups, *space])
     order = [1, 0, *range(2, 2 + axes)]
-    turned = ConvAttrs(a.dilation, a.padding, a.stride, a.groups)
+    settings = ConvAttrs(a.dilation, a.padding, a.stride, a.groups)
     y = use.emit(
-        "Conv", x, use.emit("Transpose", dy, perm=order), settings=_settings(turned, _numbers(cotangents.shape[2:]))
+        "Conv", x, use.emit("Transpose", dy, perm=order), settings=_settings(settings, _numbers(cotangents.shape[2:]))
     )
     y = use.emit("Slice", y, use.array([0] * axes), use.array(use.attrs.kernel), use.array(range(2, 2 + axes)))
     return use.emit("Transpose", y, perm=order)
