@@ -135,13 +135,13 @@ def spelled(path: Sequence[str]) -> str:
 
 
 def inline(region: Region, inputs: Sequence[T], like: T) -> tuple[T, ...]:
-    """Compute a region's results in the world of a tensor or symbol."""
+    """The results of a region: its nodes are emitted if ``like`` is a symbol, or run at once if it is a tensor."""
     graph = region.graph
     values: dict[Value, T] = dict(zip(map(Value, graph.inputs), inputs, strict=True))
     for name, node in graph.nodes():
         if node.op.source != "input":
             outputs = like.apply(node.op, node.attrs, [values[value] for value in graph.inputs_of(name)])
-            values.update((Value(name, i), y) for i, y in enumerate(outputs))  # type: ignore[misc]  # of like's world
+            values.update((Value(name, i), y) for i, y in enumerate(outputs))  # type: ignore[misc]  # of the kind of ``like``
     return tuple(values[value] for value in graph.outputs)
 
 

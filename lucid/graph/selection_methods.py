@@ -17,7 +17,7 @@ Method: TypeAlias = "Callable[..., G]"
 
 
 class SelectionMethods(AbstractTensor, Generic[R]):
-    """What tensors and symbols have beside their arithmetic."""
+    """Methods of tensors and symbols that sort, search, select and scatter elements."""
 
     __slots__ = ()
 

@@ -104,7 +104,7 @@ class TracedDim:
 
 
 def _compared(function: Operation) -> Callable[[TracedNumber, object], AbstractTensor]:
-    """A comparison with a tensor, which answers itself; what else would be decided on."""
+    """A comparison: with a tensor it gives a tensor; otherwise it raises, as a branch would depend on it."""
 
     def compared(self: TracedNumber, other: object) -> AbstractTensor:
         return function(self.beside(other), other) if isinstance(other, AbstractTensor) else self._refuse()
@@ -129,12 +129,12 @@ class TracedNumber:
 
     @staticmethod
     def of(value: TracedDim | float) -> TracedNumber:
-        """A size, or a plain number, as one."""
+        """A size or a plain number as a :class:`TracedNumber`."""
         number = value.sym if isinstance(value, TracedDim) else value
         return TracedNumber(lambda like: full(like, number, (), float64), str(number))
 
     def beside(self, x: AbstractTensor) -> AbstractTensor:
-        """It as a scalar in the world of ``x``, for computing with that."""
+        """The number as a scalar to compute with ``x``, of its dtype if that is floating-point."""
         return cast(self._make(x), x.type.dtype if is_float(x.type.dtype) else float32)
 
     def _with(self, other: object, function: Operation, sign: str, *, reflected: bool = False) -> Computed:

@@ -78,11 +78,11 @@ class Window:
         return output * self.stride - self.before
 
     def taps_in(self, output: int, size: int) -> Real:
-        """Those of a window's taps that lie within an image of that size."""
+        """The taps of a window that lie within an image of ``size`` elements."""
         return real(self.start(output), self.kernel, size, self.dilation)
 
     def held(self, windows: int) -> int:
-        """Positions under this many windows."""
+        """The number of positions that this many windows cover."""
         return (windows - 1) * self.stride + self.extent
 
     @property
@@ -102,7 +102,7 @@ class Window:
     def fit(self, size: Dim, ceil_mode: bool = False) -> Dim: ...
 
     def fit(self, size: Dim, ceil_mode: bool = False) -> Dim:
-        """How many windows fit.
+        """The number of windows that fit on an axis of ``size`` elements.
 
         Without ``ceil_mode`` floor((size + before + after - extent) / stride) + 1. With it the last window may extend
         beyond the end, but must start in the input or in the padding before it.
@@ -122,24 +122,24 @@ class Axis(Window):
     count: int
 
     def seen(self, low: int, high: int) -> Real:
-        """Of the positions under the windows from ``low`` to ``high``, those within the image."""
+        """The positions within the image that the windows from ``low`` to ``high`` cover."""
         return real(self.start(low), self.held(high - low), self.size)
 
     def span(self, low: int, high: int) -> tuple[int, int]:
-        """The start and end of these."""
+        """The start and end of the positions that :meth:`seen` gives."""
         found = self.seen(low, high)
         return found.first, found.first + found.number
 
     def inside(self, output: int) -> Real:
-        """Those of a window's taps that lie within the image."""
+        """The taps of a window that lie within the image."""
         return self.taps_in(output, self.size)
 
     def there(self, output: int) -> int:
-        """How many of a window's taps lie within the image or its padding."""
+        """The number of taps of a window that lie within the image or its padding."""
         return self.taps_in(output, self.size + self.after).high
 
     def tap(self, index: int, low: int = 0, high: int | None = None) -> Tap:
-        """One tap for the outputs from ``low`` to ``high``, without those for which it lies in the padding."""
+        """One tap and the outputs from ``low`` to ``high`` for which it does not lie in the padding."""
         stop = self.count if high is None else high
         found = real(self.start(low) + index * self.dilation, stop - low, self.size, self.stride)
         return Tap(low + found.low, low + found.high, found.first)
@@ -155,7 +155,7 @@ class Axis(Window):
         return {index: tap for index, tap in found.items() if tap.last > tap.first}
 
     def _near(self, low: int, high: int) -> Iterator[int]:
-        """The numbers of these taps in increasing order, from those of the last window, which has moved furthest."""
+        """The indices of these taps in increasing order, from those of the last window, which is furthest along."""
         reached = 0
         for output in reversed(range(low, high)):
             seen = self.inside(output)
@@ -175,7 +175,7 @@ class Axis(Window):
 
     @cached_property
     def _padded(self) -> list[slice]:
-        """All such runs, cached as blocks ask for theirs repeatedly."""
+        """All such runs, cached since every block asks for its own."""
         runs: list[slice] = []
         for o in (o for o in range(self.count) if self.there(o) > self.inside(o).number):
             if runs and runs[-1].stop == o:

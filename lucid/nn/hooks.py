@@ -1,7 +1,6 @@
-"""The hooks of modules: before and after ``forward``, and of the gradients of what goes in and comes out.
+"""The hooks of modules: before and after ``forward``, and on the gradients of its inputs and outputs.
 
-A module with hooks of gradients passes what it is given, and what it gives, through functions that change nothing and
-whose gradients call the hooks.
+A module with backward hooks passes its inputs and outputs through identity functions whose gradients call the hooks.
 """
 
 from __future__ import annotations

@@ -177,7 +177,7 @@ class Module(HookedModule):
         changes.of_models.note()
 
     def _has(self, name: str) -> bool:
-        """Whether there is an attribute of that name; ``hasattr`` would look for names like it, to be told of."""
+        """Whether there is an attribute of that name; ``hasattr`` would also search for similar names to suggest."""
         own = self.__dict__
         return name in own or hasattr(type(self), name) or any(name in own[table] for table in ATTRIBUTES)
 

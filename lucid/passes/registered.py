@@ -12,7 +12,7 @@ from .pipeline import Pass
 
 @struct(frozen=True)
 class Registered:
-    """A pass, and its place: right ``how`` ("after" or "before") the pass named ``beside``."""
+    """A pass and its position: directly ``how`` ("after" or "before") the pass named ``beside``."""
 
     one: Pass
     how: Literal["after", "before"]

@@ -1,4 +1,4 @@
-"""How what an op has computed lies in memory, in eager code: element by element as its operands do, as in PyTorch."""
+"""The memory layout of eager results: element-wise ops keep that of their operands, as in PyTorch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _Seen: TypeAlias = "tuple[tuple[int, ...], tuple[int, ...]]"
 
 
 def with_operand_layout(op: OpDef, inputs: Sequence[Held], arrays: tuple[Array, ...]) -> tuple[Array, ...]:
-    """The results of an op, copied where an operand that does not lie row by row has them lie otherwise."""
+    """The results of an element-wise op, copied to the memory layout that its operands determine."""
     if not op.elementwise or all(x._array.flags.c_contiguous for x in inputs):
         return arrays
     operands = tuple([_seen(x._array) for x in inputs])
@@ -36,7 +36,7 @@ def _seen(array: Array) -> _Seen:
 
 @lru_cache(maxsize=4096)
 def _order(shape: tuple[int, ...], operands: tuple[_Seen, ...]) -> tuple[int, ...] | None:
-    """The axes from the outermost inwards; None for row by row."""
+    """The axes from the outermost to the innermost in memory; None for row-major order."""
     steps = elementwise(shape, operands)
     order = sorted(range(len(shape)), key=lambda axis: -evaluate(steps[axis], {}))
     return None if order == list(range(len(shape))) else tuple(order)

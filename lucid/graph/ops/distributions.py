@@ -27,12 +27,12 @@ def xlog1py(a: Operand, b: Operand) -> AbstractTensor:
 
 
 def ndtr(x: AbstractTensor) -> AbstractTensor:
-    """The share of the standard normal distribution that lies below ``x``."""
+    """The cumulative distribution function of the standard normal distribution at ``x``."""
     return ew.mul(erfc(ew.mul(floating(x), -math.sqrt(0.5))), 0.5)
 
 
 def log_ndtr(x: AbstractTensor) -> AbstractTensor:
-    """The logarithm of :func:`ndtr`, of which there is one where that is too small for a number."""
+    """The logarithm of :func:`ndtr`, accurate also where that underflows."""
     x = floating(x)
     far = lt(x, -1)
     below = ew.where(far, x, -1.0)

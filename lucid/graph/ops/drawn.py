@@ -44,7 +44,7 @@ def normal(x: AbstractTensor, mean: float = 0.0, std: float = 1.0) -> AbstractTe
 
 
 def normal_with(mean: AbstractTensor, std: Operand = 1.0, size: Sequence[Dim] | None = None) -> AbstractTensor:
-    """Normal numbers, each with its own mean and standard deviation; or so many of one, in the shape ``size``."""
+    """Normal numbers, each with its own mean and standard deviation; for two scalars, a tensor of shape ``size``."""
     mean, std = (floating(x) for x in promote(mean, std))
     std = expect(std, all_(ge(std, 0)), True, "normal: a standard deviation is not negative")
     shape = broadcast_shapes("normal", mean.type.shape, std.type.shape)
@@ -133,7 +133,7 @@ def whole_numbers(x: AbstractTensor, low: int | None = None, high: int | None = 
 
 
 def _beyond(x: AbstractTensor) -> int:
-    """What follows the largest number that is drawn where nothing is said."""
+    """The exclusive upper bound of the numbers drawn if none is given."""
     dtype = x.type.dtype
     if dtype == bool_:
         return 2

@@ -98,7 +98,7 @@ def _check(x: AbstractTensor, grid: AbstractTensor, mode: str, padding_mode: str
 
 
 def taps(place: AbstractTensor, dim: Dim, mode: str, padding: str, corners: bool) -> list[Tap]:
-    """The pixels that each place is made of, along one axis of so many."""
+    """The pixels, with their weights, from which each place is interpolated along one axis of ``dim`` pixels."""
     size = float(dim) if isinstance(dim, int) else full(place, dim, ())
     if mode != "bicubic":
         place = _inside(place, size, padding, corners)

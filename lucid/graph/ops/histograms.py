@@ -29,14 +29,14 @@ from .source import full
 
 
 class Histogram(NamedTuple):
-    """How many elements, or what weights, lie in each interval, and the edges of the intervals."""
+    """The number (or total weight) of elements in each interval, and the edges of the intervals."""
 
     hist: AbstractTensor
     bin_edges: AbstractTensor
 
 
 class Histograms(NamedTuple):
-    """How many points, or what weights, lie in each cell, and the edges along each coordinate."""
+    """The number (or total weight) of points in each cell, and the edges along each coordinate."""
 
     hist: AbstractTensor
     bin_edges: tuple[AbstractTensor, ...]
@@ -50,7 +50,7 @@ def histogram(
     weight: AbstractTensor | None = None,
     density: bool = False,
 ) -> Histogram:
-    """How many elements lie in each interval; a lower edge belongs to it, and to the last one its upper edge too.
+    """The number of elements in each interval, which includes its lower edge; the last includes its upper edge too.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def histogramdd(
     weight: AbstractTensor | None = None,
     density: bool = False,
 ) -> Histograms:
-    """How many points lie in each cell of a grid; as for :func:`histogram` along each coordinate.
+    """The number of points in each cell of a grid, whose intervals are as for :func:`histogram`.
 
     Parameters
     ----------

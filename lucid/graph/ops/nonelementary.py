@@ -89,19 +89,19 @@ POLYGAMMA = unary("Polygamma", _polygamma_gradient, attrs=PolygammaAttrs, infer=
 
 
 def erfc(x: T) -> T:
-    """``1 - erf(x)``, with all digits where that is next to nothing."""
+    """``1 - erf(x)``, accurate also where ``erf(x)`` is close to 1."""
     y: T = apply(ERFC, NoAttrs(), floating(x))
     return y
 
 
 def erfcx(x: T) -> T:
-    """``exp(x²) * erfc(x)``, which has all digits where ``erfc(x)`` is too small for a number."""
+    """``exp(x²) * erfc(x)``, accurate also where ``erfc(x)`` underflows."""
     y: T = apply(ERFCX, NoAttrs(), floating(x))
     return y
 
 
 def ndtri(x: T) -> T:
-    """The number below which the share ``x`` of the standard normal distribution lies; NaN outside 0 to 1."""
+    """The quantile function of the standard normal distribution, the inverse of ``ndtr``; NaN outside 0 to 1."""
     y: T = apply(NDTRI, NoAttrs(), floating(x))
     return y
 
@@ -131,19 +131,19 @@ def i1e(x: T) -> T:
 
 
 def erfinv(x: T) -> T:
-    """The number whose error function is ``x``: infinite at -1 and 1, and NaN beyond."""
+    """The inverse of the error function: infinite at -1 and 1, and NaN beyond."""
     y: T = apply(ERFINV, NoAttrs(), floating(x))
     return y
 
 
 def lgamma(x: T) -> T:
-    """The logarithm of the size of the gamma function of ``x``: infinite at 0 and the negative integers."""
+    """The logarithm of the magnitude of the gamma function: infinite at 0 and the negative integers."""
     y: T = apply(LGAMMA, NoAttrs(), floating(x))
     return y
 
 
 def digamma(x: T) -> T:
-    """The slope of :func:`lgamma`: infinite at 0, and NaN at the negative integers, on whose sides it is both."""
+    """The derivative of :func:`lgamma`: infinite at 0, and NaN at the negative integers, where its sign changes."""
     return polygamma(x, 0)
 
 

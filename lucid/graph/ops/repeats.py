@@ -58,7 +58,7 @@ def repeat_interleave(
 
 
 def _numbers(counts: AbstractTensor, size: Dim | None) -> AbstractTensor:
-    """0, 1, 2, … each as often as is said; ``size`` of them in all."""
+    """The indices 0, 1, 2, …, each repeated ``counts[i]`` times; ``size`` is their number, if known."""
     if counts.type.rank != 1 or counts.type.dtype.kind not in "iu":
         raise DTypeError(f"{_NAME}: repeats are a vector of integers, got {counts.type}")
     array = known(counts)

@@ -59,7 +59,7 @@ def local_response_norm(
 ) -> AbstractTensor:
     """``x`` divided by ``(k + alpha * m) ** beta``, where ``m`` is the mean of the squares of ``size`` channels.
 
-    These lie around the channel (axis 1), with zeros beyond the first and last (Krizhevsky et al., 2012).
+    The window is centred on the channel (axis 1), with zeros beyond the first and last (Krizhevsky et al., 2012).
     """
     count = integer("local_response_norm", "size", size)
     if x.type.rank < 3:
@@ -70,7 +70,10 @@ def local_response_norm(
 def by_neighbours(
     x: AbstractTensor, before: int, after: int, alpha: float, beta: float, k: float
 ) -> AbstractTensor:  # fmt: skip
-    """``x`` divided by a power of the mean square of so many channels before and after each, and itself."""
+    """``x`` divided by ``(k + alpha * m) ** beta``, for the mean square ``m`` of each channel and its neighbours.
+
+    These are ``before`` channels before it and ``after`` channels after it, with zeros beyond the first and last.
+    """
     squares = pad(x * x, [*[0, 0] * (x.type.rank - 2), before, after])
     total = piece(squares, 1, 0, x.type.shape[1])
     for start in range(1, before + after + 1):

@@ -50,7 +50,7 @@ FLOAT_FORMATS = {
 
 @attributes
 class RoundToAttrs(Attrs):
-    """The type, by its name, and whether what lies beyond its largest number becomes that."""
+    """The name of the type to round to, and whether numbers beyond its largest one saturate at that."""
 
     to: str
     saturate: bool = False

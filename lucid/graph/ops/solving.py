@@ -148,14 +148,14 @@ def cholesky(x: AbstractTensor, *, upper: bool = False) -> AbstractTensor:
 
 
 class SignAndLog(NamedTuple):
-    """The sign of a determinant, and the logarithm of its size."""
+    """The sign of a determinant, and the logarithm of its magnitude."""
 
     sign: AbstractTensor
     logabsdet: AbstractTensor
 
 
 def slogdet(x: AbstractTensor) -> SignAndLog:
-    """The sign of each determinant and the logarithm of its size, of which there is one where the size overflows."""
+    """The sign of each determinant and the logarithm of its magnitude, also where that overflows."""
     x = floating(x)
     check_square_floats("slogdet", x.type)
     return SignAndLog(*apply_all(SLOG_DET, NoAttrs(), x))

@@ -29,7 +29,7 @@ class FullAttrs(TypeAttrs):
             object.__setattr__(self, "value", math.nan)
 
     def __eq__(self, other: object) -> bool:
-        """-0.0 is not 0.0 here: a tensor divided by the one is not what it is divided by the other."""
+        """-0.0 and 0.0 differ here, since dividing by them gives infinities of opposite signs."""
         return (
             isinstance(other, FullAttrs)
             and (self.shape, self.dtype, self.value) == (other.shape, other.dtype, other.value)
@@ -70,7 +70,7 @@ FULL = register(OpDef("Full", _full_infer, NO_GRADIENT, attrs=FullAttrs, inputs=
 
 
 def full(like: T, value: bool | int | float | Dim, shape: Shape | None = None, dtype: DType | None = None) -> T:
-    """A tensor filled with ``value``, in the world of ``like``, of its shape and dtype where not given."""
+    """A tensor of the kind of ``like`` (eager or symbolic) filled with ``value``, by default of its shape and dtype."""
     type_ = like.type
     attrs = FullAttrs(type_.shape if shape is None else shape, dtype or type_.dtype, value)
     result: T = apply(FULL, attrs, like=like)
@@ -78,7 +78,7 @@ def full(like: T, value: bool | int | float | Dim, shape: Shape | None = None, d
 
 
 def constant(like: AbstractTensor, array: object) -> AbstractTensor:
-    """``array`` as a constant in the world of ``like``."""
+    """``array`` as a constant of the kind of ``like``: an eager tensor or a symbol."""
     value = np.asarray(array)
     if value.dtype.kind not in "fbiu":
         raise DTypeError(f"constant: an array of {value.dtype} is not a tensor")

@@ -49,7 +49,7 @@ def get_total_norm(
 
 
 def _as_scalar(total: float, tensors: Sequence[Tensor]) -> Tensor:
-    """A norm in the type of what it is of."""
+    """A norm as a scalar tensor, in the element type of the tensors that it is the norm of."""
     with np.errstate(over="ignore"):
         return Tensor(np.asarray(total, np.result_type(np.float32, *(x.dtype for x in tensors))))
 

@@ -248,7 +248,7 @@ def orthogonal(
 
 
 def _matrix_or_more(what: str, module: Module, name: str, axes: int) -> Tensor:
-    """The tensor to be parametrised, of so many axes at least."""
+    """The tensor to be parametrised; raises if it has fewer than ``axes`` axes."""
     named = isinstance(module, Module) and isinstance(name, str)
     found = getattr(module, name, None) if named else None
     if not isinstance(found, Tensor):

@@ -23,10 +23,10 @@ from ..parameter import Parameter, Unsettled
 
 
 class ParametrizationList(ModuleList):
-    """The modules by which a tensor is computed, and what it is computed from.
+    """The modules that compute a parametrised tensor, and the parameters or buffers that they compute it from.
 
-    That is the parameter (or buffer) ``original``, or ``original0``, ``original1`` and so on where the first of the
-    modules takes several tensors. It is made when a parametrisation is registered.
+    The latter is ``original``, or ``original0``, ``original1``, … if the first module takes several tensors. Such
+    a list is made when a parametrisation is registered.
     """
 
     def __init__(self, modules: Sequence[Module], original: Tensor, unsafe: bool = False) -> None:
@@ -48,7 +48,7 @@ class ParametrizationList(ModuleList):
                 _enter(self, f"original{number}", kept)
 
     def originals(self) -> list[Tensor]:
-        """What the tensor is computed from."""
+        """The tensors that the parametrised one is computed from."""
         return [getattr(self, name) for name in self._names()]
 
     def _older_names(self, path: str) -> Iterable[tuple[str, str]]:
@@ -275,12 +275,12 @@ def remove_parametrizations(module: Module, tensor_name: str, leave_parametrized
     Parameters
     ----------
     module
-        What has it.
+        The module that has the tensor.
     tensor_name
-        Its name.
+        The name of the tensor.
     leave_parametrized
-        Whether it stays what it is computed to be now; otherwise it becomes the original again, of which there must
-        be one.
+        Whether the tensor keeps its present computed value. Otherwise it becomes the original again, of which there
+        must be only one.
 
     Returns
     -------

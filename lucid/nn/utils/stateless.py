@@ -39,9 +39,9 @@ def functional_call(
     args, kwargs
         The module's arguments: a tuple, or a single one.
     tie_weights
-        Whether a parameter that stands at several paths is replaced at each, wherever it is given.
+        Whether a parameter that the module has at several paths is replaced at all of them, if given for one.
     strict
-        Whether an error tells of parameters and buffers that are not given.
+        Whether it is an error if a parameter or buffer is not given.
     """
     if not isinstance(module, Module):
         raise OptionError(f"functional_call: calls a module, got {shown(module)}")

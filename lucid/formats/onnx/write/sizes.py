@@ -132,10 +132,9 @@ def _never_negative(dim: Dim) -> bool:
 
 
 def reshaped(old: Sequence[Dim], new: Sequence[Dim]) -> list[int] | None:
-    """A shape of numbers alone that Reshape takes for ``new``: 0 keeps a size, and -1 is what is left.
+    """A constant shape with which ONNX's Reshape gives ``new``: 0 keeps a size, and -1 is inferred.
 
-    None where there is none that is right for all sizes: of an empty array what is left cannot be told beside a kept
-    size, which may be 0.
+    None if no such shape is right for all sizes: -1 cannot be inferred beside a kept size, which may be 0.
     """
     if 0 in new:
         return None
