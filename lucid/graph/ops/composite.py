@@ -52,22 +52,22 @@ def _truth(x: S) -> S | AbstractTensor:
 
 
 def logical_and(a: Operand, b: Operand) -> AbstractTensor:
-    """Whether both are true; a number is where it is not 0."""
+    """Logical and; numbers other than 0 count as true."""
     return ew.logical(ew.AND, _truth(a), _truth(b))
 
 
 def logical_or(a: Operand, b: Operand) -> AbstractTensor:
-    """Whether one of the two is true; a number is where it is not 0."""
+    """Logical or; numbers other than 0 count as true."""
     return ew.logical(ew.OR, _truth(a), _truth(b))
 
 
 def logical_xor(a: Operand, b: Operand) -> AbstractTensor:
-    """Whether just one of the two is true; a number is where it is not 0."""
+    """Logical exclusive or; numbers other than 0 count as true."""
     return ne(_truth(a), _truth(b))
 
 
 def logical_not(x: AbstractTensor) -> AbstractTensor:
-    """Whether it is not true; a number is true where it is not 0."""
+    """Logical not; numbers other than 0 count as true."""
     return ew.invert(_truth(x))
 
 
@@ -126,14 +126,14 @@ def isfinite(x: AbstractTensor) -> AbstractTensor:
 
 
 def all_(x: AbstractTensor, dim: Axes = None, keepdim: bool = False) -> AbstractTensor:
-    """Whether all are true over ``dim`` (an axis, several, or None for all); a number is where it is not 0."""
+    """Whether all elements over ``dim`` (an axis, several, or None for all) are true, which is to say not 0."""
     if reduce.names_none(dim):  # which these two take at its word, in PyTorch as in NumPy
         return _truth(x)
     return eq(reduce.sum(logical_not(x), dim, keepdim), 0)
 
 
 def any_(x: AbstractTensor, dim: Axes = None, keepdim: bool = False) -> AbstractTensor:
-    """Whether one is true over ``dim`` (an axis, several, or None for all); a number is where it is not 0."""
+    """Whether any element over ``dim`` (an axis, several, or None for all) is true, which is to say not 0."""
     if reduce.names_none(dim):
         return _truth(x)
     return ne(reduce.sum(_truth(x), dim, keepdim), 0)
@@ -198,7 +198,7 @@ def movedim(x: T, source: object, destination: object) -> T:
 
 
 def trunc(x: AbstractTensor) -> AbstractTensor:
-    """``x`` without what stands behind the point."""
+    """``x`` rounded towards 0."""
     if x.type.dtype == bool_:
         raise DTypeError(f"trunc: needs numbers, got {x.type}")
     return ew.where(lt(x, 0), ew.ceil(x), ew.floor(x)) if is_float(x.type.dtype) else x
@@ -230,7 +230,7 @@ def div(a: Operand, b: Operand, *, rounding_mode: str | None = None) -> Abstract
 
 
 def isclose(a: Operand, b: Operand, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> AbstractTensor:
-    """Whether elements differ by at most ``atol + rtol * |b|``; equal infinities are close, NaN only if so wished."""
+    """Whether elements differ by at most ``atol + rtol * |b|``; equal infinities are close, NaNs if ``equal_nan``."""
     check_alike("isclose", a, b)
     a, b = ew.promote(a, b)
     same = eq(a, b)
@@ -250,7 +250,7 @@ def check_alike(op: str, a: Operand, b: Operand) -> None:
 
 
 def count_nonzero(x: AbstractTensor, dim: Axes = None) -> AbstractTensor:
-    """How many elements are not 0, over ``dim`` (an axis, several, or None for all)."""
+    """The number of elements other than 0 over ``dim`` (an axis, several, or None for all)."""
     return reduce.sum(x if x.type.dtype == bool_ else ne(x, 0), dim)
 
 

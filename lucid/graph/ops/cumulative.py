@@ -96,7 +96,7 @@ def _extremum(
 
 
 def _idle(x: AbstractTensor, *, largest: bool) -> float:
-    """The number that is never the largest, or the smallest, but of its equals."""
+    """The neutral element of the maximum, or of the minimum if not ``largest``."""
     dtype = x.type.dtype
     if is_float(dtype):
         return -math.inf if largest else math.inf

@@ -113,7 +113,7 @@ def _gaps(values: AbstractTensor) -> AbstractTensor:
 
 
 def _beside_diagonal(x: AbstractTensor) -> AbstractTensor:
-    """The matrices with 0 on their diagonals."""
+    """The matrices with their diagonals set to 0."""
     return ew.add(tril(x, -1), ew.sub(x, tril(x)))
 
 

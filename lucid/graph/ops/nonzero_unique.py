@@ -14,12 +14,12 @@ from .shape import expand, normal_axis, reshape
 
 
 def nonzero(x: AbstractTensor, as_tuple: bool = False) -> AbstractTensor | tuple[AbstractTensor, ...]:
-    """The places of elements that are not 0, a row for each (``as_tuple``: a vector for each axis), as int64."""
+    """The int64 indices of elements other than 0, in a row for each (with ``as_tuple``, a vector for each axis)."""
     return indices(x) if as_tuple else places(x)
 
 
 def argwhere(x: AbstractTensor) -> AbstractTensor:
-    """The places of elements that are not 0, a row for each, as int64."""
+    """The int64 indices of elements other than 0, in a row for each."""
     return places(x)
 
 
@@ -40,7 +40,7 @@ def unique(
     return_counts: bool = False,
     dim: int | None = None,
 ) -> AbstractTensor | tuple[AbstractTensor, ...]:
-    """The different elements, or slices along ``dim``, in order; each NaN for itself, as in PyTorch.
+    """The distinct elements, or slices along ``dim``, in order; NaNs are all distinct, as in PyTorch.
 
     With ``return_inverse`` also which of them each element is, with ``return_counts`` how many there are of each.
     """
@@ -52,7 +52,7 @@ def unique(
 
 
 def bincount(x: AbstractTensor, weights: AbstractTensor | None = None, minlength: int = 0) -> AbstractTensor:
-    """How often each whole number from 0 on is in the vector ``x``, or the sums of their ``weights``."""
+    """How often each integer from 0 on occurs in the vector ``x``, or the sums of the ``weights`` of these."""
     least = integer("bincount", "minlength", minlength, 0)
     if x.type.rank != 1 or x.type.dtype.kind not in "iu":
         raise ShapeError(f"bincount: needs a vector of integers, got {x.type}")

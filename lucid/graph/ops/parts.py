@@ -64,7 +64,7 @@ def take(x: AbstractTensor, index: AbstractTensor) -> AbstractTensor:
 
 
 def tensor_split(x: T, indices_or_sections: int | Sequence[Dim], dim: int = 0) -> tuple[T, ...]:
-    """``x`` cut along ``dim`` into so many nearly equal parts, the first of them larger by 1, or at indices."""
+    """``x`` cut along ``dim`` at the given indices, or into a number of parts whose sizes differ by 1 at most."""
     axis = sh.normal_axis("tensor_split", dim, x.type.rank)
     whole = x.type.shape[axis]
     if isinstance(indices_or_sections, list | tuple):
@@ -80,7 +80,7 @@ def tensor_split(x: T, indices_or_sections: int | Sequence[Dim], dim: int = 0) -
 
 
 def _within(place: Dim, whole: Dim) -> Dim:
-    """A place counted from the front, held between 0 and the end."""
+    """A position, counted from the end if negative, clamped to between 0 and ``whole``."""
     place = place if is_at_least(place, 0) else whole + place
     if not is_at_least(place, 0):
         return 0
@@ -88,7 +88,7 @@ def _within(place: Dim, whole: Dim) -> Dim:
 
 
 def _split_along(name: str, least: int, axis_of: Callable[[int], int], doc: str) -> Callable[..., tuple[T, ...]]:
-    """``hsplit`` and the like: equal parts, or cuts at indices, along an axis that the rank says."""
+    """``hsplit`` and its relatives: a split into equal parts or at indices, along an axis that depends on the rank."""
 
     def parted(x: T, indices_or_sections: int | Sequence[Dim]) -> tuple[T, ...]:
         if x.type.rank < least:
@@ -136,7 +136,7 @@ def diff(
 
 
 def rot90(x: T, k: int = 1, dims: Sequence[int] = (0, 1)) -> T:
-    """``x`` turned ``k`` times by 90 degrees, from the first of two axes towards the second."""
+    """``x`` rotated ``k`` times by 90 degrees, from the first of two axes towards the second."""
     axes = sh.normal_axes("rot90", dims, x.type.rank)
     if len(axes) != 2:
         raise OptionError(f"rot90: dims are two different axes, got {shown(dims)}")
@@ -155,7 +155,7 @@ def broadcast_tensors(*operands: AbstractTensor) -> tuple[AbstractTensor, ...]:
 
 
 def cartesian_prod(*operands: AbstractTensor) -> AbstractTensor:
-    """A row for each choice of one element out of each vector; of one vector, that vector."""
+    """The Cartesian product of vectors, a row for each combination; a single vector is returned as it is."""
     if any(x.type.rank != 1 for x in operands):
         raise ShapeError(f"cartesian_prod: needs vectors, got {', '.join(str(x.type) for x in operands)}")
     grids = meshgrid(*operands)

@@ -21,20 +21,20 @@ from .source import full
 
 
 class Mantissa(NamedTuple):
-    """Numbers whose size is at least 0.5 and less than 1, or 0, and the powers of two that they are multiplied by."""
+    """Mantissas, of magnitude 0.5 (included) to 1 or equal to 0, and exponents of two."""
 
     mantissa: AbstractTensor
     exponent: AbstractTensor
 
 
 def fmax(a: Operand, b: Operand) -> AbstractTensor:
-    """The larger of two; where one is NaN the other. Of equal ones the first takes the gradient."""
+    """The larger of two, or the other one if one is NaN. Of equal operands the first takes the gradient."""
     a, b = promote(a, b)
     return ew.where(logical_or(ge(a, b), ew.isnan(b)), a, b)
 
 
 def fmin(a: Operand, b: Operand) -> AbstractTensor:
-    """The smaller of two; where one is NaN the other. Of equal ones the first takes the gradient."""
+    """The smaller of two, or the other one if one is NaN. Of equal operands the first takes the gradient."""
     a, b = promote(a, b)
     return ew.where(logical_or(le(a, b), ew.isnan(b)), a, b)
 
@@ -87,7 +87,7 @@ def ldexp(a: Operand, b: Operand) -> AbstractTensor:
 
 
 def frexp(x: AbstractTensor) -> Mantissa:
-    """``x`` as mantissas and exponents: ``mantissa * 2**exponent`` is ``x``; of what is not finite itself, and 0."""
+    """``x`` as ``mantissa * 2**exponent``; infinities and NaN are their own mantissas, with exponent 0."""
     if not is_float(x.type.dtype):
         raise DTypeError(f"frexp: needs floating-point numbers, got {x.type}")
     facts, whole = np.finfo(x.type.dtype.name), _integers_like(x)
@@ -108,7 +108,7 @@ def _integers_like(x: AbstractTensor) -> object:
 
 
 def nextafter(a: Operand, b: Operand) -> AbstractTensor:
-    """The number that follows ``a`` on the way to ``b``; it has no gradient."""
+    """The next representable number after ``a`` towards ``b``; it has no gradient."""
     a, b = promote(a, b)
     if not is_float(a.type.dtype):
         raise DTypeError(f"nextafter: needs floating-point numbers, got {a.type}")

@@ -1,6 +1,6 @@
-"""What is computed by eliminating unknowns: inverses, solutions, determinants with large sizes, and Cholesky's factor.
+"""Linear algebra by elimination: inverses, solutions of linear systems, log-determinants, and Cholesky factors.
 
-A matrix that has none is an error of the run.
+A matrix that is singular, or not positive definite where that is needed, is an error when the program runs.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _solve_gradient(c: GradContext) -> Gradients:
 
 
 def _sign_and_log_gradient(c: GradContext) -> Gradients:
-    """Of the logarithm; the sign is level."""
+    """The gradient of the logarithm; the sign is piecewise constant."""
     dlog = c.cotangents[1]
     if dlog is None:
         return [full(c.inputs[0], 0.0)]
@@ -63,7 +63,7 @@ def _sign_and_log_gradient(c: GradContext) -> Gradients:
 
 
 def _cholesky_gradient(c: GradContext) -> Gradients:
-    """As of a symmetric matrix, by both of its halves."""
+    """The gradient for a symmetric matrix, spread over both halves."""
     lower = c.outputs[0]
     transposed = matrix_transpose(lower)
     inner = tril(matmul(transposed, c.dy))
@@ -74,7 +74,7 @@ def _cholesky_gradient(c: GradContext) -> Gradients:
 
 
 def _on_diagonal(x: AbstractTensor) -> AbstractTensor:
-    """The matrices with 0 beside their diagonals."""
+    """The diagonals of matrices, as diagonal matrices."""
     return ew.sub(tril(x), tril(x, -1))
 
 
@@ -97,24 +97,26 @@ CHOLESKY = register(
 
 
 def inv(x: AbstractTensor) -> AbstractTensor:
-    """The inverse of each matrix of the last two axes; a singular one is an error of the run."""
+    """The inverse of each matrix of the last two axes; a singular one is an error when the program runs."""
     x = floating(x)
     check_square_floats("inv", x.type)
     return apply(INVERSE, NoAttrs(), x)
 
 
 def solve(a: AbstractTensor, b: AbstractTensor, *, left: bool = True) -> AbstractTensor:
-    """The ``y`` for which ``a @ y`` is ``b``, or ``y @ a`` where not ``left``; a singular ``a`` is an error of the run.
+    """The solution ``y`` of ``a @ y = b``, or of ``y @ a = b`` if not ``left``.
+
+    A singular ``a`` is an error when the program runs.
 
     Parameters
     ----------
     a
         Square matrices, in the last two axes.
     b
-        Matrices that the batch of ``a`` broadcasts with; or vectors, where it is one, or has the shape of ``a`` without
-        the last axis.
+        Matrices, whose batch axes broadcast with those of ``a``; or vectors: a single one, or one for each matrix, in
+        the shape of ``a`` without its last axis.
     left
-        On which side of ``y`` ``a`` stands.
+        Whether ``a`` is the left factor.
     """
     a, b = (floating(x) for x in promote(a, b))
     check_square_floats("solve", a.type)
@@ -135,10 +137,10 @@ def solve(a: AbstractTensor, b: AbstractTensor, *, left: bool = True) -> Abstrac
 
 
 def cholesky(x: AbstractTensor, *, upper: bool = False) -> AbstractTensor:
-    """The lower triangle ``L`` for which ``L @ L.mT`` is ``x``, or its transpose where ``upper``.
+    """The Cholesky factor of ``x``: the lower triangular ``L`` with ``L @ L.mT = x``, or its transpose if ``upper``.
 
-    Of each matrix one half is read, and the gradient is that of a symmetric one. A matrix that is not positive definite
-    is an error of the run.
+    Only that half of each matrix is read; the gradient is that for a symmetric one. A matrix that is not positive
+    definite is an error when the program runs.
     """
     x = floating(x)
     check_square_floats("cholesky", x.type)
@@ -162,7 +164,7 @@ def slogdet(x: AbstractTensor) -> SignAndLog:
 
 
 def logdet(x: AbstractTensor) -> AbstractTensor:
-    """The logarithm of each determinant; NaN of a negative one."""
+    """The logarithm of each determinant; NaN if that is negative."""
     check_square("logdet", x.type)
     sign, size = slogdet(x)
     return ew.where(lt(sign, 0), math.nan, size)

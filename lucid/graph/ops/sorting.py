@@ -82,7 +82,7 @@ def median(x: AbstractTensor, dim: int | None = None, keepdim: bool = False) -> 
 
 
 def of_nothing(x: AbstractTensor) -> AbstractTensor | None:
-    """The median of all elements where there are none, and of floating-point numbers."""
+    """NaN, the median of an empty floating-point tensor; None for any other tensor."""
     nothing = is_float(x.type.dtype) and 0 in x.type.shape
     return total(x) * math.nan if nothing else None
 

@@ -60,7 +60,7 @@ def logaddexp2(a: Operand, b: Operand) -> AbstractTensor:
 
 
 def xlogy(a: Operand, b: Operand) -> AbstractTensor:
-    """``a * log(b)``, and 0 where ``a`` is 0, whatever number ``b`` is."""
+    """``a * log(b)``, and 0 where ``a`` is 0, unless ``b`` is NaN."""
     a, b = _floats(a, b)
     nothing = logical_and(eq(a, 0), logical_or(le(b, 0), eq(b, math.inf)))
     return ew.mul(a, ew.log(ew.where(nothing, 1.0, b)))
@@ -81,14 +81,14 @@ def exp2(x: AbstractTensor) -> AbstractTensor:
 
 
 def frac(x: AbstractTensor) -> AbstractTensor:
-    """What stands behind the point, with the sign of ``x``."""
+    """The fractional part, with the sign of ``x``."""
     if not is_float(x.type.dtype):
         raise DTypeError(f"frac: needs floating-point numbers, got {x.type}")
     return ew.sub(x, trunc(x))
 
 
 def fmod(a: Operand, b: Operand) -> AbstractTensor:
-    """What whole multiples of ``b`` leave of ``a``, with the sign of ``a``; ``remainder`` has that of ``b``."""
+    """The remainder of ``a / b``, with the sign of ``a``; that of ``remainder`` has the sign of ``b``."""
     a, b = promote(a, b)
     if a.type.dtype.kind not in "fi":
         return ew.remainder(a, b)
@@ -106,7 +106,10 @@ def heaviside(x: AbstractTensor, values: Operand) -> AbstractTensor:
 def nan_to_num(
     x: AbstractTensor, nan: float | None = None, posinf: float | None = None, neginf: float | None = None
 ) -> AbstractTensor:
-    """``x`` with numbers for NaN (0 if not given) and infinities (the largest and the least number of its type)."""
+    """``x`` with NaN replaced by ``nan`` (0 if None), and infinities by ``posinf`` and ``neginf``.
+
+    These are by default the largest and the least number of the element type.
+    """
     if not is_float(x.type.dtype):
         return x
     limits = np.finfo(x.type.dtype.name)
@@ -116,7 +119,7 @@ def nan_to_num(
 
 
 def logit(x: AbstractTensor, eps: float | None = None) -> AbstractTensor:
-    """``log(x / (1 - x))``, the inverse of ``sigmoid``; ``eps`` holds ``x`` between that and ``1 - eps``."""
+    """``log(x / (1 - x))``, the inverse of ``sigmoid``; ``eps`` clamps ``x`` to between ``eps`` and ``1 - eps``."""
     x = floating(x)
     if eps is not None:
         x = clip(x, eps, 1 - eps)
@@ -124,7 +127,7 @@ def logit(x: AbstractTensor, eps: float | None = None) -> AbstractTensor:
 
 
 def signbit(x: AbstractTensor) -> AbstractTensor:
-    """Whether the sign is minus, also that of -0.0 and of NaN."""
+    """Whether the sign bit is set, also for -0.0 and NaN."""
     if x.type.dtype == bool_:
         return full(x, False)
     if is_float(x.type.dtype):
@@ -133,7 +136,7 @@ def signbit(x: AbstractTensor) -> AbstractTensor:
 
 
 def copysign(a: Operand, b: Operand) -> AbstractTensor:
-    """The size of ``a`` with the sign of ``b``, also where that is -0.0."""
+    """The magnitude of ``a`` with the sign of ``b``, also where that is -0.0."""
     a, b = _floats(a, b)
     size = ew.abs_(a)
     return ew.where(signbit(b), ew.neg(size), size)
