@@ -21,7 +21,7 @@ from ..graph.ops.custom_gradient import CUSTOM_GRADIENT, ONCE, CustomGradientAtt
 from ..graph.trace import active_trace
 from ..graph.types import TensorType, is_float
 from ..tensor.grad_mode import enable_grad, is_grad_enabled, no_grad
-from ..tensor.hooks import InPython
+from ..tensor.hooks import TensorCallee
 from ..tensor.tensor import Tensor, remember
 from ..tensor.traced import TracedTensor
 
@@ -298,7 +298,7 @@ class _Forward:
         return _Backward(self.call, used)
 
 
-class _Backward(InPython):
+class _Backward(TensorCallee):
     """The gradient of a call: runs ``backward``, given cotangents of the used results and saved inputs and outputs."""
 
     def __init__(self, call: _Application, used: tuple[bool, ...]) -> None:
@@ -314,7 +314,7 @@ class _Backward(InPython):
         reached = zip(self.call.inputs.values(), self.reached, strict=True)
         return tuple([x.type.with_order(None) for x, reach in reached if reach])
 
-    def replayed(self, tensors: Sequence[Any]) -> tuple[Any, ...]:
+    def call_on_tensors(self, tensors: Sequence[Any]) -> tuple[Any, ...]:
         remaining, inputs = iter(tensors), self.call.inputs
         cotangents = [next(remaining) if use else None for use in self.used]
         replacements = {

@@ -1,7 +1,7 @@
-"""The methods of tensors that are functions, in place: ``x.exp_()`` makes of ``x`` what ``x.exp()`` gives.
+"""In-place variants of functions as tensor methods: ``x.exp_()`` sets ``x`` to ``x.exp()``.
 
-All are made here of the functions of their names; what is asked before a change, and what becomes of the tensor, is the
-same for all (:mod:`.inplace`, :mod:`.views`, :mod:`.tracing`).
+They are derived here from the functions of the same names. The checks before a change, and how the tensor takes on the
+result, are the same for all (:mod:`.inplace`, :mod:`.views`, :mod:`.tracing`).
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ rare, draws = LazyModule("lucid.graph.rare"), LazyModule("lucid.graph.draws")
 
 
 def wants_gradient(x: object) -> bool:
-    """Whether it is a tensor that a change would take a history from."""
+    """Whether it is a tensor whose history a change has to record."""
     if active_trace.get() is not None:  # where the property raises, for code that would branch on it
         return bool(getattr(x, "_requires_grad", False))
     return isinstance(x, Changes) and bool(getattr(x, "requires_grad", False))
 
 
 def changing(name: str, function: Method) -> Method:
-    """The function ``name_``: the tensor that is its first argument becomes what ``function`` makes of it."""
+    """The function ``name_``, which sets its first argument, a tensor, to the result of ``function``."""
 
     def changed(self: Changes, *args: object, **kwargs: object) -> object:
         tracked = is_grad_enabled() and any(wants_gradient(x) for x in (self, *args, *kwargs.values()))
@@ -45,19 +45,19 @@ def changing(name: str, function: Method) -> Method:
 
 
 def _method(name: str, space: LazyModule | None = None) -> Method:
-    """The method ``name_``: the tensor becomes the result of ``name``, which is a method too or stands in ``space``."""
+    """The method ``name_``, which sets the tensor to the result of ``name``, a method or a function of ``space``."""
     if space is None:
         return changing(name, lambda source, *args, **kwargs: getattr(source, name)(*args, **kwargs))
     return changing(name, lambda source, *args, **kwargs: getattr(space, name)(source, *args, **kwargs))
 
 
 def _methods(names: str) -> Iterator[Method]:
-    """Those of several functions."""
+    """The in-place methods of several functions."""
     return map(_method, names.split())
 
 
 def _operator(symbol: str, binary: Method) -> Method:
-    """The operator ``+=`` and its like: a change in place, as in PyTorch and NumPy."""
+    """An in-place operator, such as ``+=``."""
 
     def changed(self: Changes, other: object) -> object:
         tracked = is_grad_enabled() and (wants_gradient(self) or wants_gradient(other))
@@ -69,7 +69,7 @@ def _operator(symbol: str, binary: Method) -> Method:
 
 
 def _level(source: Any, result: Any, tracked: bool) -> object:
-    """A result, of which what has no gradient at all (a comparison, say) has one of zeros: the history ends here."""
+    """The result of a change. One whose op has no gradient, as a comparison, gets zeros: the history ends here."""
     if not tracked or active_trace.get() is not None or result.requires_grad or not source.requires_grad:
         return result
     fits = result.shape == source.shape  # else the change is refused
@@ -84,11 +84,11 @@ class Changes:
     _array: Array
 
     def _before_change(self, tracked: bool, name: str) -> Any:
-        """The value before a change, in memory that the change does not write to where history still needs it."""
+        """The value before a change, copied if the history still needs it."""
         raise NotImplementedError  # a tensor has its own
 
     def _become(self, name: str, result: Any) -> object:
-        """Take on what a change has computed, and its history."""
+        """Take on the result of a change, and its history."""
         raise NotImplementedError  # a tensor has its own
 
     add_, sub_, mul_, div_, pow_ = _methods("add sub mul div pow")

@@ -23,7 +23,7 @@ from ..graph.ops.shape import RESHAPE, ShapeAttrs
 from ..graph.ops.source import INPUT, ConstantAttrs
 from ..graph.trace import Symbol, Tracer
 from ..graph.types import TensorType, is_float
-from .hooks import GradientHooks, InPython
+from .hooks import GradientHooks, TensorCallee
 
 eager = LazyModule("lucid.runtime.eager")
 
@@ -103,8 +103,8 @@ def _pop(arrays: list[Array]) -> tuple[Array, bool]:
     return array, own
 
 
-def lies_in_anothers(array: Array) -> bool:
-    """Whether the memory of an array belongs to another array, to which there are other references."""
+def borrows_memory(array: Array) -> bool:
+    """Whether the memory of an array is owned by another array that is referred to elsewhere."""
     return isinstance(array.base, np.ndarray) and getrefcount(array.base) > _BASE_ALONE
 
 
@@ -338,14 +338,14 @@ def _replayed(
     for name in eager.needed(graph, known):
         node = graph.node(name)
         callee = node.attrs.callee if isinstance(node.attrs, CallAttrs) else None
-        if callee is not None and not isinstance(callee, InPython):
+        if callee is not None and not isinstance(callee, TensorCallee):
             raise GradientError(
                 "create_graph: what a compiled model gives has no second gradient; ask for it in the model that is "
                 "compiled, where lucid.autograd.grad and lucid.grad are recorded too, or call the model itself"
             )
         outputs: tuple[T, ...]
         if callee is not None:
-            outputs = callee.replayed([values[value] for value in graph.inputs_of(name)])
+            outputs = callee.call_on_tensors([values[value] for value in graph.inputs_of(name)])
         elif isinstance(node.attrs, ConstantAttrs):
             outputs = (made(node.attrs.value.array, node.outputs[0], None, 0),)
         else:

@@ -1,4 +1,4 @@
-"""Hooks of gradients: functions that ``backward`` calls with the gradient of a tensor.
+"""Gradient hooks of tensors: functions that ``backward`` calls with the gradient of a tensor.
 
 The reverse walk passes the gradient of a tensor with hooks through a ``Call`` node, so their results propagate like any
 gradient, also when gradients are differentiated.
@@ -22,8 +22,8 @@ from .grad_mode import no_grad
 Hook: TypeAlias = "Callable[..., object]"
 
 
-class InPython:
-    """What a ``Call`` node of the gradients calls with tensors rather than arrays.
+class TensorCallee:
+    """A callee of a ``Call`` node that computes with tensors rather than arrays, such as a hook of the user.
 
     Parameters
     ----------
@@ -36,20 +36,20 @@ class InPython:
 
     def __call__(self, *arrays: Array) -> tuple[Array, ...]:
         with no_grad():
-            found = self.replayed([self._made(array, TensorType(array.shape, array.dtype)) for array in arrays])
+            found = self.call_on_tensors([self._made(array, TensorType(array.shape, array.dtype)) for array in arrays])
             return tuple([one._array for one in found])
 
-    def replayed(self, tensors: Sequence[Any]) -> tuple[Any, ...]:
-        """Call it on tensors that may have a history."""
+    def call_on_tensors(self, tensors: Sequence[Any]) -> tuple[Any, ...]:
+        """The results for tensors, which may have a history; the results then have one too."""
         raise NotImplementedError
 
     def backward(self, used: tuple[bool, ...]) -> BackwardCallee:
-        """Second gradients go through what the call has computed, not through this."""
+        """Raises: second gradients go through the ops that :meth:`call_on_tensors` has recorded, not through this."""
         raise GradientError("what was computed with tensors is differentiated as it was computed")
 
 
-class GradientHooks(InPython):
-    """The hooks of one tensor; also what a ``Call`` node of the gradients calls.
+class GradientHooks(TensorCallee):
+    """The gradient hooks of one tensor, as the callee of the ``Call`` node that its gradient passes through.
 
     Parameters
     ----------
@@ -76,14 +76,14 @@ class GradientHooks(InPython):
 
     @property
     def idle(self) -> bool:
-        """Whether they do nothing with a gradient."""
+        """Whether they leave every gradient as it is and store none."""
         return not self.called and self.keeps is None
 
     def output_types(self, inputs: Sequence[TensorType]) -> tuple[TensorType, ...]:
         return tuple(inputs)
 
-    def replayed(self, tensors: Sequence[Any]) -> tuple[Any, ...]:
-        """Call the hooks on tensors that have a history."""
+    def call_on_tensors(self, tensors: Sequence[Any]) -> tuple[Any, ...]:
+        """The gradient after all hooks, one after the other."""
         (gradient,) = tensors
         for hook in tuple(self.called.values()):
             found = hook(gradient)
@@ -102,7 +102,7 @@ class GradientHooks(InPython):
 
 
 class _Made(Protocol):
-    """The record of what made a tensor."""
+    """The attributes of a record that this module uses."""
 
     hooks: dict[int, GradientHooks] | None
 
@@ -126,7 +126,7 @@ class Hooked:
         def made(cls, array: Array, type_: TensorType) -> object: ...
 
     def _hooks_for(self, name: str) -> GradientHooks:
-        """The hooks, which a leaf stores itself, while those of a result are in its record."""
+        """The hooks to register with: stored in a leaf itself, and for a result in the record of its op."""
         if active_trace.get() is not None:
             raise TraceError(
                 f"{name} is called while the model is traced ({user_location()}), whose gradients a program computes: "

@@ -29,7 +29,7 @@ from .grad_mode import enable_grad
 from .grad_mode import is_grad_enabled as is_grad_enabled
 from .grad_mode import no_grad as no_grad
 from .history import Record as Record
-from .history import gradients_of, gradients_with_history, lies_in_anothers
+from .history import borrows_memory, gradients_of, gradients_with_history
 from .hooks import Hooked, accumulated
 from .inplace import InPlace, check_result
 from .numpy_protocol import NumPyProtocol
@@ -236,7 +236,7 @@ class Tensor(Hooked, NumPyProtocol, InPlace, PythonProtocol["Tensor"]):
 
     def apart(self, others: Sequence[object]) -> Any:
         same = any(self is other for other in others)
-        return self.clone() if same or (active_trace.get() is None and lies_in_anothers(self._array)) else self
+        return self.clone() if same or (active_trace.get() is None and borrows_memory(self._array)) else self
 
     def part_of(self, whole: object, take: Take, see: Callable[[Array], Array], several: bool = False) -> None:
         trace = active_trace.get()

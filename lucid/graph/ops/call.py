@@ -1,4 +1,7 @@
-"""A whole graph as one op, by which eager code calls a compiled function and differentiates through it."""
+"""``Call``: a Python callee as one op, with a gradient that is a ``Call`` too.
+
+Eager code records it for calls of compiled functions and of ``autograd.Function``, and for gradient hooks.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values whose gradient a graph of its own computes, as ``lucid.autograd.Function`` defines it in a trace."""
+"""``CustomGradient``: values whose gradient a given region computes, as for a traced ``autograd.Function``."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from ..types import TensorType, is_float
 
 @attributes
 class CustomGradientAttrs(RegionAttrs):
-    """How many values there are, and the region of the gradients.
+    """The number of values, ``results``, and the region ``backward`` that computes the gradients.
 
-    Its operands are the values, then what they were computed from, then what the region captures. The region takes the
-    cotangents of the values, then the values, then the captures; it returns the gradients of what they were computed
-    from.
+    The operands are the values, then the sources that they were computed from, then the captures of the region. The
+    region takes the cotangents of the values, the values, and the captures; it returns a gradient for each source.
     """
 
     results: int
@@ -29,7 +28,7 @@ class CustomGradientAttrs(RegionAttrs):
 
     @property
     def captures(self) -> int:
-        """The place of the first captured operand."""
+        """The position of the first captured operand."""
         return self.results + len(self.backward.graph.outputs)
 
 
@@ -48,7 +47,7 @@ def _infer(attrs: CustomGradientAttrs, *operands: TensorType) -> tuple[TensorTyp
 
 
 def _gradient(c: GradContext[CustomGradientAttrs]) -> Gradients:
-    """The region's nodes, among those of the other gradients."""
+    """The region inlined, for the sources; no other operand gets a gradient."""
     first, last = c.attrs.results, c.attrs.captures
     cotangents = [c.cotangent(number) for number in range(first)]
     found = inline(c.attrs.backward, [*cotangents, *c.outputs, *c.inputs[last:]], c.inputs[0])
@@ -60,7 +59,7 @@ def _decompose(attrs: CustomGradientAttrs, *operands: AbstractTensor) -> tuple[A
 
 
 def _batch(batch: Batch[CustomGradientAttrs]) -> Outputs:
-    """The gradients of all rows at once; that of what is the same for all is the sum over them."""
+    """The region of the whole batch; the gradient of a source that all rows share is summed over them."""
     a, last = batch.attrs, batch.attrs.captures
     values, captures = [batch.whole(i) for i in range(last)], batch.inputs[last:]
     given = [*values[: a.results], *values[: a.results], *captures]
@@ -69,7 +68,7 @@ def _batch(batch: Batch[CustomGradientAttrs]) -> Outputs:
     return batch.apply(replace(a, backward=backward), *values, *captures)
 
 
-#: The first operands as they are; its region computes the gradients of those that follow.
+#: Returns the values as they are; the region computes the gradients of the sources.
 CUSTOM_GRADIENT = register(
     OpDef(
         "CustomGradient", _infer, _gradient, _decompose, attrs=CustomGradientAttrs, inputs=("*operands",), outputs=None,
@@ -93,7 +92,7 @@ def _refused(c: GradContext) -> Gradients:
     )
 
 
-#: A gradient that is not differentiable, though it was computed from the other operands, which are not read.
+#: The identity of a gradient that cannot be differentiated further; the other operands are what it was computed from.
 ONCE = register(
     OpDef(
         "OnceDifferentiable", _once, _refused, lambda attrs, gradient, *behind: gradient,
