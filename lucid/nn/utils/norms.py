@@ -1,7 +1,7 @@
-"""Weights with a norm of their own, and weights divided by their largest singular value.
+"""Weight normalisation and spectral normalisation, as PyTorch's older functions ``weight_norm`` and ``spectral_norm``.
 
-The older functions of PyTorch for both: their parameters stand in the module itself, under ``weight_g`` and
-``weight_v``, or ``weight_orig``. In new code :mod:`lucid.nn.utils.parametrizations` has the same.
+Their parameters are registered in the module itself, as ``weight_g`` and ``weight_v``, or ``weight_orig``. New code
+should use those of :mod:`lucid.nn.utils.parametrizations`, which share the computations below.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ M = TypeVar("M", bound=Module)
 WHOLE = -1
 """In place of an axis: one norm for the whole weight."""
 FIRST_STEPS = 15
-"""With how many steps the singular vectors begin."""
+"""The number of power iterations with which the singular vectors are initialised."""
 
 
 def axis_of(what: str, v: Tensor, dim: int | None) -> int:
-    """The axis along which a weight has a norm each; for None, as for PyTorch's -1, it has one."""
+    """The axis whose slices have a norm each; :data:`WHOLE`, a single norm, for None and (as in PyTorch) -1."""
     if dim is None or dim == WHOLE:
         return WHOLE
     return integer(what, "dim", dim, -v.ndim, v.ndim - 1) % v.ndim
 
 
 def norms_of(v: Tensor, axis: int) -> Tensor:
-    """The norm of each part along the axis, of a shape to multiply with; or that of all."""
+    """The norm of each slice along the axis, shaped to broadcast with ``v``; or the norm of the whole."""
     if axis == WHOLE:
         return v.norm()
     others = [other for other in range(v.ndim) if other != axis]
@@ -43,24 +43,24 @@ def norms_of(v: Tensor, axis: int) -> Tensor:
 
 
 def with_norms(g: Tensor, v: Tensor, axis: int) -> Tensor:
-    """The directions of ``v`` with norms ``g``."""
+    """``v`` rescaled so that its norms (:func:`norms_of`) are ``g``."""
     return v * (g / norms_of(v, axis))
 
 
 def matrix_of(weight: Tensor, dim: int) -> Tensor:
-    """A weight as a matrix with a row for each part along an axis."""
+    """A weight as a matrix with a row for each slice along ``dim``."""
     return (weight.movedim(dim, 0) if dim else weight).flatten(1)
 
 
 def first_vectors(matrix: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """Guesses of the first singular vectors of a matrix."""
+    """Random unit vectors, from which power iteration finds the first singular vectors of a matrix."""
     rows, columns = matrix.shape
     u, v = (init.normal_(matrix.new_empty(size)) for size in (rows, columns))
     return F.normalize(u, dim=0, eps=eps), F.normalize(v, dim=0, eps=eps)
 
 
 def power_steps(matrix: Tensor, u: Tensor, v: Tensor, steps: int, eps: float) -> None:
-    """Come nearer to the first singular vectors, in place."""
+    """Power iteration towards the first singular vectors ``u`` and ``v``, which are updated in place."""
     with no_grad():
         for _ in range(steps):
             u.copy_(F.normalize(matrix.mv(v), dim=0, eps=eps))
@@ -68,25 +68,25 @@ def power_steps(matrix: Tensor, u: Tensor, v: Tensor, steps: int, eps: float) ->
 
 
 def over_sigma(weight: Tensor, matrix: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    """A weight divided by the singular value that the vectors tell."""
+    """A weight divided by the singular value of its matrix that belongs to the singular vectors."""
     sigma: Tensor = u.clone().dot(matrix.mv(v.clone()))
     return weight / sigma
 
 
 def default_axis(module: Module, dim: int | None) -> int:
-    """The axis of a weight's outputs."""
+    """The axis of a weight's outputs, unless ``dim`` is given."""
     if dim is not None:
         return dim
     return 1 if isinstance(module, ConvTranspose1d | ConvTranspose2d | ConvTranspose3d) else 0
 
 
 def own_parameters(module: Module) -> dict[str, Parameter]:
-    """Those of a module itself."""
+    """The parameters of a module, without those of its children."""
     return dict(module.named_parameters(recurse=False))
 
 
 def weight_of(what: str, module: object, name: object) -> Parameter:
-    """The parameter of a module, to be computed from others from here on."""
+    """The parameter ``name`` of a module; raises if it has none, or one without a shape yet."""
     if not isinstance(module, Module):
         raise OptionError(f"{what}: takes a module, got {type(module).__name__}")
     own = own_parameters(module)
@@ -99,7 +99,7 @@ def weight_of(what: str, module: object, name: object) -> Parameter:
 
 
 def spectral_numbers(what: str, weight: Tensor, steps: object, dim: int, eps: object) -> tuple[int, int, float]:
-    """The options of a spectral norm: how many steps, the axis, the least norm."""
+    """The checked options of spectral normalisation: the number of power iterations, the axis, and ``eps``."""
     if not weight.ndim:
         raise ShapeError(f"{what}: a scalar has no singular values")
     axis = integer(what, "dim", dim, -weight.ndim, weight.ndim - 1) % weight.ndim
@@ -107,7 +107,7 @@ def spectral_numbers(what: str, weight: Tensor, steps: object, dim: int, eps: ob
 
 
 class _Rule:
-    """What the rules of both have in common: the name of the attribute."""
+    """Base class of the rules of the computed weights."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -129,18 +129,18 @@ class _WeightNorm(_Rule):
 
 
 def weight_norm(module: M, name: str = "weight", dim: int | None = 0) -> M:
-    """Learn the norm of each part of a weight, and its direction, as parameters of their own.
+    """Split a weight into the norm and the direction of each slice, and learn these (Salimans and Kingma, 2016).
 
     As PyTorch's older function: the parameters are ``weight_g`` and ``weight_v``, and ``weight`` is computed from them.
 
     Parameters
     ----------
     module
-        What has the weight.
+        The module that has the weight.
     name
         The weight's name.
     dim
-        The axis along which each part has a norm; None for one norm of the whole.
+        The axis whose slices have a norm each; None for one norm of the whole.
 
     Returns
     -------
@@ -157,7 +157,7 @@ def weight_norm(module: M, name: str = "weight", dim: int | None = 0) -> M:
 
 
 def remove_weight_norm(module: M, name: str = "weight") -> M:
-    """Take :func:`weight_norm` back: the weight stays what it is, as one parameter."""
+    """Undo :func:`weight_norm`: the weight becomes a parameter again, with its present value."""
     return _removed("remove_weight_norm", module, name, _WeightNorm, ("g", "v"))
 
 
@@ -175,7 +175,7 @@ class _SpectralNorm(_Rule):
         return over_sigma(weight, matrix_of(weight, self.axis), *self._vectors(module))
 
     def __call__(self, module: Module, args: object) -> None:
-        """Before each forward of training."""
+        """Update the singular vectors before a forward in training."""
         if module.training:
             matrix = matrix_of(module.get_parameter(f"{self.name}_orig"), self.axis)
             u, v = self._vectors(module)
@@ -185,21 +185,21 @@ class _SpectralNorm(_Rule):
 def spectral_norm(
     module: M, name: str = "weight", n_power_iterations: int = 1, eps: float = 1e-12, dim: int | None = None
 ) -> M:
-    """Divide a weight by its largest singular value, which steps of a power iteration before each forward follow.
+    """Divide a weight by its largest singular value, estimated by power iteration (Miyato et al., 2018).
 
     As PyTorch's older function: the parameter is ``weight_orig``, the singular vectors are ``weight_u`` and
-    ``weight_v``, and ``weight`` is computed from them. They are followed in training only.
+    ``weight_v``, and ``weight`` is computed from them. In training, each forward first updates the vectors.
 
     Parameters
     ----------
     module
-        What has the weight.
+        The module that has the weight.
     name
         The weight's name.
     n_power_iterations
-        How many steps each forward takes.
+        The number of steps before each forward.
     eps
-        Least norm that is divided by.
+        The least norm to divide by.
     dim
         The axis of the outputs, 0 by default (1 of transposed convolutions).
 
@@ -222,7 +222,7 @@ def spectral_norm(
 
 
 def remove_spectral_norm(module: M, name: str = "weight") -> M:
-    """Take :func:`spectral_norm` back: the weight stays what it is, as one parameter."""
+    """Undo :func:`spectral_norm`: the weight becomes a parameter again, with its present value."""
     return _removed("remove_spectral_norm", module, name, _SpectralNorm, ("orig", "u", "v"))
 
 

@@ -1,4 +1,4 @@
-"""Parametrisations by PyTorch's names: norms apart from directions, a first singular value of 1, orthogonality."""
+"""PyTorch's parametrisations: weight normalisation, spectral normalisation and orthogonal weights."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ M = TypeVar("M", bound=Module)
 
 class _WeightNorm(Module):
     older = "g", "v"
-    """Under what names the older ``nn.utils.weight_norm`` keeps the tensors, so that its state dicts load."""
+    """The suffixes by which state dicts of the older ``nn.utils.weight_norm`` name the tensors; these load too."""
 
     def __init__(self, axis: int) -> None:
         super().__init__()
@@ -51,19 +51,19 @@ class _WeightNorm(Module):
 
 
 def weight_norm(module: M, name: str = "weight", dim: int | None = 0) -> M:
-    """Learn the norm of each part of a weight, and its direction, apart.
+    """Split a weight into the norm and the direction of each slice, and learn these (Salimans and Kingma, 2016).
 
-    The norms are ``parametrizations.weight.original0``, what has the directions is ``original1``. State dicts of the
-    older function, which has them as ``weight_g`` and ``weight_v``, load too.
+    The norms are ``parametrizations.weight.original0``, and the directions are those of ``original1``. State dicts of
+    the older function, where these are ``weight_g`` and ``weight_v``, load too.
 
     Parameters
     ----------
     module
-        What has the weight.
+        The module that has the weight.
     name
         The weight's name.
     dim
-        The axis along which each part has a norm; None for one norm of the whole.
+        The axis whose slices have a norm each; None for one norm of the whole.
 
     Returns
     -------
@@ -101,20 +101,21 @@ class _SpectralNorm(Module):
 def spectral_norm(
     module: M, name: str = "weight", n_power_iterations: int = 1, eps: float = 1e-12, dim: int | None = None
 ) -> M:
-    """Divide a weight by its largest singular value, which steps of a power iteration follow.
+    """Divide a weight by its largest singular value, estimated by power iteration (Miyato et al., 2018).
 
-    In training each reading of the weight takes such steps; within ``parametrize.cached()`` the first one alone.
+    In training, power iteration continues whenever the weight is read; within ``parametrize.cached()``, at the first
+    read only.
 
     Parameters
     ----------
     module
-        What has the weight.
+        The module that has the weight.
     name
         The weight's name.
     n_power_iterations
-        How many steps each reading takes.
+        The number of steps at each read.
     eps
-        Least norm that is divided by.
+        The least norm to divide by.
     dim
         The axis of the outputs, 0 by default (1 of transposed convolutions).
 
@@ -129,7 +130,7 @@ def spectral_norm(
 
 
 class _Orthogonal(Module):
-    """As in PyTorch, so that what it has learnt means the same: of ``weight`` the lower triangle counts."""
+    """Computes an orthogonal matrix from the lower triangle of ``weight``, as PyTorch does, for its state dicts."""
 
     def __init__(self, weight: Tensor, how: str, based: bool) -> None:
         super().__init__()
@@ -143,16 +144,16 @@ class _Orthogonal(Module):
         q = _by_reflections(x) if self.orthogonal_map == "householder" else self._by_rotations(x)
         base = dict(self.named_buffers(recurse=False)).get("base")
         found: Tensor = q if base is None else base @ q
-        turned: Tensor = found.mT if wide else found
-        return turned
+        result: Tensor = found.mT if wide else found
+        return result
 
     def _by_rotations(self, x: Tensor) -> Tensor:
         rows, columns = x.shape[-2:]
         x = F.pad(x.tril(), (0, rows - columns)) if rows != columns else x.tril()
         skew = x - x.mT
         if self.orthogonal_map == "matrix_exp":
-            turned: Tensor = functions.matrix_exp(skew).narrow(-1, 0, columns)
-            return turned
+            rotation: Tensor = functions.matrix_exp(skew).narrow(-1, 0, columns)
+            return rotation
         one = creation.eye(rows, dtype=x.dtype)
         found: Tensor = linalg.solve(one - skew / 2, one + skew / 2).narrow(-1, 0, columns)
         return found
@@ -175,10 +176,10 @@ class _Orthogonal(Module):
 
 
 def _by_reflections(x: Tensor) -> Tensor:
-    """The first columns of the product of the reflections of PyTorch's ``householder_product``, in one solution.
+    """The first columns of a product of Householder reflections, as PyTorch's ``householder_product``.
 
-    With the vectors ``V`` it is ``1 - V S V'``, where the inverse of ``S`` is the upper triangle of ``V' V`` with half
-    the diagonal (Joffrain et al., 2006).
+    Of the vectors ``V`` the product is ``1 - V S V.mT``, where the inverse of ``S`` is the upper triangle of ``V.mT V``
+    with half its diagonal (Joffrain et al., 2006): a single linear system instead of one reflection after another.
     """
     rows, columns = x.shape[-2:]
     one = creation.eye(rows, columns, dtype=x.dtype)
@@ -191,17 +192,17 @@ def _by_reflections(x: Tensor) -> Tensor:
 
 
 def _reflections_of(q: Tensor) -> Tensor:
-    """The reflections whose product has the columns of ``q``, made orthogonal, with the signs on the diagonal."""
-    turned, scale = np.linalg.qr(q.numpy(), mode="raw")
-    found = np.swapaxes(turned, -1, -2).copy()
-    diagonal = np.arange(found.shape[-1])
-    signs = np.sign(found[..., diagonal, diagonal])
-    found[..., diagonal, diagonal] = np.where(scale == 0, -signs, signs)
-    return Tensor(found)
+    """The Householder vectors whose product has the columns of ``q``, orthogonalised; the signs are on the diagonal."""
+    raw, scale = np.linalg.qr(q.numpy(), mode="raw")
+    vectors = np.swapaxes(raw, -1, -2).copy()
+    diagonal = np.arange(vectors.shape[-1])
+    signs = np.sign(vectors[..., diagonal, diagonal])
+    vectors[..., diagonal, diagonal] = np.where(scale == 0, -signs, signs)
+    return Tensor(vectors)
 
 
 def _is_orthogonal(q: Tensor) -> bool:
-    """Whether a square matrix is orthogonal as far as its type can tell."""
+    """Whether a square matrix is orthogonal within rounding errors."""
     x = q.numpy()
     size = x.shape[-1]
     bound = 10 * size * np.finfo(x.dtype).eps
@@ -209,7 +210,7 @@ def _is_orthogonal(q: Tensor) -> bool:
 
 
 def _orthogonal_of(q: Tensor) -> Tensor:
-    """The columns made orthogonal one after the other, with their directions."""
+    """The columns orthogonalised one after the other, each in its original direction."""
     found, triangle = np.linalg.qr(q.numpy())
     signs = np.sign(np.diagonal(triangle, axis1=-2, axis2=-1))
     return Tensor(found * signs[..., None, :])
@@ -218,20 +219,20 @@ def _orthogonal_of(q: Tensor) -> Tensor:
 def orthogonal(
     module: M, name: str = "weight", orthogonal_map: str | None = None, *, use_trivialization: bool = True
 ) -> M:
-    """Keep a weight orthogonal: its columns, or its rows where there are fewer, have norm 1 and are at right angles.
+    """Keep a weight orthogonal: its columns, or its rows if there are fewer of these, are orthonormal.
 
     Parameters
     ----------
     module
-        What has the weight.
+        The module that has the weight.
     name
         The weight's name.
     orthogonal_map
-        How it is computed from what is learnt: "matrix_exp" (by default, of square weights), "cayley", "householder"
-        (by default, of others).
+        How the weight is computed from the parameter: "matrix_exp" (the default for square weights), "householder" (the
+        default for others) or "cayley".
     use_trivialization
-        Whether it is computed as a change of a matrix that is kept, the buffer ``base``, which the weight begins with
-        and which is set when the weight is set.
+        Whether the computed matrix multiplies a fixed one, the buffer ``base``: the initial weight, which assigning to
+        the weight replaces.
 
     Returns
     -------

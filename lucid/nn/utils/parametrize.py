@@ -60,7 +60,7 @@ class ParametrizationList(ModuleList):
         return ["original"] if self.is_tensor else [f"original{number}" for number in range(self.ntensors)]
 
     def right_inverse(self, value: Tensor) -> None:
-        """Write what the value is computed from."""
+        """Set the originals to those from which the modules compute ``value``."""
         with no_grad():
             inner = _undone(self, value)
             given = [inner] if isinstance(inner, Tensor) else list(inner)
@@ -71,7 +71,7 @@ class ParametrizationList(ModuleList):
                 held.copy_(new)
 
     def forward(self) -> Tensor:
-        """The tensor."""
+        """The parametrised tensor, computed from the originals."""
         first, *rest = self
         x = first(*self.originals())
         for module in rest:
@@ -81,13 +81,13 @@ class ParametrizationList(ModuleList):
 
 
 def _undone(modules: ModuleList, value: Tensor) -> Tensor | Sequence[Tensor]:
-    """What the modules compute a value from, as far as they say."""
+    """The originals of a value: the modules' ``right_inverse``, where they have one, applied in reverse order."""
     found: Tensor | Sequence[Tensor] = value
     for module in reversed(list(modules)):
         inverse = getattr(module, "right_inverse", None)
         try:
             found = found if inverse is None else inverse(found)
-        except NotImplementedError:  # as some say of some options
+        except NotImplementedError:  # as some do for some of their options
             continue
     if isinstance(found, Tensor):
         return found
@@ -118,11 +118,11 @@ def _enter(module: Module, name: str, tensor: Tensor) -> None:
         module.register_buffer(name, tensor)
 
 
-# ---------------------------------------------------------------- what is computed once
+# ---------------------------------------------------------------- caching
 
 
 class _Kept:
-    """The tensors that were computed within :func:`cached`, in a trace or outside all."""
+    """The tensors computed within :func:`cached`, in one trace or outside of all traces."""
 
     def __init__(self) -> None:
         self.trace = active_trace.get()
@@ -133,7 +133,7 @@ _kept: ContextVar[_Kept | None] = ContextVar("kept", default=None)
 
 
 def _keeping() -> _Kept | None:
-    """Where what is computed now is kept: a trace that began within the block is for calls outside it too."""
+    """The present cache. A trace does not use one from outside it, as it also serves calls outside the block."""
     kept = _kept.get()
     return kept if kept is not None and kept.trace is active_trace.get() else None
 
@@ -149,19 +149,19 @@ def cached() -> Iterator[None]:
 
 
 class Parametrized:
-    """The rule of a parametrised tensor."""
+    """The rule by which a module computes a parametrised tensor."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def of(self, module: Module) -> ParametrizationList:
-        """The parametrisations."""
+        """The parametrisations of the tensor in this module."""
         found = module.get_submodule(f"parametrizations.{self.name}")
         assert isinstance(found, ParametrizationList)
         return found
 
     def compute(self, module: Module) -> Tensor:
-        """By the modules, one after another."""
+        """The tensor, from the cache within :func:`cached`."""
         kept, key = _keeping(), (id(module), self.name)
         if kept is None:
             made: Tensor = self.of(module)()
@@ -171,7 +171,7 @@ class Parametrized:
         return kept.found[key][1]
 
     def assign(self, module: Module, value: object) -> None:
-        """Write what the value is computed from."""
+        """Set the originals to those from which ``value`` is computed."""
         if not isinstance(value, Tensor):
             raise OptionError(
                 f"{type(module).__name__}: {self.name!r} is computed; assign a tensor, got {shown(value)}"
@@ -180,7 +180,7 @@ class Parametrized:
         self.forget(module)
 
     def forget(self, module: Module) -> None:
-        """Compute it anew when it is read next."""
+        """Remove the tensor from the cache."""
         kept = _kept.get()
         if kept is not None:
             kept.found.pop((id(module), self.name), None)
@@ -190,36 +190,36 @@ class Parametrized:
 
 
 def is_parametrized(module: Module, tensor_name: str | None = None) -> bool:
-    """Whether a module has parametrised tensors, or whether that of the name is one."""
+    """Whether a module has any parametrised tensor, or whether the one of that name is."""
     rules = rules_of(_module("is_parametrized", module))
     return any(isinstance(rule, Parametrized) and tensor_name in (None, name) for name, rule in rules.items())
 
 
 def type_before_parametrizations(module: Module) -> type[Module]:
-    """The class that a module had before a tensor of it was parametrised."""
+    """The class that a module had before any tensor of it was parametrised."""
     return class_before(_module("type_before_parametrizations", module))
 
 
 def register_parametrization(
     module: Module, tensor_name: str, parametrization: Module, *, unsafe: bool = False
 ) -> Module:
-    """From here on ``module.<tensor_name>`` is ``parametrization`` of what it was, computed whenever it is read.
+    """Compute ``module.<tensor_name>`` by ``parametrization`` from its original, whenever it is read.
 
-    Of several for one tensor each is applied to what the one before gives. Setting the tensor is possible where the
-    parametrisations have a method ``right_inverse``, which says what to compute a value from. What it gives at first
-    takes the place of the original, which stays the same parameter, so that an optimiser knows it; where it is several
-    tensors, they are parameters of their own.
+    Several parametrisations of one tensor are applied one after another. The tensor can be assigned to if they have a
+    method ``right_inverse``, which returns the original for a value. At registration it is applied to the present
+    value, and the original, which remains the same parameter for an optimiser, is set to the result; if that is several
+    tensors, they become new parameters.
 
     Parameters
     ----------
     module
-        What has the parameter or buffer.
+        The module that has the parameter or buffer.
     tensor_name
-        Its name.
+        The name of the parameter or buffer.
     parametrization
-        A module whose ``forward`` takes the original and gives the tensor.
+        A module whose ``forward`` takes the original and returns the tensor.
     unsafe
-        Whether the shape may change: nothing is tried out or checked.
+        Whether the shape may change. If so, the parametrisation is not tried out and checked.
 
     Returns
     -------
@@ -253,7 +253,7 @@ def register_parametrization(
 
 
 def _append(module: Module, name: str, parametrization: Module, unsafe: bool) -> None:
-    """One more for a tensor that has some."""
+    """Register a further parametrisation of a tensor that has one."""
     rule = rules_of(module)[name]
     assert isinstance(rule, Parametrized)
     if not unsafe:

@@ -53,7 +53,7 @@ def functional_call(
 
 
 def stack_module_state(models: Sequence[Module]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The parameters and the buffers of modules of one kind by path, those of all stacked along a new first axis."""
+    """The parameters and the buffers, by path, of modules of one class, stacked along a new first axis."""
     if not isinstance(models, Iterable) or not (listed := list(models)) or not _are_alike(listed):
         raise OptionError(f"stack_module_state: takes modules of one class in one mode, got {shown(models)}")
     found: list[dict[str, Tensor]] = []
@@ -73,7 +73,7 @@ def _are_alike(models: Sequence[object]) -> bool:
 
 
 def _joined(given: object) -> dict[str, Tensor]:
-    """All tensors by their paths."""
+    """The tensors of all dicts, by path."""
     found: dict[str, Tensor] = {}
     for one in given if isinstance(given, list | tuple) else (given,):
         for path, tensor in checks.mapping("functional_call", "parameters_and_buffers", one).items():
@@ -88,7 +88,7 @@ def _joined(given: object) -> dict[str, Tensor]:
 def _places(
     module: Module, given: Mapping[str, Tensor], tie_weights: bool, strict: bool
 ) -> list[tuple[dict[str, Tensor], str, Tensor]]:
-    """Each table with an entry to be replaced, the name there, and by what."""
+    """The entries to replace: the table, the name in it, and the new tensor."""
     entries = {
         f"{path}.{name}" if path else name: (table, name)
         for path, one in _paths(module)
@@ -123,7 +123,7 @@ def _places(
 
 
 def _paths(module: Module) -> Iterator[tuple[str, Module]]:
-    """All modules with all their paths; one that contains itself is not entered again."""
+    """All modules, each by every path to it; one that contains itself is not entered again."""
     stack: list[tuple[str, Module, frozenset[int]]] = [("", module, frozenset())]
     while stack:
         path, one, above = stack.pop()
@@ -135,7 +135,7 @@ def _paths(module: Module) -> Iterator[tuple[str, Module]]:
 
 @contextmanager
 def _replaced(places: Sequence[tuple[dict[str, Tensor], str, Tensor]]) -> Iterator[None]:
-    """While inside, the tensors stand in the tables."""
+    """While inside, the entries of the tables are replaced."""
     before = [(table, name, table[name]) for table, name, _ in places]
     try:
         _enter(places)
