@@ -58,12 +58,12 @@ class HookedModule:
 
 
 class Boundary:
-    """One call of a module with hooks of gradients: what goes in and comes out of it.
+    """One call of a module with backward hooks: it calls them with the gradients of the call's outputs and inputs.
 
     Parameters
     ----------
     module
-        The module, whose hooks are those that it has now.
+        The module; hooks that it gets later are not called.
     """
 
     def __init__(self, module: HookedModule) -> None:
@@ -75,24 +75,24 @@ class Boundary:
             )
         self.before = tuple(module._backward_pre_hooks.values())
         self.after = tuple(module._backward_hooks.values())
-        self.count, self.places, self.results = 0, list[int](), 0
+        self.count, self.positions, self.results = 0, list[int](), 0
         self.grad_output: Gradients = ()
         self.versions: list[tuple[Tensor, int]] = []
 
     def enter(self, args: tuple[object, ...]) -> tuple[object, ...]:
-        """The arguments, behind a function whose gradient calls the hooks."""
-        places, inputs = _tensors(args)
+        """The arguments, through an identity function whose gradient calls the hooks."""
+        positions, inputs = _tensors(args)
         self.count = len(args)
         if not (self.after and is_grad_enabled() and any(x.requires_grad for x in inputs)):
             return args
-        self.places = places
+        self.positions = positions
         through = [x.requires_grad for x in inputs]
-        passed = _Passed.apply(self.leave_backward, through, True, *inputs)
+        passed = _Identity.apply(self.leave_backward, through, True, *inputs)
         self.versions = [(x, x.version) for x in passed]
-        return _replaced(args, places, passed)
+        return _replaced(args, positions, passed)
 
     def leave(self, output: object) -> object:
-        """What the module gives, behind a function whose gradient calls the hooks first."""
+        """The outputs, through an identity function whose gradient calls the hooks first."""
         if any(x.version != version for x, version in self.versions):
             raise GradientError(
                 f"{self.name} has hooks of its gradients, and changes an argument in place, which its caller would not "
@@ -100,8 +100,8 @@ class Boundary:
             )
         self.versions = []
         given = output if isinstance(output, tuple) else (output,)
-        places, results = _tensors(given)
-        if not places and is_grad_enabled():
+        positions, results = _tensors(given)
+        if not positions and is_grad_enabled():
             raise OptionError(
                 f"{self.name} has hooks of its gradients, which are called for a tensor or a tuple of tensors that a "
                 f"module returns, and it returned {shown(output)}"
@@ -110,29 +110,29 @@ class Boundary:
             return output
         self.results = len(given)
         through = [x.requires_grad for x in results]
-        passed = _Passed.apply(partial(self.enter_backward, places), through, False, *results)
-        made = _replaced(given, places, passed)
+        passed = _Identity.apply(partial(self.enter_backward, positions), through, False, *results)
+        made = _replaced(given, positions, passed)
         return made if isinstance(output, tuple) else made[0]
 
-    def enter_backward(self, places: Sequence[int], gradients: Gradients) -> Gradients:
+    def enter_backward(self, positions: Sequence[int], gradients: Gradients) -> Gradients:
         """The gradients of the outputs, as the hooks leave them."""
-        found = _spread(self.results, places, gradients)
+        found = _at_positions(self.results, positions, gradients)
         for hook in self.before:
             found = self._answer("register_full_backward_pre_hook", found, hook(self.module, found))
         self.grad_output = found
-        if not self.places:
+        if not self.positions:
             for hook in self.after:
                 nothing: Gradients = (None,) * self.count
                 self._answer("register_full_backward_hook", nothing, hook(self.module, nothing, found))
-        return tuple([found[place] for place in places])
+        return tuple([found[position] for position in positions])
 
     def leave_backward(self, gradients: Gradients) -> Gradients:
         """The gradients of the arguments, as the hooks leave them."""
-        found = _spread(self.count, self.places, gradients)
+        found = _at_positions(self.count, self.positions, gradients)
         for hook in self.after:
             answer = hook(self.module, found, self.grad_output)
             found = self._answer("register_full_backward_hook", found, answer)
-        return tuple([found[place] for place in self.places])
+        return tuple([found[position] for position in self.positions])
 
     def _answer(self, name: str, before: Gradients, answer: object) -> Gradients:
         """The gradients after a hook that returned ``answer``."""
@@ -147,10 +147,10 @@ class Boundary:
         return found
 
 
-class _Passed(Function):
-    """Tensors as they are; ``call`` is given their gradients (with ``zeros``, where there is none), and returns others.
+class _Identity(Function):
+    """The identity of tensors, which replaces their gradients by what ``call`` returns for them.
 
-    ``through`` says which require one.
+    ``through`` says which of the tensors require a gradient; ``zeros``, whether missing gradients are zeros or None.
     """
 
     @staticmethod
@@ -176,20 +176,22 @@ def _fits(answer: object, gradient: Tensor | None) -> bool:
 
 
 def _tensors(values: tuple[object, ...]) -> tuple[list[int], list[Tensor]]:
-    """The floating-point tensors among values, with their places."""
+    """The positions of the floating-point tensors among values, and these tensors."""
     found = {i: x for i, x in enumerate(values) if isinstance(x, Tensor) and is_float(x.type.dtype)}
     return list(found), list(found.values())
 
 
-def _replaced(values: tuple[object, ...], places: Sequence[int], passed: Sequence[object]) -> tuple[object, ...]:
+def _replaced(values: tuple[object, ...], positions: Sequence[int], passed: Sequence[object]) -> tuple[object, ...]:
+    """The values with those at ``positions`` replaced."""
     made = list(values)
-    for place, one in zip(places, passed, strict=True):
-        made[place] = one
+    for position, one in zip(positions, passed, strict=True):
+        made[position] = one
     return tuple(made)
 
 
-def _spread(count: int, places: Sequence[int], gradients: Gradients) -> Gradients:
+def _at_positions(count: int, positions: Sequence[int], gradients: Gradients) -> Gradients:
+    """A tuple of ``count`` entries with the gradients at ``positions``, and None elsewhere."""
     found: list[Tensor | None] = [None] * count
-    for place, gradient in zip(places, gradients, strict=True):
-        found[place] = gradient
+    for position, gradient in zip(positions, gradients, strict=True):
+        found[position] = gradient
     return tuple(found)

@@ -1,4 +1,4 @@
-"""What a graph is compiled to: its plan, the text of its program, and the functions of that text."""
+"""The result of compiling a graph: its plan, the source of its program, and the functions that this defines."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ NODE_BYTES, STEP_BYTES = 1500, 7000
 
 
 class Compilation:
-    """The plan and the program of one concrete graph. All that was released is made again when it is asked for.
+    """The plan, the source and the program of one concrete graph; each is remade on demand after it was released.
 
     Parameters
     ----------
     graph
-        Without symbolic dimensions.
+        The graph, without symbolic dimensions.
     make
-        Plans it.
+        Plans a graph.
     generate
-        Prints a plan's program.
+        Prints the program of a plan.
     again
-        Makes the graph again; if given, the plan may be released like the rest.
+        Makes the graph again; None if it cannot be made again, so that the plan is never released.
     measured
-        Seconds of some nodes, for the plan.
+        Measured seconds of some nodes, by name, for the plan.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Compilation:
 
     @property
     def plan(self) -> Plan:
-        """How it runs."""
+        """The plan, made again if it was released."""
         plan = self._plan
         if plan is None:
             with self._lock:
@@ -75,7 +75,7 @@ class Compilation:
 
     @property
     def source(self) -> Source:
-        """The text of the program."""
+        """The source of the program."""
         source = self._source
         if source is None:
             with self._lock:
@@ -86,7 +86,7 @@ class Compilation:
 
     @property
     def program(self) -> Program:
-        """The function that the text defines."""
+        """The function ``program`` that the source defines."""
         program = self._program
         if program is None:
             with self._lock:
@@ -95,12 +95,12 @@ class Compilation:
 
     @property
     def planned(self) -> bool:
-        """Whether it has its plan."""
+        """Whether the plan exists, that is, has not been released."""
         return self._plan is not None
 
     @property
     def nbytes(self) -> int:
-        """About how many bytes there are of the plan, the text and the functions."""
+        """Estimated bytes of the plan, the source and the functions."""
         plan, source, nbytes = self._plan, self._source, 0
         if plan is not None:
             nbytes = NODE_BYTES * len(plan.graph) + STEP_BYTES * len(plan.steps)
@@ -113,7 +113,7 @@ class Compilation:
         self._program = None
 
     def unplan(self) -> None:
-        """Release the plan and the text too, if the plan can be made again and nobody is making it."""
+        """Release the plan and the source too, if the plan can be made again and no other thread is making it."""
         if self._again is not None and self._lock.acquire(blocking=False):
             try:
                 self._plan = self._source = self._program = None

@@ -17,25 +17,25 @@ from .subnormal import flush
 
 
 class ParameterMemory:
-    """What all runs of a program read of these parameters.
+    """Parameters as all runs of a program read them: in place, copied or packed.
 
     Parameters
     ----------
     compilation
-        Of the program.
+        The compilation of the program.
     arrays
-        The parameters.
+        The parameters, in the order of the plan.
     updated
-        The numbers of those that the program writes.
+        The indices of the parameters that the program writes.
     store
-        Holds what is packed, for all programs of the model.
+        Holds packed parameters for all programs of the model.
 
     Attributes
     ----------
     copies
-        Where the program reads and writes the parameters themselves.
+        Where the program reads and writes the parameters that are not packed.
     packed, workspace
-        The memory of each packing, and what packing takes besides.
+        The memory of each packing, and the working memory of packing.
     """
 
     def __init__(
@@ -51,12 +51,12 @@ class ParameterMemory:
             self.workspace = store.workspace(self._plan.workspace_bytes)
 
     def of(self, arrays: Sequence[Array]) -> bool:
-        """Whether it is still of use, with these parameters."""
+        """Whether this is the memory of these parameters, none of it released meanwhile."""
         kept = (*self.packed, self.workspace, *self.copies.kept)
         return self._arrays == tuple(map(id, arrays)) and not any(each.retired for each in kept)
 
     def bind(self, *writer: object) -> Bind:
-        """Let the program read this memory, whose places are final; returns its function that binds runs."""
+        """Bind the program to this memory, whose addresses are final; returns its function that binds runs."""
         memory = [each.memory for each in (*self.packed, self.workspace)]
         program = self._compilation.program
         self._prepare, bind = self._compilation.guard(lambda: program(self.copies.places, memory, *writer))
@@ -85,7 +85,7 @@ class ParameterMemory:
                 self.packed[number].stamp = stamp
 
     def _stale(self, version: object) -> dict[int, object]:
-        """The packings to be made, and the version of each; the store's lock is held."""
+        """The outdated packings, with the new version of each. The caller holds the store's lock."""
         stale: dict[int, object] = {}
         for number, (packing, kept) in enumerate(zip(self._plan.packings.all, self.packed, strict=True)):
             stamp = tuple(version[i] for i in packing.parameters) if isinstance(version, tuple) else (version,)

@@ -38,17 +38,16 @@ class Runs:
     Parameters
     ----------
     compilation
-        Of the program.
+        The compilation of the program.
     bind
         The program's function that binds a run.
     filled
-        Whether to fill working memory first: else results of an earlier run would hide a step that reads memory before
-        it is written.
+        Whether to fill new working memory with a pattern, which reveals steps that read memory before it is written.
 
     Attributes
     ----------
     bind
-        As given; it may be replaced before there are runs.
+        The argument; it may be replaced before the first run is made.
     free
         The runs that no call is using.
     """
@@ -61,7 +60,7 @@ class Runs:
         self._spare: deque[Array] = deque()
 
     def new(self) -> tuple[Run, Sharing]:
-        """One run more, which is not free."""
+        """A further run, which the caller uses or adds to :attr:`free`."""
         try:
             arena = self._spare.pop()
         except IndexError:
@@ -72,7 +71,7 @@ class Runs:
         return quiet(run), sharing
 
     def read_by_workers(self, places: Sequence[Array], updated: frozenset[int]) -> frozenset[int]:
-        """The numbers of the parameters at ``places`` that workers read, except for their own updates."""
+        """The indices of the parameters at ``places`` that workers read, except those that they update themselves."""
         arena = self._arena()
         regions, early = self._bound(arena)[1].regions, self._plan.names.early
         self._spare.append(arena)  # else a second one would be allocated while this still exists
