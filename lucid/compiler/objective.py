@@ -85,7 +85,7 @@ class Objective(Module):
         return (value, *also) if also else value
 
     def has_target(self, count: int) -> bool:
-        """Whether the last of so many positional arguments is the target, rather than an input of the model."""
+        """Whether the last of ``count`` positional arguments is the target, rather than an input of the model."""
         return count > 1 and not self._alone
 
     def metrics_in(self, structure: Structure) -> int:

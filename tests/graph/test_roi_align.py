@@ -121,5 +121,5 @@ def test_the_largest_of_what_is_no_number(bad: float) -> None:
 
 
 def test_fewer_places_than_none_are_refused() -> None:
-    with pytest.raises(OptionError, match="of so many places along each axis, or of 0, not -1"):
+    with pytest.raises(OptionError, match="sample points along each axis is 0 or more, got -1"):
         roi_align(Tensor(np.ones((1, 1, 4, 4))), Tensor(np.ones((1, 4))), Tensor([0]), (1, 1), 1.0, -1)

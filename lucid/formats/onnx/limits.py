@@ -25,14 +25,14 @@ class Allowance:
         self.nodes = UNROLLED
 
     def take(self, nbytes: float) -> bool:
-        """Whether so many more bytes are allowed; if so they are deducted."""
+        """Whether ``nbytes`` more are allowed; if so, they are deducted."""
         if nbytes > self.left:
             return False
         self.left -= int(nbytes)
         return True
 
     def unroll(self, count: int) -> bool:
-        """Whether a graph of so many nodes may be unrolled once more; the nodes are deducted."""
+        """Whether a graph of ``count`` nodes may be unrolled once more; the nodes are deducted."""
         self.nodes -= ITERATION + count
         return self.nodes >= 0
 

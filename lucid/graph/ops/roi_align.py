@@ -49,7 +49,7 @@ def roi_align(
         Whether to take the maximum instead, over the weighted four neighbours of all sample points.
     """
     if samples < 0:
-        raise OptionError(f"roi_align: a result is made of so many places along each axis, or of 0, not {samples}")
+        raise OptionError(f"roi_align: the number of sample points along each axis is 0 or more, got {samples}")
     shift = 0.5 if centred else 0.0
     ends = [rois[:, i] * scale - shift for i in range(4)]
     sides = []

@@ -17,7 +17,7 @@ from .sorting import sort
 from .source import full
 
 MOST_STEPS = 31
-"""Steps of a search among so many numbers that their count is not known: there are fewer than 2 to that power."""
+"""The steps of a binary search among an unknown number of elements, which are fewer than 2 to this power."""
 
 
 def searchsorted(
