@@ -116,8 +116,9 @@ def test_gradients_are_the_same_and_that_of_the_image_lies_as_it_does(training: 
         assert leaf.grad is not None
         assert order_of(leaf.grad.numpy()) == order_of(given)
         found.append([leaf.grad.numpy(), *(p.grad.numpy() for p in model.parameters())])
+    # before a normalisation the gradient of a bias is 0: what is left of a sum of 240 numbers of about 1, up to 1.4e-5
     for a, b in zip(*found, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=3e-5)
 
 
 def test_from_a_file_for_any_batch_and_tuned(tmp_path: Path) -> None:
