@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -47,5 +48,8 @@ def drawing(face: Callable[..., Any], owner: str) -> Callable[..., Any]:
         with drawing_from(owner, generator):
             return face(*args, **kwargs)
 
-    drawn.__doc__ = f"{face.__doc__}\n\nThey are drawn from ``generator=``, a ``lucid.Generator``, if it is given."
+    summary, _, sections = (inspect.getdoc(face) or "").partition("\n\n")
+    drawn.__doc__ = (
+        f"{summary}\n\nThey are drawn from ``generator=``, a ``lucid.Generator``, if it is given.\n\n{sections}"
+    )
     return drawn

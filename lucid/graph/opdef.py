@@ -249,7 +249,7 @@ class OpDef(Generic[A]):
     outputs
         Names of the outputs; None where their number depends on the attributes.
     batch
-        ``rule(batch)`` applies it to batches of operands (:mod:`.batching`), where it is not element-wise.
+        ``rule(batch)`` applies it to batches of operands (:mod:`lucid.graph.batching`), where it is not element-wise.
     elementwise
         Output element i depends on (broadcast) element i of each input only.
     commutative
