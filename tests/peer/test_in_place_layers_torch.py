@@ -36,6 +36,8 @@ LAYERS: dict[str, Callable[[Any], Layer]] = {
     "hardtanh_": lambda lib: lambda x: lib.functional.hardtanh_(x, -0.5, 0.75),
     "threshold_": lambda lib: lambda x: lib.functional.threshold_(x, 0.25, 1.5),
 }
+#: In double precision too, PyTorch's gradients have constants of single precision: 1/6 and alpha; they are 5e-8 off.
+ROUGH = {"Hardsigmoid": 1e-7, "CELU": 1e-7}
 X = np.random.default_rng(0).standard_normal((3, 4)) + 0.05
 
 
@@ -64,7 +66,7 @@ def test_layers_change_what_they_are_given(name: str) -> None:
     run = through(LAYERS[name](nn))
     for each in (run, lucid.compile(run), lucid.compile(run, lucid.spec("N", 4, dtype="float64"))):
         for mine, theirs in zip(outcome(each, lucid.tensor(X, requires_grad=True)), wanted, strict=True):
-            np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-12)
+            np.testing.assert_allclose(mine, theirs, rtol=0, atol=ROUGH.get(name, 1e-12))
 
 
 def _block(lib: Any) -> Any:
