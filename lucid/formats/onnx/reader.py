@@ -10,6 +10,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -342,7 +343,8 @@ def _inside(folder: Path, location: str, title: str) -> Path:
     root = folder.resolve()
     try:
         path = (root / location).resolve()
-        path.is_file()  # whether it can be asked for at all: names have an end, and links may lead to themselves
+        with suppress(FileNotFoundError, NotADirectoryError):
+            path.stat()  # whether it can be asked for at all: names have an end, and links may lead to themselves
     except (OSError, RuntimeError, ValueError) as error:
         raise GraphError(f"{title} lies in {shown(location)}, which cannot be a file") from error
     if not location or not path.is_relative_to(root):
