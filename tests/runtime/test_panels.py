@@ -119,3 +119,14 @@ def test_ranges_of_outputs_are_whole_panels(outputs: int, threads: int) -> None:
     whole = [b - a for a, b in ranges if b - a >= WIDEST]
     assert len(whole) >= threads
     assert not any(product_of(MACHINE, 20, 1024, columns, 4, False).packed for columns in whole)
+
+
+def test_weights_that_do_not_stay_in_the_cache_are_shared_by_workers() -> None:
+    """Of a megabyte of weights each of two workers takes half, rather than all of it in panels of one vector."""
+    p = Rows(196, 512, 512, 1)
+    with described(MACHINE):
+        works = cuts(p, row_runs(p, 4, 2), 4, 2)
+        quickest = min(works, key=lambda cut: seconds(works[cut], MACHINE))
+    assert {piece.size for mine in quickest.pieces for piece in mine} == {(196, 256)}
+    narrow, wide = product_of(MACHINE, 98, 512, 512, 4, False), product_of(MACHINE, 196, 512, 256, 4, True)
+    assert (narrow.narrow, wide.narrow, narrow.packed, wide.packed) == (True, False, False, False)

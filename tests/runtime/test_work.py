@@ -62,6 +62,7 @@ def test_a_product_takes_its_multiply_adds_its_packing_and_at_least_the_reading_
     assert took(PRODUCT) == pytest.approx(2 * 100 * 64 * 32 / USUAL.flops)
     assert took(PRODUCT._replace(itemsize=8)) == pytest.approx(2 * took(PRODUCT))
     assert took(PRODUCT._replace(packed=True)) == pytest.approx(took(PRODUCT._replace(rows=100 + USUAL.packing)))
+    assert took(PRODUCT._replace(narrow=True)) == pytest.approx(USUAL.narrow * took(PRODUCT))
     row = PRODUCT._replace(rows=1)
     assert took(row) == pytest.approx(64 * 32 * 4 / USUAL.near)
     assert took(row._replace(resident=False)) == pytest.approx(64 * 32 * 4 / USUAL.far)

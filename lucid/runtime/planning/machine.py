@@ -45,6 +45,8 @@ class Machine:
         Bytes a second that one core moves when it copies small windows tap by tap.
     packing
         Time in which BLAS packs the weights of a product, in rows of that product.
+    narrow
+        The time of a product with panels of weights as wide as one vector, in that of one with wider panels.
     number, apart
         Seconds per (four-byte) number of a maximum or a copy in a long contiguous run within the second-level cache,
         and of a maximum of two numbers that are not contiguous.
@@ -78,6 +80,7 @@ class Machine:
     smooth: float = 1.0e11
     tapwise: float = 8.0e9
     packing: int = 16
+    narrow: float = 1.15
     number: float = 1.4e-10
     apart: float = 7.0e-10
     straight: float = 3.0e-10

@@ -32,6 +32,8 @@ class Product(NamedTuple):
         Whether the weights are in the second-level cache; otherwise they are read from beyond it.
     times
         The number of such products.
+    narrow
+        Whether the weights are in panels as wide as one vector: each multiply-add then reads a number of the rows.
     """
 
     rows: float
@@ -41,6 +43,7 @@ class Product(NamedTuple):
     packed: bool
     resident: bool
     times: float = 1.0
+    narrow: bool = False
 
 
 @struct(frozen=True)
@@ -182,5 +185,6 @@ def _multiplying(p: Product, machine: Machine) -> float:
     """Seconds of products: of their multiply-adds or of reading the weights, whichever takes longer."""
     numbers = p.depth * p.columns
     multiply = 2.0 * (p.rows + p.packed * machine.packing) * numbers * (p.itemsize / 4) / machine.flops
+    multiply *= machine.narrow if p.narrow else 1.0
     read = numbers * p.itemsize / (machine.near if p.resident else machine.far)
     return p.times * max(multiply, read)

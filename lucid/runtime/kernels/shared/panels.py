@@ -83,7 +83,8 @@ def product_of(machine: Machine, rows: int, depth: int, columns: int, itemsize: 
     """A product in this blocking as work; ``resident`` says that the weights are in the second-level cache."""
     cut = blocking(machine, rows, depth, columns, itemsize)
     packed = cut.rows * depth * cut.width > machine.unpacked
-    return Product(rows, depth, columns, itemsize, packed, resident)
+    narrow = not packed and cut.width == NARROWEST < columns
+    return Product(rows, depth, columns, itemsize, packed, resident, narrow=narrow)
 
 
 def cut_for(k: Emitter, rows: int, depth: int, columns: int) -> Blocking:
