@@ -17,6 +17,9 @@ A = np.array([[3.0, -1.5, np.nan, np.inf], [0.0, -0.0, 2.25, -np.inf], [1e-310, 
 B = np.array([[1.0, np.nan, np.nan, 5.0], [-3.0, 4.0, 2.25, 1.0], [1.0, 7.0, 8.0, -9.0]])
 WHOLE, BY = np.array([[12, -18, 0, 7]]), np.array([[8], [27], [0]])
 
+#: Numbers whose powers of two are beyond single precision, where the results are not.
+FAR = np.array([0.0, -0.0, 1e-30, 1e30, 1.5, 3.0, -1.0, np.nan, np.inf], np.float32)
+
 PAIRS: list[tuple[str, Any, Any]] = [
     ("m.fmax(a, b)", np.fmax, (A, B)),
     ("a.fmin(b)", np.fmin, (A, B)),
@@ -26,6 +29,7 @@ PAIRS: list[tuple[str, Any, Any]] = [
     ("m.gcd(a, b)", np.gcd, (WHOLE, BY)),
     ("a.lcm(b)", np.lcm, (WHOLE, BY)),
     ("m.ldexp(a, b)", np.ldexp, (A, BY)),
+    ("m.ldexp(a, b)", np.ldexp, (FAR, np.array([250, 300, 200, -200, -140, -400, 400, 130, -300]))),
     ("a.frexp()[0]", lambda a: np.frexp(a)[0], (A,)),
     ("m.frexp(a).exponent", lambda a: np.where(np.isfinite(a), np.frexp(a)[1], 0), (A,)),
     ("m.nextafter(a, b)", np.nextafter, (A, B)),

@@ -12,6 +12,7 @@ from ..opdef import AbstractTensor, NoAttrs, Operand, apply
 from ..types import DTYPES, bool_, float64, int64, is_float
 from . import elementwise as ew
 from .bits import bit_cast
+from .bounds import clip
 from .composite import eq, ge, gt, isfinite, le, logical_and, logical_not, logical_or, lt
 from .nonelementary import lgamma
 from .promotion import cast, floating, promote
@@ -81,9 +82,14 @@ def lcm(a: Operand, b: Operand) -> AbstractTensor:
 
 
 def ldexp(a: Operand, b: Operand) -> AbstractTensor:
-    """``a * 2**b``."""
+    """``a * 2**b``, also where ``2**b`` alone is too large or too small for the element type."""
     a, b = (floating(x) for x in promote(a, b))
-    return ew.mul(a, ew.pow_(2.0, b))
+    most = np.finfo(a.type.dtype.name).maxexp - 2
+    rest = clip(b, -3 * most, 3 * most)  # beyond, all but 0 is infinite or 0
+    for _ in range(3):
+        part = clip(rest, -most, most)
+        a, rest = ew.mul(a, ew.pow_(2.0, part)), ew.sub(rest, part)
+    return a
 
 
 def frexp(x: AbstractTensor) -> Mantissa:
@@ -98,9 +104,7 @@ def frexp(x: AbstractTensor) -> Mantissa:
         raw, ew.where(least, full(raw, facts.maxexp - 1 + facts.nmant, ()), full(raw, facts.maxexp - 2, ()))
     )
     exponent = ew.where(logical_and(isfinite(x), logical_not(eq(x, 0))), exponent, full(raw, 0, ()))
-    half = ew.floor_divide(exponent, 2)  # as 2 to the power of all of it may be too large
-    mantissa = ldexp(ldexp(x, ew.neg(half)), ew.sub(half, exponent))
-    return Mantissa(mantissa, cast(exponent, DTYPES["int32"]))
+    return Mantissa(ldexp(x, ew.neg(exponent)), cast(exponent, DTYPES["int32"]))
 
 
 def _integers_like(x: AbstractTensor) -> object:
