@@ -17,6 +17,7 @@ import lucid
 from lucid import Tensor, nn, optim
 from lucid.base import changes
 from lucid.errors import ExecutionError
+from lucid.runtime.planning.machine import described
 from lucid.runtime.program import runs
 from lucid.runtime.workers import launch, processes
 from lucid.runtime.workers.board import Abandoned
@@ -24,6 +25,7 @@ from lucid.runtime.workers.heap import Heap
 from lucid.runtime.workers.processes import WorkerProcesses
 from lucid.runtime.workers.settings import helpers, reached, shared_bytes
 
+from ...machines import USUAL
 from .test_models import helped
 from .test_turns import Array, impatient, shared, sharing_of
 
@@ -125,7 +127,8 @@ def test_a_part_that_was_left_is_not_noticed_in_a_step(
     monkeypatch.setattr(WorkerProcesses, "share", left)
     one, model = make_model(), make_model()
     want, step = make_step(one), make_step(model)
-    want(), step(), want()
+    with described(USUAL):  # another machine may share fewer regions
+        want(), step(), want()
     calls.clear()
     step()
     regions = calls.count(False)  # the others are completed, and so never left
